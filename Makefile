@@ -1,0 +1,35 @@
+PYTHON ?= python3
+STACK := $(PYTHON) infra/local/stack.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test stop reset status logs deploy bench lint
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: ## start the local stack and deploy to it
+	@$(STACK) up
+
+test: ## every test, against the local stack
+	@$(STACK) test
+
+stop: ## stop the local stack; its data stays
+	@$(STACK) down
+
+reset: ## stop the local stack and delete its data
+	@$(STACK) reset
+
+status: ## say what of the local stack runs
+	@$(STACK) status
+
+logs: ## what the functions logged; of one: make logs F=login
+	@$(STACK) logs $(F)
+
+lint: ## formatting, clippy, template and licence checks
+	@infra/local/lint.sh
+
+bench: ## the benchmarks of tests/benches
+	@cargo bench --workspace
+
+deploy: ## build for Lambda and deploy: make deploy ENV=staging
+	@infra/deploy.sh $(ENV)

@@ -1,0 +1,3 @@
+//! Identity: sign-in, sign-out, invitations.
+
+pub mod routes;

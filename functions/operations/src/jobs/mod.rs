@@ -1,0 +1,4 @@
+//! Functions that no HTTP client calls.
+
+pub mod drain_outbox;
+pub mod provision_tenant;

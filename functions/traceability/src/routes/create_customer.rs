@@ -1,0 +1,34 @@
+//! `POST /v1/customers`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+
+use crate::customer::{NewCustomer, CustomerView};
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "create-customer",
+        method: Method::Post,
+        path: "/v1/customers",
+        summary: "Creates a customer.",
+        query: None,
+        body: Some(schema_of::<NewCustomer>),
+        answer: Answer::json(201, schema_of::<CustomerView>),
+    },
+    permission: Permission::WritePartners,
+};
+
+/// The handler. What was sealed is shown masked: only a read discloses.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let new: NewCustomer = call.request().body()?;
+    let id = call.new_id()?;
+    let customer = new.into_customer(call.tenant(), id)?;
+    call.audited("customer.create", async |tx| {
+        let stored = tx.insert(id, customer.clone()).await?;
+        let view = CustomerView::new(call.tenant(), &stored, false)?;
+        Ok(Reply::created(format!("/v1/customers/{id}"), &view)?.with_version(stored.version))
+    })
+    .await
+}

@@ -1,0 +1,34 @@
+//! `POST /v1/suppliers`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+
+use crate::supplier::{NewSupplier, SupplierView};
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "create-supplier",
+        method: Method::Post,
+        path: "/v1/suppliers",
+        summary: "Creates a supplier.",
+        query: None,
+        body: Some(schema_of::<NewSupplier>),
+        answer: Answer::json(201, schema_of::<SupplierView>),
+    },
+    permission: Permission::WritePartners,
+};
+
+/// The handler. What was sealed is shown masked: only a read discloses.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let new: NewSupplier = call.request().body()?;
+    let id = call.new_id()?;
+    let supplier = new.into_supplier(call.tenant(), id)?;
+    call.audited("supplier.create", async |tx| {
+        let stored = tx.insert(id, supplier.clone()).await?;
+        let view = SupplierView::new(call.tenant(), &stored, false)?;
+        Ok(Reply::created(format!("/v1/suppliers/{id}"), &view)?.with_version(stored.version))
+    })
+    .await
+}

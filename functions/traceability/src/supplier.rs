@@ -1,0 +1,273 @@
+//! Suppliers: the businesses that goods come from (Art. 18(2) of Regulation
+//! (EC) No 178/2002, one step back). Their banking metadata is sealed.
+
+use jiff::Timestamp;
+use keystone::Problem;
+use keystone::crypto::{CryptoError, Place, Plain, Sealed, at_rest_option};
+use keystone::http::present;
+use keystone::tenant::{Entity, Id, Stored, Tenant, schema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A supplier as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supplier {
+    /// Business name.
+    pub name: String,
+    /// ISO 3166-1 alpha-2 code.
+    pub country: String,
+    /// GS1 Global Location Number.
+    pub gln: Option<String>,
+    /// Contact address.
+    pub email: Option<String>,
+    /// Where the supplier is paid.
+    #[serde(with = "at_rest_option")]
+    pub banking: Option<Sealed<Banking>>,
+}
+
+impl Entity for Supplier {
+    const COLLECTION: &'static schema::Collection = &schema::SUPPLIERS;
+    const RESOURCE: &'static str = "supplier";
+    const PERSONAL: &'static [&'static str] = &["/email"];
+}
+
+/// Banking metadata in clear. Neither printable nor part of any answer.
+#[derive(Serialize, Deserialize)]
+pub struct Banking {
+    iban: String,
+    bic: Option<String>,
+    account_holder: String,
+}
+
+/// Banking metadata as a client sends it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BankingInput {
+    /// IBAN (ISO 13616) without blanks.
+    #[schemars(extend("format" = "iban"))]
+    iban: String,
+    /// BIC (ISO 9362).
+    #[schemars(extend("format" = "bic"))]
+    bic: Option<String>,
+    /// Name of the account's holder.
+    #[schemars(length(min = 1, max = 140))]
+    account_holder: String,
+}
+
+impl BankingInput {
+    fn seal(&self, tenant: &Tenant, id: Id) -> Result<Sealed<Banking>, Problem> {
+        let banking = Banking {
+            iban: self.iban.clone(),
+            bic: self.bic.clone(),
+            account_holder: self.account_holder.clone(),
+        };
+        Ok(tenant.seal(banking_place(id), &banking)?)
+    }
+}
+
+fn banking_place(id: Id) -> Place<'static> {
+    Place { collection: schema::SUPPLIERS.name, document: id, field: "banking" }
+}
+
+/// A supplier to be created.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSupplier {
+    /// Business name.
+    #[schemars(length(min = 1, max = 200))]
+    name: String,
+    /// ISO 3166-1 alpha-2 code.
+    #[schemars(extend("format" = "country"))]
+    country: String,
+    /// GS1 Global Location Number.
+    #[schemars(extend("format" = "gln"))]
+    gln: Option<String>,
+    /// Contact address.
+    #[schemars(email, length(max = 254))]
+    email: Option<String>,
+    /// Where the supplier is paid; stored encrypted.
+    banking: Option<BankingInput>,
+}
+
+impl NewSupplier {
+    /// The supplier with this id, its banking metadata sealed.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`] when the tenant's key cannot be used.
+    pub fn into_supplier(self, tenant: &Tenant, id: Id) -> Result<Supplier, Problem> {
+        Ok(Supplier {
+            banking: self.banking.as_ref().map(|b| b.seal(tenant, id)).transpose()?,
+            name: self.name,
+            country: self.country,
+            gln: self.gln,
+            email: self.email,
+        })
+    }
+}
+
+/// Changes to a supplier (RFC 7396): absent members stay, null removes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SupplierPatch {
+    /// Business name.
+    #[serde(default)]
+    #[schemars(with = "String", length(min = 1, max = 200))]
+    name: Option<String>,
+    /// ISO 3166-1 alpha-2 code.
+    #[serde(default)]
+    #[schemars(with = "String", extend("format" = "country"))]
+    country: Option<String>,
+    /// GS1 Global Location Number.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(extend("format" = "gln"))]
+    gln: Option<Option<String>>,
+    /// Contact address.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(email, length(max = 254))]
+    email: Option<Option<String>>,
+    /// Where the supplier is paid.
+    #[serde(default, deserialize_with = "present")]
+    banking: Option<Option<BankingInput>>,
+}
+
+impl SupplierPatch {
+    /// The supplier after the changes.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`] when the tenant's key cannot be used.
+    pub fn apply(&self, tenant: &Tenant, before: &Stored<Supplier>) -> Result<Supplier, Problem> {
+        let mut supplier = before.entity.clone();
+        if let Some(name) = &self.name {
+            supplier.name.clone_from(name);
+        }
+        if let Some(country) = &self.country {
+            supplier.country.clone_from(country);
+        }
+        if let Some(gln) = &self.gln {
+            supplier.gln.clone_from(gln);
+        }
+        if let Some(email) = &self.email {
+            supplier.email.clone_from(email);
+        }
+        if let Some(banking) = &self.banking {
+            supplier.banking =
+                banking.as_ref().map(|b| b.seal(tenant, before.id)).transpose()?;
+        }
+        Ok(supplier)
+    }
+}
+
+/// Banking metadata as it is shown.
+#[derive(Serialize, JsonSchema)]
+pub struct BankingView {
+    /// IBAN; masked, country and last four characters only.
+    iban: String,
+    /// BIC; absent when masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bic: Option<String>,
+    /// Name of the account's holder; absent when masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_holder: Option<String>,
+    /// Whether values are masked for the caller's role.
+    masked: bool,
+}
+
+impl BankingView {
+    fn new(banking: &Banking, clear: bool) -> Self {
+        if clear {
+            return Self {
+                iban: banking.iban.clone(),
+                bic: banking.bic.clone(),
+                account_holder: Some(banking.account_holder.clone()),
+                masked: false,
+            };
+        }
+        // An IBAN is ASCII and has at least 15 characters.
+        let (country, rest) = banking.iban.split_at_checked(2).unwrap_or_default();
+        let last = rest.len().saturating_sub(4);
+        Self {
+            iban: format!("{country}{}{}", "*".repeat(last), rest.get(last..).unwrap_or_default()),
+            bic: None,
+            account_holder: None,
+            masked: true,
+        }
+    }
+}
+
+/// A supplier as it is shown.
+#[derive(Serialize, JsonSchema)]
+pub struct SupplierView {
+    /// Id.
+    pub id: Id,
+    /// Business name.
+    pub name: String,
+    /// ISO 3166-1 alpha-2 code.
+    pub country: String,
+    /// GS1 Global Location Number.
+    pub gln: Option<String>,
+    /// Contact address.
+    pub email: Option<String>,
+    /// Where the supplier is paid.
+    pub banking: Option<BankingView>,
+    /// Version, as in the `ETag`.
+    pub version: i64,
+    /// When it was created.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub updated_at: Timestamp,
+}
+
+impl SupplierView {
+    /// The view of `stored`, with banking metadata in clear if `clear`.
+    ///
+    /// # Errors
+    /// [`CryptoError`] when the banking metadata does not open.
+    pub fn new(
+        tenant: &Tenant,
+        stored: &Stored<Supplier>,
+        clear: bool,
+    ) -> Result<Self, CryptoError> {
+        let supplier = &stored.entity;
+        let banking: Option<Plain<Banking>> = supplier
+            .banking
+            .as_ref()
+            .map(|sealed| tenant.open(banking_place(stored.id), sealed))
+            .transpose()?;
+        Ok(Self {
+            id: stored.id,
+            name: supplier.name.clone(),
+            country: supplier.country.clone(),
+            gln: supplier.gln.clone(),
+            email: supplier.email.clone(),
+            banking: banking.map(|banking| BankingView::new(banking.expose(), clear)),
+            version: stored.version,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masked_banking_shows_country_and_last_four_only() {
+        let banking = Banking {
+            iban: "IE29AIBK93115212345678".into(),
+            bic: Some("AIBKIE2D".into()),
+            account_holder: "Hollow Farm Ltd".into(),
+        };
+        let masked = serde_json::to_value(BankingView::new(&banking, false)).unwrap();
+        assert_eq!(
+            masked,
+            serde_json::json!({ "iban": "IE****************5678", "masked": true })
+        );
+        let clear = serde_json::to_value(BankingView::new(&banking, true)).unwrap();
+        assert_eq!(clear["iban"], "IE29AIBK93115212345678");
+        assert_eq!(clear["masked"], false);
+    }
+}

@@ -1,0 +1,81 @@
+"""What the template says and the emulator's CloudFormation leaves out.
+
+It is read from the deployed template, so that the template needs no line for
+the emulator's sake:
+
+- gateway responses, which SAM writes as OpenAPI extensions;
+- permissions boundaries of roles;
+- expiry of table items, and the archive's object lock.
+
+One thing is wider than on AWS: the emulator authorises SendEmail against
+every resource instead of the sending identity, so the role that sends mail
+gets that right here, and no boundary.
+"""
+
+import json
+
+
+def fill(aws, stack: str) -> None:
+    cloudformation = aws.client("cloudformation")
+    template = cloudformation.get_template(StackName=stack, TemplateStage="Processed")["TemplateBody"]
+    # What a Ref in the template stands for.
+    parameters = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Parameters"]
+    resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    refs = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in parameters}
+    refs |= {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+    for name, resource in template["Resources"].items():
+        fill_one = _FILL.get(resource["Type"])
+        if fill_one and name in refs:
+            fill_one(aws, refs, name, resource["Properties"])
+    _let_the_mailer_send(aws.client("iam"), refs["DrainOutboxFunctionRole"])
+
+
+def _rest_api(aws, refs: dict, name: str, properties: dict) -> None:
+    client = aws.client("apigateway")
+    for kind, response in properties["Body"]["x-amazon-apigateway-gateway-responses"].items():
+        client.put_gateway_response(restApiId=refs[name], responseType=kind, **response)
+
+
+def _stage(aws, refs: dict, _name: str, properties: dict) -> None:
+    """Deploys the API again: a gateway response takes effect with the next deployment."""
+    aws.client("apigateway").create_deployment(
+        restApiId=refs[properties["RestApiId"]["Ref"]], stageName=properties["StageName"]
+    )
+
+
+def _role(aws, refs: dict, name: str, properties: dict) -> None:
+    if boundary := properties.get("PermissionsBoundary"):
+        aws.client("iam").put_role_permissions_boundary(
+            RoleName=refs[name], PermissionsBoundary=refs[boundary["Ref"]]
+        )
+
+
+def _table(aws, refs: dict, name: str, properties: dict) -> None:
+    client = aws.client("dynamodb")
+    wanted = properties["TimeToLiveSpecification"]
+    current = client.describe_time_to_live(TableName=refs[name])["TimeToLiveDescription"]
+    if current.get("AttributeName") != wanted["AttributeName"]:
+        client.update_time_to_live(TableName=refs[name], TimeToLiveSpecification=wanted)
+
+
+def _bucket(aws, refs: dict, name: str, properties: dict) -> None:
+    lock = properties["ObjectLockConfiguration"]
+    retention = lock["Rule"]["DefaultRetention"]
+    retention["Days"] = int(refs[retention["Days"]["Ref"]])
+    aws.client("s3").put_object_lock_configuration(Bucket=refs[name], ObjectLockConfiguration=lock)
+
+
+def _let_the_mailer_send(iam, role: str) -> None:
+    send = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [send]})
+    iam.put_role_policy(RoleName=role, PolicyName="emulator-ses", PolicyDocument=policy)
+    iam.delete_role_permissions_boundary(RoleName=role)
+
+
+_FILL = {
+    "AWS::ApiGateway::RestApi": _rest_api,
+    "AWS::ApiGateway::Stage": _stage,
+    "AWS::IAM::Role": _role,
+    "AWS::DynamoDB::Table": _table,
+    "AWS::S3::Bucket": _bucket,
+}

@@ -1,0 +1,9 @@
+//! The audit trail (SPEC §6): what an entry is, how a state change becomes a
+//! delta, and the Merkle tree over all entries of a tenant.
+//!
+//! Entries are written by [`crate::tenant::WriteTx`] only, in the transaction
+//! of the change that they record.
+
+pub mod delta;
+pub mod entry;
+pub mod merkle;

@@ -1,0 +1,54 @@
+//! Who may do what, and how they prove who they are.
+
+mod dynamo;
+mod keys;
+pub mod password;
+pub mod session;
+pub mod throttle;
+pub mod token;
+pub mod user;
+
+mod invitation;
+mod permission;
+
+pub use invitation::invitation_mail;
+pub use keys::KeysError;
+pub use permission::{Grant, Permission, Role};
+
+
+use crate::tenant::Id;
+
+/// A signed-in person, as the pipeline established it for one request.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    user: Id,
+    role: Role,
+    session: Id,
+}
+
+impl Principal {
+    pub(crate) fn new(user: Id, role: Role, session: Id) -> Self {
+        Self { user, role, session }
+    }
+
+    /// Id of the user.
+    pub fn user(&self) -> Id {
+        self.user
+    }
+
+    /// The user's role, as the session record holds it.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Id of the session.
+    pub fn session(&self) -> Id {
+        self.session
+    }
+
+    /// What the matrix grants this principal for `permission`.
+    pub fn grant(&self, permission: Permission) -> Grant {
+        permission.grant(self.role)
+    }
+}
+

@@ -1,0 +1,249 @@
+//! Session records: they make a signed token revocable at once and enforce
+//! the idle limit (claim C9).
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use jiff::{SignedDuration, Timestamp};
+
+use super::dynamo::{Item, malformed, number, read_number};
+use super::throttle::Cleared;
+use crate::tenant::{Id, StoreError};
+
+/// A session that was not used for this long has ended.
+pub const IDLE_LIMIT: SignedDuration = SignedDuration::from_hours(8);
+
+/// A session ends this long after sign-in, however much it is used.
+pub const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+
+/// For whom a session is made. The tenant is the one that the attempt was
+/// admitted for and does not stand here.
+#[derive(Debug, Clone)]
+pub struct SessionSubject {
+    /// Id of the user.
+    pub user: Id,
+    /// Name of the user's role.
+    pub role: String,
+    /// How the user proved who they are (RFC 8176), `pwd` or `otp` say.
+    pub amr: Vec<String>,
+}
+
+/// A session as stored. Times are exact to the millisecond.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Id of the session.
+    pub sid: Id,
+    /// Slug of the tenant.
+    pub tenant: String,
+    /// Id of the user.
+    pub user: Id,
+    /// Name of the role that the user had at sign-in.
+    pub role: String,
+    /// How the user proved who they are.
+    pub amr: Vec<String>,
+    /// Time of sign-in.
+    pub created_at: Timestamp,
+    /// Time of the last request.
+    pub last_seen: Timestamp,
+    /// End of the session at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// The session store and its table.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    client: Client,
+    table: String,
+}
+
+const STORE: &str = "session table";
+
+impl Sessions {
+    /// The sessions in `table` (key `sid`, a string; time to live on `ttl`,
+    /// epoch seconds).
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    /// Starts a session at `now`. Needs `PutItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store or the random source fails; there is no
+    /// session then.
+    pub async fn create(
+        &self,
+        now: Timestamp,
+        cleared: Cleared,
+        subject: SessionSubject,
+    ) -> Result<SessionRecord, StoreError> {
+        let created_at = to_millisecond(now)?;
+        let record = SessionRecord {
+            sid: crate::random::id(now)?,
+            tenant: cleared.into_tenant(),
+            user: subject.user,
+            role: subject.role,
+            amr: subject.amr,
+            created_at,
+            last_seen: created_at,
+            expires_at: created_at + LIFETIME,
+        };
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(record.to_item()))
+            .condition_expression("attribute_not_exists(sid)")
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        Ok(record)
+    }
+
+    /// The session `sid` if it is alive at `now`, which counts as a use of it.
+    /// One conditional write both checks and marks, so a revoked or expired
+    /// session cannot slip through between the two. Needs `UpdateItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails: refuse the request.
+    pub async fn touch(
+        &self,
+        now: Timestamp,
+        sid: Id,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let now = to_millisecond(now)?;
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("sid", AttributeValue::S(sid.to_string()))
+            .update_expression("SET last_seen = :now")
+            .condition_expression(
+                "attribute_exists(sid) AND last_seen > :idle_since AND expires_at > :now",
+            )
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .expression_attribute_values(":idle_since", number((now - IDLE_LIMIT).as_millisecond()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match outcome {
+            Ok(output) => {
+                let item = output.attributes.ok_or_else(|| malformed("sid"))?;
+                SessionRecord::from_item(&item).map(Some)
+            }
+            Err(error) => match error.into_service_error() {
+                UpdateItemError::ConditionalCheckFailedException(_) => Ok(None),
+                other => Err(StoreError::unavailable(STORE, &other)),
+            },
+        }
+    }
+
+    /// Ends the session `sid` at once. To end one that has ended is no error.
+    /// Needs `DeleteItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails: the session may still be alive.
+    pub async fn revoke(&self, sid: Id) -> Result<(), StoreError> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("sid", AttributeValue::S(sid.to_string()))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        Ok(())
+    }
+}
+
+/// `at` without what is finer than a millisecond, as the store keeps it.
+fn to_millisecond(at: Timestamp) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(at.as_millisecond()).map_err(StoreError::defect)
+}
+
+impl SessionRecord {
+    fn to_item(&self) -> Item {
+        let amr = self.amr.iter().cloned().map(AttributeValue::S).collect();
+        HashMap::from(
+            [
+                ("sid", AttributeValue::S(self.sid.to_string())),
+                ("tenant", AttributeValue::S(self.tenant.clone())),
+                ("user", AttributeValue::S(self.user.to_string())),
+                ("role", AttributeValue::S(self.role.clone())),
+                ("amr", AttributeValue::L(amr)),
+                ("created_at", number(self.created_at.as_millisecond())),
+                ("last_seen", number(self.last_seen.as_millisecond())),
+                ("expires_at", number(self.expires_at.as_millisecond())),
+                // A second late, as the whole second may lie before the end.
+                ("ttl", number(self.expires_at.as_second() + 1)),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        )
+    }
+
+    fn from_item(item: &Item) -> Result<Self, StoreError> {
+        let text = |name: &'static str| {
+            let value = item.get(name).and_then(|value| value.as_s().ok());
+            value.cloned().ok_or_else(|| malformed(name))
+        };
+        let id = |name: &'static str| text(name)?.parse().map_err(|_| malformed(name));
+        let time = |name: &'static str| {
+            Timestamp::from_millisecond(read_number(item, name)?).map_err(|_| malformed(name))
+        };
+        let amr = item.get("amr").and_then(|value| value.as_l().ok());
+        Ok(Self {
+            sid: id("sid")?,
+            tenant: text("tenant")?,
+            user: id("user")?,
+            role: text("role")?,
+            amr: amr
+                .and_then(|methods| methods.iter().map(|m| m.as_s().ok().cloned()).collect())
+                .ok_or_else(|| malformed("amr"))?,
+            created_at: time("created_at")?,
+            last_seen: time("last_seen")?,
+            expires_at: time("expires_at")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> SessionRecord {
+        let created_at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+        SessionRecord {
+            sid: Id::from_u128(1),
+            tenant: "acme-dairy".into(),
+            user: Id::from_u128(2),
+            role: "admin".into(),
+            amr: vec!["pwd".into(), "otp".into()],
+            created_at,
+            last_seen: created_at,
+            expires_at: created_at + LIFETIME,
+        }
+    }
+
+    #[test]
+    fn a_record_survives_storage() {
+        let item = record().to_item();
+        assert_eq!(SessionRecord::from_item(&item).unwrap(), record());
+        // The store must not drop the item before the session ends.
+        let ttl = read_number(&item, "ttl").unwrap() * 1000;
+        assert!(ttl >= record().expires_at.as_millisecond());
+    }
+
+    #[test]
+    fn an_incomplete_item_is_a_defect() {
+        for name in record().to_item().keys().filter(|name| *name != "ttl") {
+            let mut item = record().to_item();
+            item.remove(name);
+            assert!(
+                matches!(SessionRecord::from_item(&item), Err(StoreError::Defect(_))),
+                "{name}"
+            );
+        }
+    }
+}

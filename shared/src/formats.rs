@@ -1,0 +1,150 @@
+//! The trade's number formats, checked with their check digits. Request
+//! schemas name them in `format`, so that the API document shows them too.
+
+use jsonschema::ValidationOptions;
+
+/// Teaches a validator the formats of this module.
+pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> {
+    options
+        .with_format("gtin", is_gtin)
+        .with_format("gln", is_gln)
+        .with_format("iban", is_iban)
+        .with_format("bic", is_bic)
+        .with_format("e164", is_e164)
+        .with_format("country", is_country)
+        .with_format("decimal", is_decimal)
+        .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
+        .with_format("tenant", |text: &str| crate::tenant::TenantId::parse(text).is_some())
+}
+
+/// What a value of a format is, to complete "Must be …".
+pub(crate) fn in_words(format: &str) -> &str {
+    match format {
+        "gtin" => "a GTIN of 8, 12, 13 or 14 digits with a right check digit",
+        "gln" => "a GLN of 13 digits with a right check digit",
+        "iban" => "an IBAN with right check digits",
+        "bic" => "a BIC of 8 or 11 characters",
+        "e164" => "a telephone number in international form, such as +353861234567",
+        "country" => "a two-letter country code of ISO 3166-1",
+        "decimal" => {
+            "a decimal number of at most 12 digits before and 6 after the point, as text"
+        }
+        "ip" => "an IPv4 or IPv6 address",
+        "tenant" => "a tenant's short name, such as acme-dairy",
+        "email" => "an e-mail address",
+        "date" => "a date such as 2027-01-31",
+        "date-time" => "a moment such as 2027-01-31T12:00:00Z",
+        "uuid" => "an id, 36 characters with hyphens",
+        other => other,
+    }
+}
+
+/// GS1 check digit (General Specifications §7.9): weights 3 and 1 from the
+/// right, the sum a multiple of ten.
+fn check_digit_fits(digits: &str) -> bool {
+    let sum: u32 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(at, digit)| u32::from(digit - b'0') * if at % 2 == 0 { 1 } else { 3 })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+fn all_digits(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A Global Trade Item Number: GTIN-8, -12, -13 or -14.
+pub fn is_gtin(text: &str) -> bool {
+    matches!(text.len(), 8 | 12 | 13 | 14) && all_digits(text) && check_digit_fits(text)
+}
+
+/// A Global Location Number.
+pub fn is_gln(text: &str) -> bool {
+    text.len() == 13 && all_digits(text) && check_digit_fits(text)
+}
+
+/// An International Bank Account Number (ISO 13616), in electronic form
+/// without blanks.
+pub fn is_iban(text: &str) -> bool {
+    !text.contains(' ') && text.parse::<iban::Iban>().is_ok()
+}
+
+/// A Business Identifier Code (ISO 9362): four letters or digits, a country,
+/// two letters or digits, and three more for a branch.
+pub fn is_bic(text: &str) -> bool {
+    matches!(text.len(), 8 | 11)
+        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        && text.get(4..6).is_some_and(is_country)
+}
+
+/// A telephone number in the form of ITU-T E.164: `+`, up to 15 digits.
+pub fn is_e164(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|digits| {
+        (7..=15).contains(&digits.len()) && all_digits(digits) && !digits.starts_with('0')
+    })
+}
+
+/// A positive or zero decimal, without sign or exponent: at most 12 digits,
+/// and at most 6 after the point.
+pub fn is_decimal(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    (1..=12).contains(&whole.len())
+        && (1..=6).contains(&fraction.len())
+        && all_digits(whole)
+        && all_digits(fraction)
+}
+
+/// An ISO 3166-1 alpha-2 code, as assigned on 1 January 2026, and `XI` for
+/// Northern Ireland, which trade documents use.
+pub fn is_country(text: &str) -> bool {
+    const ASSIGNED: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH \
+        BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW \
+        CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI \
+        GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO \
+        JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH \
+        MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA \
+        PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL \
+        SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US \
+        UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW XI";
+    text.len() == 2 && ASSIGNED.split(' ').any(|code| code == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gs1_numbers() {
+        // Examples of the GS1 General Specifications and the check digit calculator.
+        for good in ["4006381333931", "73513537", "614141007349", "10614141000415"] {
+            assert!(is_gtin(good), "{good}");
+        }
+        for bad in ["4006381333932", "400638133393", "", "40063813339a1", "٤٠٠٦٣٨١٣٣٣٩٣١"] {
+            assert!(!is_gtin(bad), "{bad}");
+        }
+        assert!(is_gln("0614141000005") && !is_gln("0614141000006"));
+    }
+
+    #[test]
+    fn bank_numbers() {
+        assert!(is_iban("IE29AIBK93115212345678"));
+        for bad in ["IE28AIBK93115212345678", "IE29 AIBK 9311 5212 3456 78", "", "XX00"] {
+            assert!(!is_iban(bad), "{bad}");
+        }
+        assert!(is_bic("AIBKIE2D") && is_bic("DEUTDEFF500") && !is_bic("AIBKXX2D"));
+    }
+
+    #[test]
+    fn phones_and_decimals() {
+        assert!(is_e164("+353861234567") && !is_e164("0861234567") && !is_e164("+0123456789"));
+        for good in ["0", "1", "0.1", "999999999999.999999"] {
+            assert!(is_decimal(good), "{good}");
+        }
+        for bad in ["", ".", "1.", ".5", "-1", "+1", "1e3", "NaN", "1,5", "1234567890123", "1.1234567"]
+        {
+            assert!(!is_decimal(bad), "{bad}");
+        }
+    }
+}

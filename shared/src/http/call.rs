@@ -1,0 +1,306 @@
+//! What a handler gets: the request, and what the pipeline established.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+
+use super::{Reply, Spec, input};
+use crate::Problem;
+use crate::audit::entry::{Actor, ActorKind, Resource};
+use crate::auth::{Grant, Permission, Principal};
+use crate::crypto::{Place, Sealed, at_rest};
+use crate::platform::Platform;
+use crate::tenant::{Attribution, Entity, Id, Tenant, WriteTx, schema};
+
+/// A request, decoded but not judged.
+#[derive(Debug)]
+pub struct Request {
+    /// API Gateway's id of the request.
+    pub id: String,
+    /// The address that API Gateway saw the request come from.
+    pub source_ip: String,
+    /// The client's description of itself, at most 256 bytes.
+    pub user_agent: Option<String>,
+    /// When the function received it.
+    pub now: Timestamp,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) path: BTreeMap<String, String>,
+    pub(super) query: BTreeMap<String, Vec<String>>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Request {
+    /// A header's value; `name` in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// A path parameter.
+    ///
+    /// # Errors
+    /// 404 when it cannot be the name of anything.
+    pub fn path<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
+        self.path.get(name).and_then(|text| text.parse().ok()).ok_or(Problem::NotFound)
+    }
+
+    /// The JSON body, checked against the schema of `T`.
+    ///
+    /// # Errors
+    /// 400 when it is not JSON, 422 naming every wrong field.
+    pub fn body<T: DeserializeOwned + JsonSchema + 'static>(&self) -> Result<T, Problem> {
+        input::body(&self.body)
+    }
+
+    /// The query parameters, checked against the schema of `T`.
+    ///
+    /// # Errors
+    /// 422 naming every wrong parameter.
+    pub fn query<T: DeserializeOwned + JsonSchema + 'static>(&self) -> Result<T, Problem> {
+        input::query(&self.query)
+    }
+
+    /// The source address.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`] when the gateway gave none, which it always does.
+    pub fn ip(&self) -> Result<IpAddr, Problem> {
+        self.source_ip.parse().map_err(|_| {
+            tracing::error!("the event has no source address");
+            Problem::Internal
+        })
+    }
+
+    /// The version that `If-Match` names (RFC 9110 §13.1.1).
+    ///
+    /// # Errors
+    /// 428 when the header is absent; 412 when it can match no version.
+    pub fn if_match(&self) -> Result<i64, Problem> {
+        let value = self.header("if-match").ok_or(Problem::PreconditionRequired)?;
+        value
+            .trim()
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .and_then(|version| version.parse().ok())
+            .ok_or(Problem::Stale)
+    }
+
+    /// Who acts, for an audit entry about this request.
+    ///
+    /// # Errors
+    /// As [`Request::ip`].
+    pub fn attribution(&self, actor: Actor) -> Result<Attribution, Problem> {
+        Ok(Attribution {
+            actor,
+            source_ip: Some(self.ip()?),
+            user_agent: self.user_agent.clone(),
+            request_id: self.id.clone(),
+            now: self.now,
+        })
+    }
+}
+
+/// A request to a public route.
+pub struct PublicCall {
+    pub(super) request: Request,
+    pub(super) platform: Arc<Platform>,
+}
+
+impl PublicCall {
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The clients.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+}
+
+/// A request by a principal who is permitted to make it, in their tenant.
+/// Only the pipeline makes one.
+pub struct Call {
+    pub(super) request: Request,
+    pub(super) platform: Arc<Platform>,
+    pub(super) principal: Principal,
+    pub(super) tenant: Tenant,
+    pub(super) spec: &'static Spec,
+}
+
+impl Call {
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The clients.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Who makes the request.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The principal's tenant.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// When the function received the request.
+    pub fn now(&self) -> Timestamp {
+        self.request.now
+    }
+
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// 503 when no randomness is to be had.
+    pub fn new_id(&self) -> Result<Id, Problem> {
+        Ok(crate::random::id(self.request.now)?)
+    }
+
+    /// Whether values under `permission` are shown to the principal in clear.
+    pub fn sees(&self, permission: Permission) -> bool {
+        self.principal.grant(permission) == Grant::Full
+    }
+
+    /// Who acts, for an audit entry.
+    ///
+    /// # Errors
+    /// As [`Request::ip`].
+    pub fn attribution(&self) -> Result<Attribution, Problem> {
+        self.request.attribution(Actor {
+            kind: ActorKind::User,
+            id: self.principal.user().to_string(),
+            role: Some(self.principal.role().name().into()),
+            session: Some(self.principal.session().to_string()),
+        })
+    }
+
+    /// Runs `work` in an audited transaction. With an `Idempotency-Key` its
+    /// answer is kept for a day in the same transaction, and the same request
+    /// again gets it without anything being done twice.
+    ///
+    /// # Errors
+    /// As [`Tenant::audited`]; 409 when the key was used with another body.
+    pub async fn audited(
+        &self,
+        action: &'static str,
+        mut work: impl AsyncFnMut(&mut WriteTx<'_>) -> Result<Reply, Problem>,
+    ) -> Result<Reply, Problem> {
+        let by = self.attribution()?;
+        let Some(key) = self.idempotency_key()? else {
+            return self.tenant.audited(&by, action, work).await;
+        };
+        let mut first = None;
+        let outcome = self
+            .tenant
+            .audited(&by, action, async |tx: &mut WriteTx<'_>| {
+                if let Some(kept) = tx.get::<Kept>(key.id).await? {
+                    first = Some(kept.entity);
+                    return Err(already_answered());
+                }
+                let reply = work(tx).await?;
+                let sealed = tx.tenant().seal(reply_place(key.id), &reply)?;
+                let kept = Kept { fingerprint: key.fingerprint.clone(), reply: sealed };
+                tx.keep(key.id, kept).await?;
+                Ok(reply)
+            })
+            .await;
+        match first {
+            Some(kept) if kept.fingerprint == key.fingerprint => {
+                Ok(self.tenant.open(reply_place(key.id), &kept.reply)?.expose().clone())
+            }
+            Some(_) => Err(already_answered()),
+            None => outcome,
+        }
+    }
+
+    /// Records that sealed personal data of `resource` is disclosed in clear.
+    ///
+    /// # Errors
+    /// As [`Tenant::record`]; the caller must then not disclose it.
+    pub async fn disclose(
+        &self,
+        action: &'static str,
+        resource: Resource,
+        fields: &[&str],
+    ) -> Result<(), Problem> {
+        self.tenant
+            .record(
+                &self.attribution()?,
+                action,
+                resource,
+                crate::audit::entry::Outcome::Success,
+                serde_json::json!({ "disclosed": fields }),
+            )
+            .await
+    }
+
+    fn idempotency_key(&self) -> Result<Option<Key>, Problem> {
+        let Some(text) = self.request.header("idempotency-key") else {
+            return Ok(None);
+        };
+        if !(1..=255).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Problem::invalid(
+                "Idempotency-Key",
+                "Must be 1 to 255 visible ASCII characters without blanks.",
+            ));
+        }
+        let user = self.principal.user();
+        let id = sha256(&[user.as_bytes(), self.spec.name.as_bytes(), text.as_bytes()]);
+        let mut bytes = [0u8; 16];
+        bytes.copy_from_slice(&id[..16]);
+        let path: Vec<String> =
+            self.request.path.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Ok(Some(Key {
+            id: Id::from(uuid::Builder::from_custom_bytes(bytes).into_uuid()),
+            fingerprint: hex::encode(sha256(&[path.join("&").as_bytes(), &self.request.body])),
+        }))
+    }
+}
+
+struct Key {
+    id: Id,
+    fingerprint: String,
+}
+
+fn sha256(parts: &[&[u8]]) -> Vec<u8> {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().to_vec()
+}
+
+fn already_answered() -> Problem {
+    Problem::Conflict("This Idempotency-Key was used with another request.".into())
+}
+
+/// The first answer to a request with an `Idempotency-Key`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    fingerprint: String,
+    #[serde(with = "at_rest")]
+    reply: Sealed<Reply>,
+}
+
+impl Entity for Kept {
+    const COLLECTION: &'static schema::Collection = &schema::IDEMPOTENCY;
+    const RESOURCE: &'static str = "idempotency_key";
+    const PERSONAL: &'static [&'static str] = &[];
+}
+
+fn reply_place(id: Id) -> Place<'static> {
+    Place { collection: schema::IDEMPOTENCY.name, document: id, field: "reply" }
+}

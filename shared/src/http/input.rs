@@ -1,0 +1,326 @@
+//! Reading what a client sent: JSON bodies and query parameters, checked
+//! against the schema that the API document shows, every wrong field at once.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, ValidationError, Validator};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{FieldError, Problem, formats};
+
+/// How many wrong fields one answer names at most.
+const ERRORS_SHOWN: usize = 100;
+
+/// A type's schema and its compiled form.
+struct Checked {
+    schema: Value,
+    validator: Validator,
+}
+
+fn checked<T: JsonSchema + 'static>() -> Result<Arc<Checked>, Problem> {
+    static COMPILED: OnceLock<Mutex<HashMap<TypeId, Arc<Checked>>>> = OnceLock::new();
+    let mut compiled = COMPILED
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = compiled.get(&TypeId::of::<T>()) {
+        return Ok(Arc::clone(found));
+    }
+    let schema = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
+    let validator = formats::register(jsonschema::options().with_draft(Draft::Draft202012))
+        .should_validate_formats(true)
+        .build(&schema)
+        .map_err(|error| {
+            tracing::error!(cause = %error, "a request schema does not compile");
+            Problem::Internal
+        })?;
+    let entry = Arc::new(Checked { schema, validator });
+    compiled.insert(TypeId::of::<T>(), Arc::clone(&entry));
+    Ok(entry)
+}
+
+/// Reads a JSON body.
+pub(super) fn body<T: DeserializeOwned + JsonSchema + 'static>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::Malformed("A JSON body is required.".into()));
+    }
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
+        Problem::Malformed(format!(
+            "The body is not valid JSON (line {}, column {}).",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    self::value(value)
+}
+
+/// Reads a JSON value.
+pub(crate) fn value<T: DeserializeOwned + JsonSchema + 'static>(
+    value: Value,
+) -> Result<T, Problem> {
+    accept(&*checked::<T>()?, value)
+}
+
+/// Reads query parameters, each given at most once.
+pub(super) fn query<T: DeserializeOwned + JsonSchema + 'static>(
+    parameters: &BTreeMap<String, Vec<String>>,
+) -> Result<T, Problem> {
+    let checked = checked::<T>()?;
+    let mut object = Map::new();
+    let mut errors = Vec::new();
+    for (name, values) in parameters {
+        match values.as_slice() {
+            [value] => {
+                object.insert(name.clone(), typed(&checked.schema, name, value));
+            }
+            _ => errors.push(FieldError::new(name, "Give this parameter once.")),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Problem::Invalid(errors));
+    }
+    accept(&checked, Value::Object(object)).map_err(|problem| match problem {
+        Problem::Invalid(errors) => Problem::Invalid(
+            errors
+                .into_iter()
+                .map(|e| FieldError::new(e.field.trim_start_matches('/'), e.message))
+                .collect(),
+        ),
+        other => other,
+    })
+}
+
+/// A parameter is text; where the schema wants an integer and the text is
+/// one, it becomes one.
+fn typed(schema: &Value, name: &str, text: &str) -> Value {
+    let wants = &schema["properties"][name]["type"];
+    let integer = wants == "integer"
+        || wants.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "integer"));
+    match text.parse::<i64>() {
+        Ok(number) if integer => Value::from(number),
+        _ => Value::from(text),
+    }
+}
+
+fn accept<T: DeserializeOwned>(checked: &Checked, mut value: Value) -> Result<T, Problem> {
+    let mut errors = Vec::new();
+    normalise(&mut value, "", &mut errors);
+    for error in checked.validator.iter_errors(&value) {
+        describe(&error, &mut errors);
+        if errors.len() >= ERRORS_SHOWN {
+            break;
+        }
+    }
+    if !errors.is_empty() {
+        errors.truncate(ERRORS_SHOWN);
+        return Err(Problem::Invalid(errors));
+    }
+    serde_json::from_value(value).map_err(|error| {
+        // The schema is made from the type, so this is a value that the
+        // schema cannot describe. The message may quote it; it stays here.
+        tracing::warn!(kind = ?error.classify(), "a value passed its schema but not its type");
+        Problem::invalid("", "A value cannot be accepted.")
+    })
+}
+
+/// Brings all text to Unicode NFC, and refuses control characters.
+fn normalise(value: &mut Value, at: &str, errors: &mut Vec<FieldError>) {
+    match value {
+        Value::String(text) => {
+            if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+                errors.push(FieldError::new(at, "Must not contain control characters."));
+            }
+            if !unicode_normalization::is_nfc(text) {
+                *text = text.nfc().collect();
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                normalise(item, &format!("{at}/{index}"), errors);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                normalise(member, &pointer(at, name), errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Appends a member's name to a JSON pointer (RFC 6901 §3).
+fn pointer(at: &str, name: &str) -> String {
+    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Puts a schema error into plain words, without quoting the value.
+fn describe(error: &ValidationError<'_>, errors: &mut Vec<FieldError>) {
+    let at = error.instance_path().to_string();
+    let message = match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            errors.push(FieldError::new(pointer(&at, name), "This field is required."));
+            return;
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            for name in unexpected {
+                errors.push(FieldError::new(pointer(&at, name), "There is no such field."));
+            }
+            return;
+        }
+        ValidationErrorKind::Type { kind } => match kind {
+            jsonschema::error::TypeKind::Single(kind) => format!("Must be of type {kind}."),
+            jsonschema::error::TypeKind::Multiple(_) => "Is of the wrong type.".into(),
+        },
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<&str> =
+                options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            format!("Must be one of: {}.", options.join(", "))
+        }
+        ValidationErrorKind::Format { format } => {
+            format!("Must be {}.", formats::in_words(format))
+        }
+        ValidationErrorKind::Pattern { pattern } => {
+            format!("Must match the pattern {pattern}.")
+        }
+        ValidationErrorKind::MinLength { limit } => match limit {
+            1 => "Must not be empty.".into(),
+            limit => format!("Must have at least {limit} characters."),
+        },
+        ValidationErrorKind::MaxLength { limit } => {
+            format!("Must have at most {limit} characters.")
+        }
+        ValidationErrorKind::Minimum { limit } => format!("Must be at least {limit}."),
+        ValidationErrorKind::Maximum { limit } => format!("Must be at most {limit}."),
+        ValidationErrorKind::MinItems { limit } => format!("Must have at least {limit} items."),
+        ValidationErrorKind::MaxItems { limit } => format!("Must have at most {limit} items."),
+        ValidationErrorKind::AnyOf { context } => {
+            // Optional members are `anyOf: [T, null]`; what is wrong with T
+            // is what the client needs to know.
+            if let Some(branch) = context.first() {
+                for inner in branch {
+                    describe(inner, errors);
+                }
+                if !branch.is_empty() {
+                    return;
+                }
+            }
+            "Is not one of the accepted forms.".into()
+        }
+        _ => "Cannot be accepted.".into(),
+    };
+    errors.push(FieldError::new(at, message));
+}
+
+/// Keeps a null that is there apart from a member that is absent: for
+/// `#[serde(default, deserialize_with = "present")]` on an
+/// `Option<Option<T>>` of a merge patch (RFC 7396).
+///
+/// # Errors
+/// As the value's own type.
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    input: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(input).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[schemars(extend("format" = "iban"))]
+        iban: String,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[schemars(length(min = 1, max = 5))]
+        name: String,
+        #[schemars(range(min = 1, max = 100))]
+        limit: Option<i64>,
+        inner: Option<Inner>,
+    }
+
+    fn errors(text: &str) -> Vec<(String, String)> {
+        match body::<Sample>(text.as_bytes()) {
+            Err(Problem::Invalid(errors)) => {
+                errors.into_iter().map(|e| (e.field, e.message)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let found = errors(r#"{"name":"","limit":"x","inner":{"iban":"IE00"},"oops/~":1}"#);
+        let fields: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
+        for expected in ["/name", "/limit", "/inner/iban", "/oops~1~0"] {
+            assert!(fields.contains(&expected), "{expected} is missing in {found:?}");
+        }
+        assert_eq!(errors("{}"), [("/name".into(), "This field is required.".into())]);
+        assert_eq!(errors("[]")[0].1, "Must be of type object.");
+    }
+
+    #[test]
+    fn messages_never_quote_the_value() {
+        let secret = "hunter2-hunter2";
+        for (_, message) in errors(&format!(r#"{{"name":"{secret}","inner":{{"iban":"{secret}"}}}}"#)) {
+            assert!(!message.contains(secret), "{message}");
+        }
+    }
+
+    #[test]
+    fn text_is_normalised_and_control_characters_are_refused() {
+        let composed = body::<Sample>("{\"name\":\"e\u{301}\"}".as_bytes()).unwrap();
+        assert_eq!(composed.name, "\u{e9}");
+        assert_eq!(errors(r#"{"name":"a\u0000"}"#)[0].0, "/name");
+    }
+
+    #[test]
+    fn broken_json_is_malformed_and_says_where() {
+        for text in ["", "{", "{\"name\":1e999}", "\u{feff}{}", &"[".repeat(10_000)] {
+            assert!(matches!(body::<Sample>(text.as_bytes()), Err(Problem::Malformed(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_single_and_typed() {
+        let parse = |pairs: &[(&str, &[&str])]| {
+            query::<Sample>(
+                &pairs
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), v.iter().map(|v| (*v).to_owned()).collect()))
+                    .collect(),
+            )
+        };
+        let good = parse(&[("name", &["ab"]), ("limit", &["7"])]).unwrap();
+        assert_eq!(good.limit, Some(7));
+        for bad in [&[("name", &["a", "b"][..])][..], &[("name", &["a"][..]), ("limit", &["7.5"])]] {
+            assert!(matches!(parse(bad), Err(Problem::Invalid(_))));
+        }
+        assert_eq!(
+            parse(&[("name", &["a"]), ("limit", &["0"])]),
+            Err(Problem::invalid("limit", "Must be at least 1."))
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! From event to response.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lambda_runtime::{LambdaEvent, service_fn};
+
+use super::{Call, Event, PublicCall, PublicRoute, Reply, Request, Response, Route, Spec};
+use crate::auth::{Grant, Principal, Role};
+use crate::config::{Config, Setting};
+use crate::platform::Platform;
+use crate::{Problem, clock, telemetry};
+
+/// Largest body that any route accepts, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+type Outcome = Pin<Box<dyn Future<Output = Result<Reply, Problem>>>>;
+
+enum Door {
+    Guarded(&'static Route, Box<dyn Fn(Call) -> Outcome>),
+    Public(&'static PublicRoute, Box<dyn Fn(PublicCall) -> Outcome>),
+}
+
+/// One function: a route, its handler, and the environment's clients.
+pub struct Pipeline {
+    door: Door,
+    platform: Arc<Platform>,
+}
+
+/// What every guarded route needs to check a session and open a tenant.
+const GUARDED: [Setting; 4] =
+    [Setting::SessionSecret, Setting::SessionTable, Setting::MongodbSecret, Setting::DataKey];
+
+/// Serves a guarded route until the environment ends. `settings` lists what
+/// the handler needs beyond what every guarded route does.
+///
+/// # Errors
+/// At start when configuration is missing, or when the runtime API fails.
+pub async fn serve<F, Fut>(
+    route: &'static Route,
+    settings: &[Setting],
+    handler: F,
+) -> Result<(), lambda_runtime::Error>
+where
+    F: Fn(Call) -> Fut + 'static,
+    Fut: Future<Output = Result<Reply, Problem>> + 'static,
+{
+    let door = Door::Guarded(route, Box::new(move |call| Box::pin(handler(call))));
+    let settings: Vec<Setting> = GUARDED.iter().chain(settings).copied().collect();
+    run(door, &settings).await
+}
+
+/// Serves a public route until the environment ends.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_public<F, Fut>(
+    route: &'static PublicRoute,
+    settings: &[Setting],
+    handler: F,
+) -> Result<(), lambda_runtime::Error>
+where
+    F: Fn(PublicCall) -> Fut + 'static,
+    Fut: Future<Output = Result<Reply, Problem>> + 'static,
+{
+    let door = Door::Public(route, Box::new(move |call| Box::pin(handler(call))));
+    run(door, settings).await
+}
+
+async fn run(door: Door, settings: &[Setting]) -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let config = Config::from_env(settings)?;
+    let pipeline = Pipeline { door, platform: Arc::new(Platform::new(config)) };
+    let pipeline = &pipeline;
+    // Boxed, so that what every binary instantiates stays small.
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Event>| {
+        let answer: Pin<Box<dyn Future<Output = _>>> = Box::pin(async move {
+            Ok::<Response, lambda_runtime::Error>(
+                pipeline.answer(event.payload, clock::now()).await,
+            )
+        });
+        answer
+    }))
+    .await
+}
+
+impl Pipeline {
+    fn spec(&self) -> &'static Spec {
+        match &self.door {
+            Door::Guarded(route, _) => &route.spec,
+            Door::Public(route, _) => &route.spec,
+        }
+    }
+
+    /// Answers one event, received at `now`.
+    pub async fn answer(&self, event: Event, now: Timestamp) -> Response {
+        let request_id = event.request_id().to_owned();
+        let outcome = match event.into_request(now) {
+            Ok(request) => self.handle(request).await,
+            Err(problem) => Err(problem),
+        };
+        let response = Response::new(outcome, &request_id);
+        tracing::info!(
+            route = self.spec().name,
+            status = response.status_code,
+            request_id,
+            micros = clock::now().duration_since(now).as_micros(),
+            "request"
+        );
+        response
+    }
+
+    async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+        match &self.door {
+            Door::Public(route, handler) => {
+                check_form(&route.spec, &request)?;
+                handler(PublicCall { request, platform: Arc::clone(&self.platform) }).await
+            }
+            Door::Guarded(route, handler) => {
+                let call = self.admit(route, request).await?;
+                check_form(&route.spec, &call.request)?;
+                handler(call).await
+            }
+        }
+    }
+
+    /// Session, role, tenant: in this order, each refusing by default.
+    async fn admit(&self, route: &'static Route, request: Request) -> Result<Call, Problem> {
+        let now = request.now;
+        let token = request
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or(Problem::Unauthenticated)?;
+        let claims = self
+            .platform
+            .signing_keys(now)
+            .await?
+            .verify(token, self.platform.parties()?, now)
+            .map_err(|_| Problem::Unauthenticated)?;
+        let session = self
+            .platform
+            .sessions()
+            .await?
+            .touch(now, claims.sid)
+            .await?
+            .filter(|session| session.user == claims.sub && session.tenant == claims.tid)
+            .ok_or(Problem::Unauthenticated)?;
+        let role = Role::named(&session.role).ok_or(Problem::Unauthenticated)?;
+        if route.permission.grant(role) == Grant::Denied {
+            return Err(Problem::Forbidden);
+        }
+        let tenant = self
+            .platform
+            .registry(now)
+            .await?
+            .of_session(&session, now)
+            .await?
+            .ok_or(Problem::Unauthenticated)?;
+        Ok(Call {
+            principal: Principal::new(session.user, role, session.sid),
+            tenant,
+            platform: Arc::clone(&self.platform),
+            request,
+            spec: &route.spec,
+        })
+    }
+}
+
+/// Size and media type, before anything is parsed.
+fn check_form(spec: &Spec, request: &Request) -> Result<(), Problem> {
+    if request.body.len() > BODY_LIMIT {
+        return Err(Problem::TooLarge(BODY_LIMIT));
+    }
+    if spec.body.is_some() {
+        let media_type = request.header("content-type").unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        let accepted = ["application/json", "application/merge-patch+json"];
+        if !accepted.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+            return Err(Problem::UnsupportedMediaType);
+        }
+    }
+    if spec.query.is_none() && !request.query.is_empty() {
+        return Err(Problem::Invalid(
+            request
+                .query
+                .keys()
+                .map(|name| crate::FieldError::new(name, "There is no such parameter."))
+                .collect(),
+        ));
+    }
+    Ok(())
+}

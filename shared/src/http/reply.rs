@@ -1,0 +1,164 @@
+//! Answers, with the headers that every one of them carries.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+
+/// Headers of every response, errors included (claim C4 and OWASP ASVS 5.0
+/// V3.4). The API serves no pages, so nothing may be loaded, framed or cached.
+const ALWAYS: [(&str, &str); 6] = [
+    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains; preload"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+];
+
+/// The answer of a handler.
+///
+/// A JSON body needs a type with a schema, so that what is sent stands in the
+/// API document; stored types have none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    status: u16,
+    media_type: String,
+    etag: Option<String>,
+    location: Option<String>,
+    file_name: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// 200 with a JSON body.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`] when the body cannot be written as JSON.
+    pub fn ok<T: Serialize + JsonSchema>(body: &T) -> Result<Self, Problem> {
+        Self::json(200, body)
+    }
+
+    /// 201 with a JSON body and the path of what was created.
+    ///
+    /// # Errors
+    /// As [`Reply::ok`].
+    pub fn created<T: Serialize + JsonSchema>(
+        location: String,
+        body: &T,
+    ) -> Result<Self, Problem> {
+        Ok(Self { location: Some(location), ..Self::json(201, body)? })
+    }
+
+    /// 204.
+    pub fn empty() -> Self {
+        Self {
+            status: 204,
+            media_type: String::new(),
+            etag: None,
+            location: None,
+            file_name: None,
+            body: Vec::new(),
+        }
+    }
+
+    /// 200 with a file to keep.
+    pub fn file(media_type: &str, file_name: String, body: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            media_type: media_type.to_owned(),
+            file_name: Some(file_name),
+            body,
+            ..Self::empty()
+        }
+    }
+
+    /// 200 with a JSON document that is kept as text.
+    pub fn document(body: &str) -> Self {
+        Self {
+            status: 200,
+            media_type: "application/json".into(),
+            body: body.as_bytes().to_vec(),
+            ..Self::empty()
+        }
+    }
+
+    /// The same answer with the version of what it shows as its `ETag`
+    /// (RFC 9110 §8.8.3).
+    #[must_use]
+    pub fn with_version(self, version: i64) -> Self {
+        Self { etag: Some(etag(version)), ..self }
+    }
+
+    fn json<T: Serialize>(status: u16, body: &T) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            tracing::error!(cause = %error, "an answer cannot be written as JSON");
+            Problem::Internal
+        })?;
+        Ok(Self { status, media_type: "application/json".into(), body, ..Self::empty() })
+    }
+}
+
+/// The `ETag` of a version.
+pub(super) fn etag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+/// A response in the form that API Gateway expects of a function.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// HTTP status code.
+    pub status_code: u16,
+    headers: BTreeMap<&'static str, String>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+impl Response {
+    /// The response for a handler's outcome.
+    pub fn new(outcome: Result<Reply, Problem>, request_id: &str) -> Self {
+        let mut headers: BTreeMap<&'static str, String> =
+            ALWAYS.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+        headers.insert("X-Request-Id", request_id.to_owned());
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(problem) => {
+                if let Some(seconds) = problem.retry_after() {
+                    headers.insert("Retry-After", seconds.to_string());
+                }
+                if problem.status() == 401 {
+                    headers.insert("WWW-Authenticate", "Bearer".into());
+                }
+                Reply {
+                    status: problem.status(),
+                    media_type: "application/problem+json".into(),
+                    // A problem has only text and numbers, which always encode.
+                    body: serde_json::to_vec(&problem.body(request_id)).unwrap_or_default(),
+                    ..Reply::empty()
+                }
+            }
+        };
+        if !reply.media_type.is_empty() {
+            headers.insert("Content-Type", reply.media_type);
+        }
+        if let Some(etag) = reply.etag {
+            headers.insert("ETag", etag);
+        }
+        if let Some(location) = reply.location {
+            headers.insert("Location", location);
+        }
+        if let Some(name) = reply.file_name {
+            headers.insert("Content-Disposition", format!("attachment; filename=\"{name}\""));
+        }
+        let (body, is_base64_encoded) = match String::from_utf8(reply.body) {
+            Ok(text) => (text, false),
+            Err(binary) => (STANDARD.encode(binary.as_bytes()), true),
+        };
+        Self { status_code: reply.status, headers, body, is_base64_encoded }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a route is, as data: the permission matrix, the OpenAPI document and
+//! the tests that compare both with `template.yaml` read it.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::auth::Permission;
+
+/// An HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Creates or does.
+    Post,
+    /// Changes part of something (RFC 5789).
+    Patch,
+    /// Removes.
+    Delete,
+}
+
+impl Method {
+    /// The method as it stands in a request line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Makes the JSON schema of a type; see [`schema_of`].
+pub type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
+
+/// The schema of `T`, for a route's constant.
+pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// The answer of a successful request.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// HTTP status code.
+    pub status: u16,
+    /// Media type of the body.
+    pub media_type: &'static str,
+    /// Schema of a JSON body.
+    pub schema: Option<SchemaFn>,
+}
+
+impl Answer {
+    /// A JSON answer.
+    pub const fn json(status: u16, schema: SchemaFn) -> Self {
+        Self { status, media_type: "application/json", schema: Some(schema) }
+    }
+
+    /// 204, without a body.
+    pub const fn empty() -> Self {
+        Self { status: 204, media_type: "", schema: None }
+    }
+}
+
+/// What every route says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Name of the operation, which is the name of the binary.
+    pub name: &'static str,
+    /// Method.
+    pub method: Method,
+    /// Path with `{parameters}`, as in `template.yaml`.
+    pub path: &'static str,
+    /// One line for the API document.
+    pub summary: &'static str,
+    /// Schema of the query parameters.
+    pub query: Option<SchemaFn>,
+    /// Schema of the JSON body.
+    pub body: Option<SchemaFn>,
+    /// The answer of a successful request.
+    pub answer: Answer,
+}
+
+/// A route that needs a session and a permission.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// What the route says of itself.
+    pub spec: Spec,
+    /// What the session's role must be granted, in full or in part.
+    pub permission: Permission,
+}
+
+/// A route that anyone may call.
+#[derive(Debug, Clone, Copy)]
+pub struct PublicRoute {
+    /// What the route says of itself.
+    pub spec: Spec,
+}

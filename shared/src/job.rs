@@ -1,0 +1,90 @@
+//! Functions that no HTTP client calls: schedules, events, operators.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::audit::entry::{Actor, ActorKind};
+use crate::config::{Config, Setting};
+use crate::platform::Platform;
+use crate::tenant::Attribution;
+use crate::{Problem, clock, http, telemetry};
+
+/// One run of a job.
+pub struct Job {
+    /// The clients.
+    pub platform: Arc<Platform>,
+    /// When the run began.
+    pub now: Timestamp,
+    /// Lambda's id of the run.
+    pub request_id: String,
+    event: Value,
+}
+
+impl Job {
+    /// The event, checked against the schema of `T`.
+    ///
+    /// # Errors
+    /// 422 naming every wrong field.
+    pub fn input<T: DeserializeOwned + JsonSchema + 'static>(&self) -> Result<T, Problem> {
+        http::read_value(self.event.clone())
+    }
+
+    /// Who acts, for an audit entry about this run.
+    pub fn attribution(&self, kind: ActorKind, name: &str) -> Attribution {
+        Attribution {
+            actor: Actor { kind, id: name.to_owned(), role: None, session: None },
+            source_ip: None,
+            user_agent: None,
+            request_id: self.request_id.clone(),
+            now: self.now,
+        }
+    }
+}
+
+/// Serves a job until the environment ends. A problem becomes a failed
+/// invocation with the problem's kind as its error type, so that the trigger
+/// retries and, in the end, dead-letters it.
+///
+/// # Errors
+/// At start when configuration is missing, or when the runtime API fails.
+pub async fn serve<T, F, Fut>(settings: &[Setting], handler: F) -> Result<(), lambda_runtime::Error>
+where
+    T: Serialize,
+    F: Fn(Job) -> Fut,
+    Fut: Future<Output = Result<T, Problem>>,
+{
+    telemetry::init();
+    let platform = Arc::new(Platform::new(Config::from_env(settings)?));
+    let (platform, handler) = (&platform, &handler);
+    // Boxed, so that what every binary instantiates stays small.
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+        let run: Pin<Box<dyn Future<Output = _>>> = Box::pin(async move {
+            let request_id = event.context.request_id.clone();
+            let job = Job {
+                platform: Arc::clone(platform),
+                now: clock::now(),
+                request_id: request_id.clone(),
+                event: event.payload,
+            };
+            handler(job).await.inspect(|_| tracing::info!(request_id, "job done")).map_err(
+                |problem| {
+                    tracing::error!(request_id, %problem, "job failed");
+                    let body = serde_json::to_string(&problem.body(&request_id));
+                    Diagnostic {
+                        error_type: problem.to_string(),
+                        error_message: body.unwrap_or_default(),
+                    }
+                },
+            )
+        });
+        run
+    }))
+    .await
+}

@@ -1,0 +1,175 @@
+//! Mail: what a message is, how it waits in the outbox, how it leaves.
+//!
+//! A message is written into the tenant's outbox in the transaction of the
+//! change that it tells of, sealed, because it may carry a token. A job sends
+//! what is due, at least once.
+
+use std::time::Duration;
+
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
+use jiff::{SignedDuration, Timestamp};
+use mongodb::bson::DateTime;
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+use crate::config::Setting;
+use crate::crypto::{Place, Sealed, at_rest};
+use crate::platform::Platform;
+use crate::tenant::{Entity, Id, StoreError, Stored, Tenant, WriteTx, bson_time, schema};
+
+/// How long a message being sent is left alone by other runs of the job.
+const LEASE: SignedDuration = SignedDuration::from_mins(2);
+/// After so many failures a message is given up and shown as failed.
+const ATTEMPTS: i32 = 10;
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// A message to one person, in plain text and HTML.
+#[derive(Serialize, Deserialize)]
+pub struct Mail {
+    /// Address of the recipient.
+    pub to: String,
+    /// Subject line.
+    pub subject: String,
+    /// The text part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+}
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Pending,
+    Sent,
+    Failed,
+}
+
+/// A message in the outbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queued {
+    state: State,
+    due_at: DateTime,
+    attempts: i32,
+    #[serde(with = "at_rest")]
+    message: Sealed<Mail>,
+}
+
+impl Entity for Queued {
+    const COLLECTION: &'static schema::Collection = &schema::OUTBOX;
+    const RESOURCE: &'static str = "mail";
+    const PERSONAL: &'static [&'static str] = &[];
+}
+
+fn place(id: Id) -> Place<'static> {
+    Place { collection: schema::OUTBOX.name, document: id, field: "message" }
+}
+
+/// Puts `mail` into the outbox, to leave when the transaction is committed.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be sealed or stored.
+pub async fn enqueue(tx: &mut WriteTx<'_>, now: Timestamp, mail: &Mail) -> Result<(), StoreError> {
+    let id = crate::random::id(now)?;
+    let message = tx.tenant().seal(place(id), mail)?;
+    let queued = Queued { state: State::Pending, due_at: bson_time(now), attempts: 0, message };
+    tx.keep(id, queued).await
+}
+
+/// What one run of the job did for a tenant.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Delivered {
+    /// Messages handed to the mail service.
+    pub sent: u32,
+    /// Messages that the mail service did not take; they are tried again.
+    pub retried: u32,
+    /// Messages given up.
+    pub failed: u32,
+}
+
+/// Sends the tenant's due messages, at most `limit` of them.
+///
+/// # Errors
+/// [`Problem`] when a store does not answer; what was sent is recorded.
+pub async fn deliver_due(
+    platform: &Platform,
+    tenant: &Tenant,
+    by: &crate::tenant::Attribution,
+    limit: u32,
+) -> Result<Delivered, Problem> {
+    let mut done = Delivered::default();
+    for _ in 0..limit {
+        let Some(queued) = tenant.claim_due_mail(by.now, LEASE).await? else { break };
+        let mail = tenant.open(place(queued.id), &queued.entity.message)?;
+        match send(platform, mail.expose()).await {
+            Ok(()) => {
+                conclude(tenant, by, "mail.send", queued, State::Sent).await?;
+                done.sent += 1;
+            }
+            Err(_) if queued.entity.attempts >= ATTEMPTS => {
+                conclude(tenant, by, "mail.give_up", queued, State::Failed).await?;
+                done.failed += 1;
+            }
+            Err(_) => {
+                tenant.postpone_mail(&queued, by.now + pause(queued.entity.attempts)).await?;
+                done.retried += 1;
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// One minute after the first failure, doubling up to an hour.
+fn pause(attempts: i32) -> Duration {
+    let doubled = 1_u32 << attempts.clamp(1, 10).unsigned_abs().saturating_sub(1);
+    Duration::from_secs(60).saturating_mul(doubled).min(LONGEST_PAUSE)
+}
+
+async fn conclude(
+    tenant: &Tenant,
+    by: &crate::tenant::Attribution,
+    action: &'static str,
+    queued: Stored<Queued>,
+    state: State,
+) -> Result<(), Problem> {
+    tenant
+        .audited(by, action, async |tx: &mut WriteTx<'_>| {
+            tx.replace(&queued, Queued { state, ..queued.entity.clone() }).await?;
+            Ok(())
+        })
+        .await
+}
+
+async fn send(platform: &Platform, mail: &Mail) -> Result<(), StoreError> {
+    let content = |text: &str| {
+        Content::builder().data(text).charset("UTF-8").build().map_err(StoreError::defect)
+    };
+    let message = Message::builder()
+        .subject(content(&mail.subject)?)
+        .body(Body::builder().text(content(&mail.text)?).html(content(&mail.html)?).build())
+        .build();
+    platform
+        .ses()
+        .await?
+        .send_email()
+        .from_email_address(platform.setting(Setting::MailFrom)?)
+        .destination(Destination::builder().to_addresses(&mail.to).build())
+        .content(EmailContent::builder().simple(message).build())
+        .send()
+        .await
+        .map_err(|error| StoreError::unavailable("mail", &error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_an_hour() {
+        let seconds: Vec<u64> = [1, 2, 3, 6, 7, 50].map(|n| pause(n).as_secs()).to_vec();
+        assert_eq!(seconds, [60, 120, 240, 1920, 3600, 3600]);
+    }
+}

@@ -1,0 +1,193 @@
+//! The clients of one execution environment: made on first use, then reused by
+//! every invocation that the environment serves.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
+
+use crate::auth::password::Pepper;
+use crate::auth::session::Sessions;
+use crate::auth::throttle::Throttle;
+use crate::auth::token::{Parties, SigningKeys};
+use crate::config::{Config, Setting};
+use crate::crypto::KeyCache;
+use crate::tenant::{Database, Registry, StoreError};
+
+/// How long a secret's value is used before it is read again, so that a
+/// rotated secret reaches every warm environment without a redeployment.
+const SECRET_LIFE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Longest time one AWS call may take with its retries. Shorter than any
+/// function's timeout, so that a slow store ends in a 503 and not in silence.
+const AWS_CALL_LIMIT: Duration = Duration::from_secs(5);
+const AWS_CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Configuration and lazily made clients.
+pub struct Platform {
+    config: Config,
+    aws: OnceCell<SdkConfig>,
+    kms: OnceCell<aws_sdk_kms::Client>,
+    database: OnceCell<Database>,
+    secrets: Mutex<HashMap<Setting, (Timestamp, String)>>,
+    keys: KeyCache,
+}
+
+impl Platform {
+    /// Clients for `config`; nothing is opened yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            aws: OnceCell::new(),
+            kms: OnceCell::new(),
+            database: OnceCell::new(),
+            secrets: Mutex::new(HashMap::new()),
+            keys: KeyCache::default(),
+        }
+    }
+
+    /// The settings that the function declared.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A setting's value, or the defect that it was not declared.
+    pub(crate) fn setting(&self, setting: Setting) -> Result<&str, StoreError> {
+        self.config.get(setting).map_err(StoreError::defect)
+    }
+
+    async fn aws(&self) -> Result<&SdkConfig, StoreError> {
+        let region = self.setting(Setting::Region)?.to_owned();
+        Ok(self
+            .aws
+            .get_or_init(|| async {
+                // Lambda always hands credentials over in the environment, so
+                // the other providers of the default chain are left out.
+                aws_config::defaults(BehaviorVersion::latest())
+                    .region(Region::new(region))
+                    .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+                    .timeout_config(
+                        TimeoutConfig::builder()
+                            .connect_timeout(AWS_CONNECT_LIMIT)
+                            .operation_timeout(AWS_CALL_LIMIT)
+                            .build(),
+                    )
+                    .load()
+                    .await
+            })
+            .await)
+    }
+
+    /// The KMS client.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the region is not configured.
+    pub async fn kms(&self) -> Result<&aws_sdk_kms::Client, StoreError> {
+        let aws = self.aws().await?;
+        Ok(self.kms.get_or_init(|| async { aws_sdk_kms::Client::new(aws) }).await)
+    }
+
+    /// The mail client.
+    ///
+    /// # Errors
+    /// As [`Platform::kms`].
+    pub async fn ses(&self) -> Result<aws_sdk_sesv2::Client, StoreError> {
+        Ok(aws_sdk_sesv2::Client::new(self.aws().await?))
+    }
+
+    /// Unwrapped tenant keys, for a bounded time.
+    pub(crate) fn keys(&self) -> &KeyCache {
+        &self.keys
+    }
+
+    /// The value of the secret that `setting` names, at most five minutes old.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when Secrets Manager does not give it.
+    pub async fn secret(&self, setting: Setting, now: Timestamp) -> Result<String, StoreError> {
+        if let Some((read_at, value)) =
+            self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(&setting)
+            && now.duration_since(*read_at) < SECRET_LIFE
+        {
+            return Ok(value.clone());
+        }
+        let value = aws_sdk_secretsmanager::Client::new(self.aws().await?)
+            .get_secret_value()
+            .secret_id(self.setting(setting)?)
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable("secrets manager", &error))?
+            .secret_string
+            .ok_or_else(|| StoreError::defect("the secret has no text"))?;
+        self.secrets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(setting, (now, value.clone()));
+        Ok(value)
+    }
+
+    pub(crate) async fn database(&self, now: Timestamp) -> Result<&Database, StoreError> {
+        self.database
+            .get_or_try_init(|| async {
+                Database::connect(&self.secret(Setting::MongodbSecret, now).await?).await
+            })
+            .await
+    }
+
+    /// The tenant registry.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot be reached.
+    pub async fn registry(&self, now: Timestamp) -> Result<Registry<'_>, StoreError> {
+        Ok(Registry::new(self, self.database(now).await?))
+    }
+
+    /// The session store.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the table is not configured.
+    pub async fn sessions(&self) -> Result<Sessions, StoreError> {
+        let client = aws_sdk_dynamodb::Client::new(self.aws().await?);
+        Ok(Sessions::new(client, self.setting(Setting::SessionTable)?))
+    }
+
+    /// The login throttle.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the table is not configured.
+    pub async fn throttle(&self) -> Result<Throttle, StoreError> {
+        let client = aws_sdk_dynamodb::Client::new(self.aws().await?);
+        Ok(Throttle::new(client, self.setting(Setting::ThrottleTable)?))
+    }
+
+    /// The keys that sign sessions.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the secret cannot be read or is not well-formed.
+    pub async fn signing_keys(&self, now: Timestamp) -> Result<SigningKeys, StoreError> {
+        SigningKeys::from_secret_json(&self.secret(Setting::SessionSecret, now).await?)
+            .map_err(StoreError::defect)
+    }
+
+    /// Who issues session tokens and for whom: Keystone, for this deployment.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the deployment has no name.
+    pub fn parties(&self) -> Result<Parties<'_>, StoreError> {
+        Ok(Parties { issuer: "keystone", audience: self.setting(Setting::Deployment)? })
+    }
+
+    /// The peppers of stored passwords.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the secret cannot be read or is not well-formed.
+    pub async fn pepper(&self, now: Timestamp) -> Result<Pepper, StoreError> {
+        Pepper::from_secret_json(&self.secret(Setting::PepperSecret, now).await?)
+            .map_err(StoreError::defect)
+    }
+}

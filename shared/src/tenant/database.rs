@@ -1,0 +1,175 @@
+//! The connection to MongoDB, and what can go wrong with any store.
+
+use std::fmt;
+use std::time::Duration;
+
+use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
+use mongodb::options::{ClientOptions, ReadConcern, WriteConcern};
+use serde::Deserialize;
+
+use super::TenantId;
+use crate::Problem;
+
+/// Name of the database that holds platform data: the registry.
+const CONTROL: &str = "keystone_control";
+
+/// A Lambda environment serves one request at a time; a few connections let
+/// one request overlap reads.
+const POOL: u32 = 4;
+
+/// All well below any function's own timeout.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+const SELECTION_LIMIT: Duration = Duration::from_secs(3);
+
+/// The cluster. Cloning is cheap; the pool is shared.
+#[derive(Clone)]
+pub struct Database {
+    pub(super) client: mongodb::Client,
+}
+
+#[derive(Deserialize)]
+struct Secret {
+    uri: String,
+}
+
+impl Database {
+    /// Connects with the connection string in `secret`, `{"uri": "..."}`.
+    /// Majority writes and reads, whatever the string says.
+    pub(crate) async fn connect(secret: &str) -> Result<Self, StoreError> {
+        let secret: Secret = serde_json::from_str(secret)
+            .map_err(|_| StoreError::defect("the database secret is not {\"uri\": ...}"))?;
+        let mut options = ClientOptions::parse(secret.uri).await?;
+        options.app_name = Some("keystone".into());
+        options.max_pool_size = Some(POOL);
+        options.connect_timeout = Some(CONNECT_LIMIT);
+        options.server_selection_timeout = Some(SELECTION_LIMIT);
+        options.read_concern = Some(ReadConcern::majority());
+        options.write_concern = Some(WriteConcern::majority());
+        Ok(Self { client: mongodb::Client::with_options(options)? })
+    }
+
+    pub(super) fn control(&self) -> mongodb::Database {
+        self.client.database(CONTROL)
+    }
+
+    /// The database of a tenant's data.
+    pub(super) fn tenant(&self, id: &TenantId) -> mongodb::Database {
+        self.client.database(&data_database(id))
+    }
+
+    /// The database of a tenant's audit entries, in which the functions' user
+    /// may find and insert, and nothing else.
+    pub(super) fn tenant_audit(&self, id: &TenantId) -> mongodb::Database {
+        self.client.database(&audit_database(id))
+    }
+}
+
+/// Slugs hold no underscore, so the two names cannot meet.
+pub(super) fn data_database(id: &TenantId) -> String {
+    format!("t_{id}")
+}
+
+pub(super) fn audit_database(id: &TenantId) -> String {
+    format!("t_{id}_audit")
+}
+
+/// What a store answered when it did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached, or did not answer in time.
+    #[error("{0} is unavailable")]
+    Unavailable(&'static str),
+    /// A unique index holds that value already.
+    #[error("duplicate value")]
+    Duplicate,
+    /// The document was changed after it was read.
+    #[error("stale version")]
+    Stale,
+    /// Two transactions met; the whole transaction is to be run again.
+    #[error("transient transaction conflict")]
+    Conflict,
+    /// A defect of ours or of the data. Never shown to a client.
+    #[error("{0}")]
+    Defect(String),
+}
+
+impl StoreError {
+    /// A defect, described for the log.
+    pub fn defect(what: impl fmt::Display) -> Self {
+        Self::Defect(what.to_string())
+    }
+
+    /// A failed call to `store`; the cause goes to the log.
+    pub fn unavailable(store: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = Vec::new();
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        tracing::error!(store, cause = causes.join(": "), "store call failed");
+        Self::Unavailable(store)
+    }
+}
+
+const DUPLICATE_KEY: i32 = 11000;
+const WRITE_CONFLICT: i32 = 112;
+
+impl From<mongodb::error::Error> for StoreError {
+    fn from(error: mongodb::error::Error) -> Self {
+        if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+            return Self::Conflict;
+        }
+        match error.kind.as_ref() {
+            ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY => {
+                Self::Duplicate
+            }
+            ErrorKind::Command(command) if command.code == DUPLICATE_KEY => Self::Duplicate,
+            ErrorKind::Command(command) if command.code == WRITE_CONFLICT => Self::Conflict,
+            ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == WRITE_CONFLICT => {
+                Self::Conflict
+            }
+            ErrorKind::Io(_)
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::Authentication { .. }
+            | ErrorKind::DnsResolve { .. } => Self::unavailable("mongodb", &error),
+            _ => Self::Defect(format!("mongodb: {error}")),
+        }
+    }
+}
+
+impl From<mongodb::bson::error::Error> for StoreError {
+    fn from(error: mongodb::bson::error::Error) -> Self {
+        Self::Defect(format!("stored document: {error}"))
+    }
+}
+
+impl From<crate::random::Unavailable> for StoreError {
+    fn from(_: crate::random::Unavailable) -> Self {
+        Self::Unavailable("randomness")
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // A conflict that outlived its retries is load, not a defect.
+            StoreError::Unavailable(_) | StoreError::Conflict => Self::Unavailable,
+            StoreError::Duplicate => {
+                Self::Conflict("Something with these values exists already.".into())
+            }
+            StoreError::Stale => Self::Stale,
+            StoreError::Defect(what) => {
+                tracing::error!(cause = what, "defect");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<crate::crypto::CryptoError> for Problem {
+    fn from(error: crate::crypto::CryptoError) -> Self {
+        StoreError::defect(error).into()
+    }
+}

@@ -1,0 +1,293 @@
+//! Making a tenant: every step can be repeated, so that a run which was
+//! interrupted anywhere is finished by the next.
+
+use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
+use mongodb::error::ErrorKind;
+use serde::{Deserialize, Serialize};
+
+use super::database::{audit_database, data_database};
+use super::registry::TENANTS;
+use super::schema::{self, Index};
+use super::{
+    Attribution, Contacts, Filter, Registry, StoreError, Tenant, TenantId, TenantRecord,
+    TenantState, WriteTx, audit_log,
+};
+use crate::auth::Role;
+use crate::auth::user::{InvitationToken, User};
+use crate::config::Setting;
+use crate::crypto::DataKey;
+use crate::mail::Mail;
+use crate::{Problem, mail, random};
+
+/// Days between two reviews of the audit log, unless the tenant chooses.
+const AUDIT_REVIEW_DAYS: i32 = 30;
+
+/// What an operator says about a tenant to be made.
+#[derive(Debug, Clone)]
+pub struct NewTenant {
+    /// Slug.
+    pub id: TenantId,
+    /// Name under which the business is registered.
+    pub legal_name: String,
+    /// ISO 3166-1 alpha-2 code.
+    pub country: String,
+    /// Whom we reach.
+    pub contacts: Contacts,
+    /// E-mail address of the first `super_admin`.
+    pub super_admin_email: String,
+    /// Name of the first `super_admin`.
+    pub super_admin_name: String,
+}
+
+/// Who gives the functions' database user its rights in the new databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Grants {
+    /// Provisioning itself, on a server whose roles it may change.
+    Server,
+    /// The cluster's operator, where roles are managed outside the server, as
+    /// on Atlas.
+    Managed,
+}
+
+/// What provisioning found or made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provisioned {
+    /// Slug.
+    pub tenant: TenantId,
+    /// Whether this run finished the tenant; false when it was there before.
+    pub created: bool,
+}
+
+/// Custom role of the functions' database user, in `admin`.
+const APP_ROLE: &str = "keystoneApp";
+
+const NAMESPACE_EXISTS: i32 = 48;
+
+impl Registry<'_> {
+    /// Makes the tenant, or finishes what an interrupted run began.
+    ///
+    /// # Errors
+    /// 409 when the slug belongs to a tenant with another legal name;
+    /// [`Problem::Unavailable`] when a store does not answer, after which the
+    /// same call continues.
+    pub async fn provision(
+        &self,
+        by: &Attribution,
+        new: &NewTenant,
+        grants: Grants,
+        invitation: impl Fn(&TenantId, &User, &InvitationToken) -> Mail,
+    ) -> Result<Provisioned, Problem> {
+        let record = self.enter(new).await?;
+        if record.state != TenantState::Provisioning {
+            return Ok(Provisioned { tenant: record.id, created: false });
+        }
+        self.make_collections(&record.id).await?;
+        if grants == Grants::Server {
+            self.grant(&record.id).await?;
+        }
+        self.make_key(by, &record.id).await?;
+        let tenant = self.open(record, by.now).await?;
+        genesis(&tenant, by, new, invitation).await?;
+        self.activate(tenant.id()).await?;
+        Ok(Provisioned { tenant: tenant.id().clone(), created: true })
+    }
+
+    /// The tenant's entry in the registry, made if absent.
+    async fn enter(&self, new: &NewTenant) -> Result<TenantRecord, Problem> {
+        let record = TenantRecord {
+            id: new.id.clone(),
+            legal_name: new.legal_name.clone(),
+            country: new.country.clone(),
+            contacts: new.contacts.clone(),
+            audit_review_days: AUDIT_REVIEW_DAYS,
+            state: TenantState::Provisioning,
+        };
+        let mut fields = match serialize_to_bson(&record).map_err(StoreError::from)? {
+            Bson::Document(fields) => fields,
+            _ => Document::new(),
+        };
+        fields.remove("_id");
+        self.database()
+            .control()
+            .collection::<Document>(TENANTS)
+            .update_one(doc! { "_id": new.id.as_str() }, doc! { "$setOnInsert": fields })
+            .upsert(true)
+            .await
+            .map_err(StoreError::from)?;
+        let found = self.record(&new.id).await?.ok_or(Problem::Internal)?;
+        if found.legal_name != new.legal_name {
+            return Err(Problem::Conflict("The slug belongs to another business.".into()));
+        }
+        Ok(found)
+    }
+
+    async fn make_collections(&self, id: &TenantId) -> Result<(), StoreError> {
+        let data = self.database().tenant(id);
+        for collection in schema::COLLECTIONS {
+            make_collection(&data, collection.name, schema::validator(collection, id)).await?;
+            make_indexes(&data, collection.name, collection.indexes).await?;
+            if let Some(seconds) = collection.expires_after {
+                make_expiry(&data, collection.name, seconds).await?;
+            }
+        }
+        for name in [schema::DATA_KEYS, schema::AUDIT_HEAD] {
+            make_collection(&data, name, schema::tenant_validator(id)).await?;
+        }
+        make_indexes(
+            &data,
+            schema::DATA_KEYS,
+            &[Index { keys: &[("version", 1)], unique: true }],
+        )
+        .await?;
+        let audit = self.database().tenant_audit(id);
+        make_collection(&audit, schema::AUDIT_ENTRIES, schema::audit_validator(id)).await?;
+        make_indexes(&audit, schema::AUDIT_ENTRIES, &schema::AUDIT_INDEXES).await?;
+        let mut head = audit_log::empty_head(id);
+        let head_id = head.remove("_id");
+        data.collection::<Document>(schema::AUDIT_HEAD)
+            .update_one(doc! { "_id": head_id }, doc! { "$setOnInsert": head })
+            .upsert(true)
+            .await?;
+        Ok(())
+    }
+
+    /// The functions may read and write the tenant's data, and only find and
+    /// insert among its audit entries.
+    async fn grant(&self, id: &TenantId) -> Result<(), StoreError> {
+        let privilege = |database: String, actions: &[&str]| {
+            doc! { "resource": { "db": database, "collection": "" }, "actions": actions }
+        };
+        self.database()
+            .client
+            .database("admin")
+            .run_command(doc! {
+                "grantPrivilegesToRole": APP_ROLE,
+                "privileges": [
+                    privilege(data_database(id), &["find", "insert", "update", "remove"]),
+                    privilege(audit_database(id), &["find", "insert"]),
+                ],
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn make_key(&self, by: &Attribution, id: &TenantId) -> Result<(), StoreError> {
+        let keys = self.database().tenant(id).collection::<DataKey>(schema::DATA_KEYS);
+        if keys.find_one(doc! { "tenant_id": id.as_str() }).await?.is_some() {
+            return Ok(());
+        }
+        let platform = self.platform();
+        let key = DataKey::create(
+            platform.kms().await?,
+            platform.setting(Setting::DataKey)?,
+            id,
+            by.now,
+        )
+        .await?;
+        match keys.insert_one(key).await.map_err(StoreError::from) {
+            // Another run was faster; its key is as good.
+            Ok(_) | Err(StoreError::Duplicate) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn activate(&self, id: &TenantId) -> Result<(), StoreError> {
+        self.database()
+            .control()
+            .collection::<Document>(TENANTS)
+            .update_one(
+                doc! { "_id": id.as_str(), "state": "provisioning" },
+                doc! { "$set": { "state": "active" } },
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// The first audit entry, together with the first `super_admin`.
+async fn genesis(
+    tenant: &Tenant,
+    by: &Attribution,
+    new: &NewTenant,
+    invitation: impl Fn(&TenantId, &User, &InvitationToken) -> Mail,
+) -> Result<(), Problem> {
+    let (user, token) = User::invite(
+        &new.super_admin_email,
+        new.super_admin_name.clone(),
+        Role::SuperAdmin,
+        by.now,
+    )?;
+    let invited = Filter::all().eq("email", user.email.clone());
+    if tenant.find::<User>(invited).await?.is_some() {
+        return Ok(());
+    }
+    let message = invitation(tenant.id(), &user, &token);
+    let id = random::id(by.now)?;
+    tenant
+        .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
+            tx.about(crate::audit::entry::Resource {
+                kind: "tenant".into(),
+                id: tenant.id().to_string(),
+            });
+            tx.insert(id, user.clone()).await?;
+            mail::enqueue(tx, by.now, &message).await?;
+            Ok(())
+        })
+        .await
+}
+
+async fn make_collection(
+    database: &mongodb::Database,
+    name: &str,
+    validator: Document,
+) -> Result<(), StoreError> {
+    match database.create_collection(name).validator(validator.clone()).await {
+        Ok(()) => Ok(()),
+        Err(error) if matches!(error.kind.as_ref(), ErrorKind::Command(c) if c.code == NAMESPACE_EXISTS) =>
+        {
+            database.run_command(doc! { "collMod": name, "validator": validator }).await?;
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn make_indexes(
+    database: &mongodb::Database,
+    collection: &str,
+    indexes: &[Index],
+) -> Result<(), StoreError> {
+    let specs: Vec<Document> = indexes
+        .iter()
+        .map(|index| {
+            let mut keys = doc! { "tenant_id": 1 };
+            keys.extend(index.keys.iter().map(|(field, order)| ((*field).to_owned(), (*order).into())));
+            let name: Vec<String> = index.keys.iter().map(|(field, order)| format!("{field}_{order}")).collect();
+            doc! { "key": keys, "name": name.join("__"), "unique": index.unique }
+        })
+        .collect();
+    if !specs.is_empty() {
+        database.run_command(doc! { "createIndexes": collection, "indexes": specs }).await?;
+    }
+    Ok(())
+}
+
+async fn make_expiry(
+    database: &mongodb::Database,
+    collection: &str,
+    seconds: u64,
+) -> Result<(), StoreError> {
+    let seconds = i64::try_from(seconds).map_err(StoreError::defect)?;
+    database
+        .run_command(doc! {
+            "createIndexes": collection,
+            "indexes": [{
+                "key": { "created_at": 1 },
+                "name": "expiry",
+                "expireAfterSeconds": seconds,
+            }],
+        })
+        .await?;
+    Ok(())
+}

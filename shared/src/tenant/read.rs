@@ -1,0 +1,196 @@
+//! Typed reads. Field names are constants of the code and values are scalars,
+//! so nothing that a client sends can become a query operator.
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_document};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Problem;
+use super::{Id, StoreError, Tenant, TenantId, bson_time, schema, time_of};
+
+/// A kind of document that a tenant owns.
+pub trait Entity: Serialize + DeserializeOwned + Send + Sync {
+    /// Where it is stored, with its indexes and sealed fields.
+    const COLLECTION: &'static schema::Collection;
+    /// What the audit trail calls it, such as `supplier`.
+    const RESOURCE: &'static str;
+    /// JSON pointers to fields with personal data in clear; their values
+    /// enter audit deltas as commitments that can be erased.
+    const PERSONAL: &'static [&'static str];
+    /// JSON pointers to fields whose values never enter a delta, such as
+    /// password hashes; only that they changed is recorded.
+    const SECRET: &'static [&'static str] = &[];
+}
+
+/// An entity with what the store keeps about it.
+#[derive(Debug, Clone)]
+pub struct Stored<E> {
+    /// Its id.
+    pub id: Id,
+    /// Starts at 1 and grows by 1 with every change; the `ETag`.
+    pub version: i64,
+    /// When it was created, to the millisecond.
+    pub created_at: Timestamp,
+    /// When it was last changed, to the millisecond.
+    pub updated_at: Timestamp,
+    /// The entity itself.
+    pub entity: E,
+}
+
+/// The fields that the store keeps beside the entity's own.
+pub(super) const KEPT: [&str; 5] = ["_id", "tenant_id", "version", "created_at", "updated_at"];
+
+impl<E: Entity> Stored<E> {
+    /// The same, if its version is `version`.
+    ///
+    /// # Errors
+    /// [`Problem::Stale`] when it was changed meanwhile.
+    pub fn at_version(self, version: i64) -> Result<Self, Problem> {
+        if self.version == version { Ok(self) } else { Err(Problem::Stale) }
+    }
+
+    pub(super) fn to_document(&self, tenant: &TenantId) -> Result<Document, StoreError> {
+        let mut document = doc! {
+            "_id": self.id.to_string(),
+            "tenant_id": tenant.as_str(),
+            "version": self.version,
+            "created_at": bson_time(self.created_at),
+            "updated_at": bson_time(self.updated_at),
+        };
+        document.extend(serialize_to_document(&self.entity)?);
+        Ok(document)
+    }
+
+    pub(super) fn from_document(
+        mut document: Document,
+        tenant: &TenantId,
+    ) -> Result<Self, StoreError> {
+        let malformed = || StoreError::defect(format!("malformed {}", E::COLLECTION.name));
+        if document.get_str("tenant_id").ok() != Some(tenant.as_str()) {
+            return Err(StoreError::defect("a document of another tenant"));
+        }
+        let stored = (
+            document.get_str("_id").ok().and_then(|id| id.parse().ok()),
+            document.get_i64("version").ok(),
+            time_of(document.get("created_at")),
+            time_of(document.get("updated_at")),
+        );
+        let (Some(id), Some(version), Some(created_at), Some(updated_at)) = stored else {
+            return Err(malformed());
+        };
+        for field in KEPT {
+            document.remove(field);
+        }
+        let entity = deserialize_from_document(document)?;
+        Ok(Self { id, version, created_at, updated_at, entity })
+    }
+}
+
+/// A conjunction of comparisons on named fields.
+#[derive(Debug, Clone, Default)]
+pub struct Filter(Document);
+
+impl Filter {
+    /// Everything the tenant has.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// `field` equals the text `value`.
+    #[must_use]
+    pub fn eq(mut self, field: &'static str, value: impl Into<String>) -> Self {
+        self.0.insert(field, doc! { "$eq": value.into() });
+        self
+    }
+
+    /// `field` is no later than `at`.
+    #[must_use]
+    pub fn until(mut self, field: &'static str, at: Timestamp) -> Self {
+        self.0.insert(field, doc! { "$lte": bson_time(at) });
+        self
+    }
+
+    pub(super) fn for_tenant(mut self, tenant: &TenantId) -> Document {
+        self.0.insert("tenant_id", doc! { "$eq": tenant.as_str() });
+        self.0
+    }
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// Continue after (that is, below) this id.
+    pub after: Option<Id>,
+    /// At most this many, 1 to 100.
+    pub limit: i64,
+}
+
+impl Tenant {
+    /// The entity with this id, if the tenant has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn get<E: Entity>(&self, id: Id) -> Result<Option<Stored<E>>, StoreError> {
+        self.find(Filter::all().eq("_id", id.to_string())).await
+    }
+
+    /// The one entity that fits, for filters on a unique index.
+    ///
+    /// # Errors
+    /// As [`Tenant::get`].
+    pub async fn find<E: Entity>(&self, filter: Filter) -> Result<Option<Stored<E>>, StoreError> {
+        self.collection::<Document>(E::COLLECTION.name)
+            .find_one(filter.for_tenant(self.id()))
+            .await?
+            .map(|document| Stored::from_document(document, self.id()))
+            .transpose()
+    }
+
+    /// The entities that fit, newest first.
+    ///
+    /// # Errors
+    /// As [`Tenant::get`].
+    pub async fn list<E: Entity>(
+        &self,
+        filter: Filter,
+        page: Page,
+    ) -> Result<Vec<Stored<E>>, StoreError> {
+        let mut query = filter.for_tenant(self.id());
+        if let Some(after) = page.after {
+            query.insert("_id", doc! { "$lt": after.to_string() });
+        }
+        let found: Vec<Document> = self
+            .collection::<Document>(E::COLLECTION.name)
+            .find(query)
+            .sort(doc! { "tenant_id": 1, "_id": -1 })
+            .limit(page.limit.clamp(1, 101))
+            .await?
+            .try_collect()
+            .await?;
+        found.into_iter().map(|document| Stored::from_document(document, self.id())).collect()
+    }
+}
+
+/// A stored value as JSON, for deltas: sealed fields as their keyed tag.
+pub(super) fn to_json(value: &Bson) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Bson::Document(inner) => match crate::crypto::tag_of_envelope(inner) {
+            Some(tag) => serde_json::json!({ "sealed": hex::encode(tag) }),
+            None => Value::Object(
+                inner.iter().map(|(key, value)| (key.clone(), to_json(value))).collect(),
+            ),
+        },
+        Bson::Array(items) => Value::Array(items.iter().map(to_json).collect()),
+        Bson::String(text) => Value::String(text.clone()),
+        Bson::Boolean(flag) => Value::Bool(*flag),
+        Bson::Int32(number) => Value::from(*number),
+        Bson::Int64(number) => Value::from(*number),
+        Bson::DateTime(at) => Timestamp::from_millisecond(at.timestamp_millis())
+            .map_or(Value::Null, |at| Value::String(at.to_string())),
+        Bson::Null => Value::Null,
+        other => Value::String(other.to_string()),
+    }
+}

@@ -1,0 +1,215 @@
+//! The tenant registry, and the three ways to a [`Tenant`].
+
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::bson::{Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::{Database, StoreError, Tenant, TenantId, schema};
+use crate::auth::session::SessionRecord;
+use crate::auth::throttle::{Admission, AdmitError};
+use crate::crypto::{DataKey, Keyring};
+use crate::platform::Platform;
+
+pub(super) const TENANTS: &str = "tenants";
+
+/// Where a tenant stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantState {
+    /// Being provisioned; nobody can sign in yet.
+    Provisioning,
+    /// In normal use.
+    Active,
+    /// Access is stopped; data is kept.
+    Suspended,
+    /// The contract has ended; the grace period runs.
+    Closing,
+    /// Keys are destroyed.
+    Closed,
+}
+
+/// A person whom we reach for a tenant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contact {
+    /// Name of the person.
+    pub name: String,
+    /// E-mail address.
+    pub email: String,
+}
+
+/// The contacts that a tenant keeps current (claim C21).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contacts {
+    /// Receives breach and sub-processor notices.
+    pub primary: Contact,
+    /// Receives security notices; the primary contact when absent.
+    #[serde(default)]
+    pub security: Option<Contact>,
+    /// Receives invoices; the primary contact when absent.
+    #[serde(default)]
+    pub billing: Option<Contact>,
+}
+
+/// A tenant's entry in the registry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TenantRecord {
+    /// Slug.
+    #[serde(rename = "_id")]
+    pub id: TenantId,
+    /// Name under which the business is registered.
+    pub legal_name: String,
+    /// ISO 3166-1 alpha-2 code.
+    pub country: String,
+    /// Whom we reach.
+    pub contacts: Contacts,
+    /// Days between two attested reviews of the audit log.
+    pub audit_review_days: i32,
+    /// Where the tenant stands in its life.
+    pub state: TenantState,
+}
+
+/// The registry of tenants, read with the platform's clients.
+pub struct Registry<'p> {
+    platform: &'p Platform,
+    database: &'p Database,
+}
+
+impl<'p> Registry<'p> {
+    pub(crate) fn new(platform: &'p Platform, database: &'p Database) -> Self {
+        Self { platform, database }
+    }
+
+    /// The tenant of a verified session, if it is active.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a store does not answer.
+    pub async fn of_session(
+        &self,
+        session: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Option<Tenant>, StoreError> {
+        self.open_active(&session.tenant, now).await
+    }
+
+    /// The tenant that an admitted attempt names, if there is one and it is
+    /// active. The admission is proof that the attempt was counted.
+    ///
+    /// # Errors
+    /// As [`Registry::of_session`].
+    pub async fn of_attempt(
+        &self,
+        _: &Admission<'_>,
+        slug: &str,
+        now: Timestamp,
+    ) -> Result<Option<Tenant>, StoreError> {
+        self.open_active(slug, now).await
+    }
+
+    /// The tenant that a locked-out attempt names, to record the lockout in its
+    /// audit trail.
+    ///
+    /// # Errors
+    /// As [`Registry::of_session`].
+    pub async fn of_denial(
+        &self,
+        _: &AdmitError,
+        slug: &str,
+        now: Timestamp,
+    ) -> Result<Option<Tenant>, StoreError> {
+        self.open_active(slug, now).await
+    }
+
+    /// Every active tenant in the order of their slugs, for a job. Opened one
+    /// after another by the caller with [`Registry::for_job`].
+    ///
+    /// # Errors
+    /// As [`Registry::of_session`].
+    pub async fn walk(&self) -> Result<Vec<TenantRecord>, StoreError> {
+        Ok(self
+            .database
+            .control()
+            .collection::<TenantRecord>(TENANTS)
+            .find(doc! { "state": "active" })
+            .sort(doc! { "_id": 1 })
+            .await?
+            .try_collect()
+            .await?)
+    }
+
+    /// Opens a tenant that [`Registry::walk`] returned.
+    ///
+    /// # Errors
+    /// As [`Registry::of_session`].
+    pub async fn for_job(
+        &self,
+        record: TenantRecord,
+        now: Timestamp,
+    ) -> Result<Tenant, StoreError> {
+        self.open(record, now).await
+    }
+
+    async fn open_active(&self, slug: &str, now: Timestamp) -> Result<Option<Tenant>, StoreError> {
+        let Some(id) = TenantId::parse(slug) else {
+            return Ok(None);
+        };
+        let record = self
+            .database
+            .control()
+            .collection::<TenantRecord>(TENANTS)
+            .find_one(doc! { "_id": id.as_str() })
+            .await?;
+        match record {
+            Some(record) if record.state == TenantState::Active => {
+                self.open(record, now).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn open(
+        &self,
+        record: TenantRecord,
+        now: Timestamp,
+    ) -> Result<Tenant, StoreError> {
+        let keys = match self.platform.keys().get(&record.id, now) {
+            Some(keys) => keys,
+            None => {
+                let keys = Arc::new(self.unwrap_keys(&record.id).await?);
+                self.platform.keys().put(record.id.clone(), Arc::clone(&keys), now);
+                keys
+            }
+        };
+        Ok(Tenant { record, database: self.database.clone(), keys })
+    }
+
+    async fn unwrap_keys(&self, id: &TenantId) -> Result<Keyring, StoreError> {
+        let records: Vec<DataKey> = self
+            .database
+            .tenant(id)
+            .collection(schema::DATA_KEYS)
+            .find(doc! { "tenant_id": id.as_str() })
+            .await?
+            .try_collect()
+            .await?;
+        Keyring::unwrap(self.platform.kms().await?, id, &records).await
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        self.database
+    }
+
+    pub(super) fn platform(&self) -> &Platform {
+        self.platform
+    }
+
+    pub(super) async fn record(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
+        let tenants = self.database.control().collection::<Document>(TENANTS);
+        let found = tenants.find_one(doc! { "_id": id.as_str() }).await?;
+        Ok(found.map(mongodb::bson::deserialize_from_document).transpose()?)
+    }
+}

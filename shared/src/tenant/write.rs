@@ -1,0 +1,444 @@
+//! Writes, which exist only inside an audited transaction.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mongodb::bson::{Document, doc};
+use mongodb::options::ReturnDocument;
+use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
+use mongodb::{ClientSession, Collection};
+use serde_json::{Map, Value};
+
+use super::read::{KEPT, to_json};
+use super::{Entity, Filter, Id, StoreError, Stored, Tenant, audit_log, bson_time};
+use crate::mail::Queued;
+use crate::audit::delta::{Change, delta};
+use crate::audit::entry::{Actor, Draft, Outcome, Resource};
+use crate::crypto::Place;
+use crate::{Problem, random};
+
+/// Who acts, from where, and when: what an audit entry says beside the change.
+#[derive(Debug, Clone)]
+pub struct Attribution {
+    /// Who acts.
+    pub actor: Actor,
+    /// The address that API Gateway saw; absent for jobs.
+    pub source_ip: Option<IpAddr>,
+    /// The client's description of itself, cut to 256 bytes; absent for jobs.
+    pub user_agent: Option<String>,
+    /// Id of the request or of the job's run.
+    pub request_id: String,
+    /// When the request was received or the job's step began.
+    pub now: Timestamp,
+}
+
+/// How often a transaction that met another one is run again.
+const ATTEMPTS: u32 = 40;
+/// Longest pause before the first repetition; it doubles up to the cap.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(150);
+/// How often a commit of unknown result is asked for again.
+const COMMIT_ATTEMPTS: u32 = 5;
+
+impl Tenant {
+    /// Runs `work` in a transaction, appends the audit entry for `action` with
+    /// the delta of everything that `work` wrote, and commits both or neither.
+    ///
+    /// `action` is `resource.verb`; the entry's resource is the first entity
+    /// written whose kind is the action's resource, unless `work` names one
+    /// with [`WriteTx::about`]. `work` may run several times when transactions
+    /// meet, so it must have no effect other than through its handle.
+    ///
+    /// # Errors
+    /// What `work` returned, with nothing written; [`Problem::Unavailable`]
+    /// when the database does not answer or conflicts outlast every retry.
+    pub async fn audited<R>(
+        &self,
+        by: &Attribution,
+        action: &'static str,
+        work: impl AsyncFnMut(&mut WriteTx<'_>) -> Result<R, Problem>,
+    ) -> Result<R, Problem> {
+        self.recorded(by, action, Outcome::Success, work).await
+    }
+
+    /// Appends an audit entry for something that changed no state: a failed
+    /// sign-in, a read of unmasked personal data.
+    ///
+    /// # Errors
+    /// As [`Tenant::audited`].
+    pub async fn record(
+        &self,
+        by: &Attribution,
+        action: &'static str,
+        resource: Resource,
+        outcome: Outcome,
+        facts: Value,
+    ) -> Result<(), Problem> {
+        self.recorded(by, action, outcome, async |tx: &mut WriteTx<'_>| {
+            tx.about(resource.clone());
+            tx.facts(&facts)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn recorded<R>(
+        &self,
+        by: &Attribution,
+        action: &'static str,
+        outcome: Outcome,
+        mut work: impl AsyncFnMut(&mut WriteTx<'_>) -> Result<R, Problem>,
+    ) -> Result<R, Problem> {
+        for attempt in 0..ATTEMPTS {
+            pause_before(attempt).await?;
+            let mut tx = match WriteTx::begin(self, by.now).await {
+                Ok(tx) => tx,
+                Err(StoreError::Conflict) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let done = match work(&mut tx).await {
+                Ok(answer) => {
+                    tx.commit(by, action, outcome).await.map(|()| answer).map_err(Problem::from)
+                }
+                Err(problem) => Err(problem),
+            };
+            match done {
+                Ok(answer) => return Ok(answer),
+                Err(problem) => {
+                    let met_another = tx.met_another;
+                    tx.abort().await;
+                    if !met_another {
+                        return Err(problem);
+                    }
+                }
+            }
+        }
+        tracing::warn!(tenant = %self.id(), action, "transaction conflicts outlasted the retries");
+        Err(Problem::Unavailable)
+    }
+}
+
+/// Waits a random part of a doubling pause, so that transactions which met do
+/// not meet again.
+async fn pause_before(attempt: u32) -> Result<(), Problem> {
+    if attempt == 0 {
+        return Ok(());
+    }
+    let longest = FIRST_PAUSE.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE);
+    let share = f64::from(u16::from_be_bytes(random::bytes::<2>()?)) / f64::from(u16::MAX);
+    tokio::time::sleep(longest.mul_f64(share)).await;
+    Ok(())
+}
+
+/// The handle of an audited transaction: the only place with write operations.
+pub struct WriteTx<'t> {
+    tenant: &'t Tenant,
+    session: ClientSession,
+    now: Timestamp,
+    head: audit_log::Head,
+    touched: Vec<Touched>,
+    facts: Vec<Change>,
+    about: Option<Resource>,
+    met_another: bool,
+}
+
+/// What became of one document.
+struct Touched {
+    resource: Resource,
+    changes: Vec<Change>,
+}
+
+impl<'t> WriteTx<'t> {
+    /// Begins with the head of the audit tree, for which every transaction of
+    /// the tenant competes: the loser learns it at once and not at its end.
+    async fn begin(tenant: &'t Tenant, now: Timestamp) -> Result<Self, StoreError> {
+        let mut session = tenant.database.client.start_session().await?;
+        session.start_transaction().await?;
+        let head = match audit_log::claim_head(tenant, &mut session).await {
+            Ok(head) => head,
+            Err(error) => {
+                let _ = session.abort_transaction().await;
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            tenant,
+            session,
+            now,
+            head,
+            touched: Vec::new(),
+            facts: Vec::new(),
+            about: None,
+            met_another: false,
+        })
+    }
+
+    /// The tenant that is written to.
+    pub fn tenant(&self) -> &Tenant {
+        self.tenant
+    }
+
+    /// Names the entry's resource, where it is not the first entity written.
+    pub fn about(&mut self, resource: Resource) {
+        self.about = Some(resource);
+    }
+
+    /// Adds facts to the entry's delta that no document holds.
+    pub(crate) fn facts(&mut self, facts: &Value) -> Result<(), StoreError> {
+        self.facts = delta(None, Some(facts), &[]).map_err(StoreError::defect)?;
+        Ok(())
+    }
+
+    /// Adds a new entity.
+    ///
+    /// # Errors
+    /// [`StoreError::Duplicate`] when a unique index has its values already.
+    pub async fn insert<E: Entity>(&mut self, id: Id, entity: E) -> Result<Stored<E>, StoreError> {
+        let stored =
+            Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
+        let document = stored.to_document(self.tenant.id())?;
+        let collection = self.collection::<E>();
+        let done = collection.insert_one(&document).session(&mut self.session).await;
+        self.noting_conflict(done)?;
+        self.touch::<E>(id, None, Some(&document))?;
+        Ok(stored)
+    }
+
+    /// Reads an entity as this transaction sees it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn get<E: Entity>(&mut self, id: Id) -> Result<Option<Stored<E>>, StoreError> {
+        self.find(Filter::all().eq("_id", id.to_string())).await
+    }
+
+    /// Reads the one entity that fits, for filters on a unique index.
+    ///
+    /// # Errors
+    /// As [`WriteTx::get`].
+    pub async fn find<E: Entity>(
+        &mut self,
+        filter: Filter,
+    ) -> Result<Option<Stored<E>>, StoreError> {
+        let collection = self.collection::<E>();
+        let done = collection
+            .find_one(filter.for_tenant(self.tenant.id()))
+            .session(&mut self.session)
+            .await;
+        self.noting_conflict(done)?
+            .map(|document| Stored::from_document(document, self.tenant.id()))
+            .transpose()
+    }
+
+    /// Replaces `before` by `entity`.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when the stored version is no longer that of
+    /// `before`; [`StoreError::Duplicate`] as for [`WriteTx::insert`].
+    pub async fn replace<E: Entity>(
+        &mut self,
+        before: &Stored<E>,
+        entity: E,
+    ) -> Result<Stored<E>, StoreError> {
+        let after = Stored {
+            id: before.id,
+            version: before.version + 1,
+            created_at: before.created_at,
+            updated_at: self.now,
+            entity,
+        };
+        let old = before.to_document(self.tenant.id())?;
+        let new = after.to_document(self.tenant.id())?;
+        let mut filter =
+            Filter::all().eq("_id", before.id.to_string()).for_tenant(self.tenant.id());
+        filter.insert("version", before.version);
+        let collection = self.collection::<E>();
+        let done = collection.replace_one(filter, &new).session(&mut self.session).await;
+        if self.noting_conflict(done)?.matched_count == 0 {
+            return Err(StoreError::Stale);
+        }
+        self.touch::<E>(before.id, Some(&old), Some(&new))?;
+        Ok(after)
+    }
+
+    /// Adds or replaces a document that is bookkeeping of a request and no
+    /// part of the tenant's state, so that it leaves no trace in the delta.
+    pub(crate) async fn keep<E: Entity>(&mut self, id: Id, entity: E) -> Result<(), StoreError> {
+        let stored =
+            Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
+        let document = stored.to_document(self.tenant.id())?;
+        let collection = self.collection::<E>();
+        let done = collection.insert_one(&document).session(&mut self.session).await;
+        match self.noting_conflict(done) {
+            // The same request, committed meanwhile: run again and find it.
+            Err(StoreError::Duplicate) => {
+                self.met_another = true;
+                Err(StoreError::Conflict)
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    fn collection<E: Entity>(&self) -> Collection<Document> {
+        self.tenant.collection(E::COLLECTION.name)
+    }
+
+    fn touch<E: Entity>(
+        &mut self,
+        id: Id,
+        before: Option<&Document>,
+        after: Option<&Document>,
+    ) -> Result<(), StoreError> {
+        let before = before.map(|document| self.shown::<E>(id, document)).transpose()?;
+        let after = after.map(|document| self.shown::<E>(id, document)).transpose()?;
+        self.touched.push(Touched {
+            resource: Resource { kind: E::RESOURCE.into(), id: id.to_string() },
+            changes: delta(before.as_ref(), after.as_ref(), E::PERSONAL)
+                .map_err(StoreError::defect)?,
+        });
+        Ok(())
+    }
+
+    /// A document as the audit trail may show it.
+    fn shown<E: Entity>(&self, id: Id, document: &Document) -> Result<Value, StoreError> {
+        let mut shown = Value::Object(
+            document
+                .iter()
+                .filter(|(field, _)| !KEPT.contains(&field.as_str()))
+                .map(|(field, value)| (field.clone(), to_json(value)))
+                .collect::<Map<_, _>>(),
+        );
+        for secret in E::SECRET {
+            if let Some(value) = shown.pointer_mut(secret)
+                && !value.is_null()
+            {
+                let place = Place { collection: E::COLLECTION.name, document: id, field: secret };
+                let bytes = serde_json::to_vec(value).map_err(StoreError::defect)?;
+                let tag = self.tenant.keys.tag(place, &bytes);
+                *value = serde_json::json!({ "secret": hex::encode(tag) });
+            }
+        }
+        Ok(shown)
+    }
+
+    async fn commit(
+        &mut self,
+        by: &Attribution,
+        action: &'static str,
+        outcome: Outcome,
+    ) -> Result<(), StoreError> {
+        let draft = self.draft(by, action, outcome)?;
+        let done =
+            audit_log::append(self.tenant, &mut self.session, &self.head, draft).await;
+        self.noting_conflict(done)?;
+        for _ in 0..COMMIT_ATTEMPTS {
+            match self.session.commit_transaction().await {
+                Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {}
+                done => return self.noting_conflict(done),
+            }
+        }
+        Err(StoreError::Unavailable("mongodb"))
+    }
+
+    fn draft(
+        &mut self,
+        by: &Attribution,
+        action: &'static str,
+        outcome: Outcome,
+    ) -> Result<Draft, StoreError> {
+        let kind = action.split_once('.').map_or(action, |(kind, _)| kind);
+        let resource = self
+            .about
+            .clone()
+            .or_else(|| {
+                let of_kind = self.touched.iter().find(|touched| touched.resource.kind == kind);
+                of_kind.map(|touched| touched.resource.clone())
+            })
+            .ok_or_else(|| StoreError::defect(format!("{action} names no resource")))?;
+        let mut changes = std::mem::take(&mut self.facts);
+        for touched in self.touched.drain(..) {
+            // Other documents stand under their own path in the same delta.
+            let prefix = if touched.resource == resource {
+                String::new()
+            } else {
+                format!("/{}:{}", touched.resource.kind, touched.resource.id)
+            };
+            changes.extend(touched.changes.into_iter().map(|mut change| {
+                change.path.insert_str(0, &prefix);
+                change
+            }));
+        }
+        Ok(Draft {
+            id: random::id(by.now)?.uuid(),
+            at: by.now,
+            tenant_id: self.tenant.id().to_string(),
+            actor: by.actor.clone(),
+            action: action.to_owned(),
+            resource,
+            delta: changes,
+            source_ip: by.source_ip,
+            user_agent: by.user_agent.clone(),
+            request_id: by.request_id.clone(),
+            outcome,
+        })
+    }
+
+    /// Remembers that another transaction was met, whatever `work` makes of
+    /// the error.
+    fn noting_conflict<T, E: Into<StoreError>>(
+        &mut self,
+        done: Result<T, E>,
+    ) -> Result<T, StoreError> {
+        done.map_err(Into::into).inspect_err(|error| {
+            self.met_another |= matches!(error, StoreError::Conflict);
+        })
+    }
+
+    async fn abort(mut self) {
+        // A server that cannot be told aborts by itself.
+        let _ = self.session.abort_transaction().await;
+    }
+}
+
+impl Tenant {
+    /// Takes the oldest due message of the outbox for `lease`, so that no
+    /// other run of the delivery job sends it meanwhile. This moves a lease
+    /// and no state of the tenant's, so it leaves no audit entry.
+    pub(crate) async fn claim_due_mail(
+        &self,
+        now: Timestamp,
+        lease: jiff::SignedDuration,
+    ) -> Result<Option<Stored<Queued>>, StoreError> {
+        let due = Filter::all().eq("state", "pending").until("due_at", now);
+        self.collection::<Document>(Queued::COLLECTION.name)
+            .find_one_and_update(
+                due.for_tenant(self.id()),
+                doc! {
+                    "$set": { "due_at": bson_time(now + lease) },
+                    "$inc": { "attempts": 1, "version": 1_i64 },
+                },
+            )
+            .sort(doc! { "due_at": 1 })
+            .return_document(ReturnDocument::After)
+            .await?
+            .map(|document| Stored::from_document(document, self.id()))
+            .transpose()
+    }
+
+    /// Makes a claimed message due again at `at`.
+    pub(crate) async fn postpone_mail(
+        &self,
+        queued: &Stored<Queued>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let claimed = Filter::all().eq("_id", queued.id.to_string());
+        self.collection::<Document>(Queued::COLLECTION.name)
+            .update_one(
+                claimed.for_tenant(self.id()),
+                doc! { "$set": { "due_at": bson_time(at) } },
+            )
+            .await?;
+        Ok(())
+    }
+}

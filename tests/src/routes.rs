@@ -1,0 +1,55 @@
+//! Every route of every crate.
+
+use keystone::auth::Permission;
+use keystone::http::{PublicRoute, Route, Spec};
+
+/// A route with the crate that it belongs to.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    /// The bounded context: a folder of `functions/`.
+    pub context: &'static str,
+    /// What the route says of itself.
+    pub spec: &'static Spec,
+    /// What it needs; `None` for a public route.
+    pub permission: Option<Permission>,
+}
+
+/// All routes, by path and method.
+pub fn all() -> Vec<Listed> {
+    let mut all = Vec::new();
+    let mut guarded = |context, routes: &[&'static Route]| {
+        all.extend(routes.iter().map(|route| Listed {
+            context,
+            spec: &route.spec,
+            permission: Some(route.permission),
+        }));
+    };
+    guarded("audit", &keystone_audit::routes::ROUTES);
+    guarded("identity", &keystone_identity::routes::ROUTES);
+    guarded("traceability", &keystone_traceability::routes::ROUTES);
+    let mut public = |context, routes: &[&'static PublicRoute]| {
+        all.extend(routes.iter().map(|route| Listed {
+            context,
+            spec: &route.spec,
+            permission: None,
+        }));
+    };
+    public("identity", &keystone_identity::routes::PUBLIC_ROUTES);
+    public("operations", &keystone_operations::routes::ROUTES);
+    all.sort_by_key(|listed| (listed.spec.path, listed.spec.method.as_str()));
+    all
+}
+
+/// The names of a path's parameters.
+pub fn parameters(path: &str) -> Vec<&str> {
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')))
+        .collect()
+}
+
+/// The path with `value` for each of its parameters.
+pub fn fill(path: &str, value: &str) -> String {
+    parameters(path)
+        .iter()
+        .fold(path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), value))
+}

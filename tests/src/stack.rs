@@ -1,0 +1,130 @@
+//! The deployed stack: where everything is.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keystone::auth::Role;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::aws::Aws;
+use crate::{Client, Tenant};
+
+/// A deployed stack.
+pub struct Stack {
+    values: BTreeMap<String, String>,
+    http: reqwest::Client,
+    aws: Aws,
+    database: OnceCell<mongodb::Client>,
+}
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in it").to_owned()
+}
+
+/// `N` random bytes.
+pub fn random<const N: usize>() -> [u8; N] {
+    keystone::random::bytes().expect("the operating system has randomness")
+}
+
+/// A random address of 10.0.0.0/8, from which nobody else makes requests.
+pub fn address() -> IpAddr {
+    let [a, b, c] = random();
+    Ipv4Addr::new(10, a, b, c).into()
+}
+
+impl Stack {
+    /// The local stack that `make run` started.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn load() -> Self {
+        let missing = "There is no running stack to test: start it with `make run`.";
+        let text = std::fs::read_to_string(root().join(".local/stack.env")).expect(missing);
+        let values: BTreeMap<String, String> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let value = |name: &str| values.get(name).expect("stack.env is complete").clone();
+        let endpoint = value("AWS_ENDPOINT_URL");
+        TcpStream::connect(endpoint.trim_start_matches("http://")).expect(missing);
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(90))
+            .build()
+            .expect("a client without TLS needs nothing");
+        let aws = Aws {
+            http: http.clone(),
+            endpoint,
+            region: value("AWS_REGION"),
+            access_key_id: value("AWS_ACCESS_KEY_ID"),
+            secret_access_key: value("AWS_SECRET_ACCESS_KEY"),
+        };
+        Self { aws, http, values, database: OnceCell::new() }
+    }
+
+    /// A value of `stack.env`.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn value(&self, name: &str) -> &str {
+        self.values.get(name).unwrap_or_else(|| panic!("stack.env has no {name}"))
+    }
+
+    /// The operator's access to AWS.
+    pub fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
+    /// Somebody who is not signed in, at an address of their own.
+    pub fn client(&self) -> Client {
+        Client::new(self.http.clone(), self.value("KEYSTONE_URL").to_owned(), address())
+    }
+
+    /// A new tenant with a user of each of `roles` beside its `super_admin`,
+    /// all signed in.
+    pub async fn tenant(&self, name: &str, roles: &[Role]) -> Tenant<'_> {
+        Tenant::provision(self, name, roles).await
+    }
+
+    /// Name of the deployed function `name`.
+    pub fn function(&self, name: &str) -> String {
+        format!("{}-{name}", self.value("STACK_NAME"))
+    }
+
+    /// The environment of the function `name`, with what Lambda would add.
+    pub async fn environment(&self, name: &str) -> BTreeMap<String, String> {
+        let mut environment = self.aws.environment(&self.function(name)).await;
+        for name in
+            ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+        {
+            environment.insert(name.into(), self.value(name).into());
+        }
+        environment
+    }
+
+    /// The database, with the administrator's rights.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn database(&self) -> &mongodb::Client {
+        let connect = || mongodb::Client::with_uri_str(self.value("MONGODB_ADMIN_URI"));
+        self.database.get_or_try_init(connect).await.expect("the database answers")
+    }
+
+    /// The mails sent to `address`, oldest first, as text.
+    pub async fn mails_to(&self, address: &str) -> Vec<String> {
+        let inbox = self.http.get(self.value("MAIL_INBOX_URL")).send().await;
+        let inbox: Value = inbox.expect("the inbox answers").json().await.expect("as JSON");
+        let accounts = inbox["messages"].as_object().expect("messages by account");
+        accounts
+            .values()
+            .flat_map(|mails| mails.as_array().into_iter().flatten())
+            .filter(|mail| mail["To"].as_array().is_some_and(|to| to.iter().any(|to| to == address)))
+            .map(|mail| mail["BodyText"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! A tenant of a test, with people in every role that the test asks for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use futures::future::join_all;
+use keystone::auth::Role;
+use mongodb::bson::{Document, doc};
+use serde_json::{Value, json};
+
+use crate::client::Ledger;
+use crate::stack::random;
+use crate::{Client, Stack};
+
+/// Actions that a tenant's trail may hold without a request of the test's.
+const BESIDE: [&str; 2] = ["tenant.provision", "mail.send"];
+
+/// A provisioned tenant.
+pub struct Tenant<'s> {
+    stack: &'s Stack,
+    slug: String,
+    password: String,
+    users: BTreeMap<Role, User>,
+    ledger: Ledger,
+}
+
+/// A user of a tenant, signed in.
+struct User {
+    email: String,
+    client: Client,
+}
+
+impl<'s> Tenant<'s> {
+    pub(crate) async fn provision(stack: &'s Stack, name: &str, roles: &[Role]) -> Self {
+        let slug = format!("{name}-{:08x}", u32::from_be_bytes(random()));
+        let mut tenant = Self {
+            stack,
+            password: format!("Threshing {:016x} barn", u64::from_be_bytes(random())),
+            slug,
+            users: BTreeMap::new(),
+            ledger: Ledger::default(),
+        };
+        let owner = json!({ "name": "Orla Byrne", "email": tenant.email_of(Role::SuperAdmin) });
+        let event = json!({
+            "operator": "test-operator",
+            "tenant": tenant.slug,
+            "legal_name": format!("{} Ltd", tenant.slug),
+            "country": "IE",
+            "contacts": { "primary": owner },
+            "super_admin": owner,
+        });
+        let made = stack.aws().invoke(stack.value("PROVISION_TENANT_FUNCTION"), &event).await;
+        assert_eq!(made, json!({ "tenant": tenant.slug, "created": true }));
+        tenant.welcome(&[Role::SuperAdmin]).await;
+        let below: Vec<Role> =
+            roles.iter().copied().filter(|role| *role != Role::SuperAdmin).collect();
+        for role in &below {
+            let invitation = json!({
+                "email": tenant.email_of(*role), "name": "Test Person", "role": role.name(),
+            });
+            tenant.owner().post("/v1/users", &invitation).await.must(201);
+        }
+        tenant.welcome(&below).await;
+        tenant
+    }
+
+    /// Lets the invited people of `roles` choose their passwords and sign in.
+    async fn welcome(&mut self, roles: &[Role]) {
+        if roles.is_empty() {
+            return;
+        }
+        self.stack.aws().invoke(self.stack.value("DRAIN_OUTBOX_FUNCTION"), &json!({})).await;
+        let tenant = &*self;
+        let users = join_all(roles.iter().map(|role| async move {
+            let email = tenant.email_of(*role);
+            let token = tenant.invitation_token(&email).await;
+            let client = tenant.stranger();
+            let acceptance =
+                json!({ "tenant": tenant.slug, "token": token, "password": tenant.password });
+            client.post("/v1/invitations/accept", &acceptance).await.must(204);
+            (*role, User { client: tenant.sign_in(*role).await, email })
+        }))
+        .await;
+        self.users.extend(users);
+    }
+
+    /// The token in the invitation that was mailed to `email`.
+    ///
+    /// # Panics
+    /// When there is none within ten seconds: another run of the delivery job
+    /// may hold the message for a moment.
+    async fn invitation_token(&self, email: &str) -> String {
+        for _ in 0..100 {
+            if let Some(mail) = self.stack.mails_to(email).await.pop() {
+                let (_, token) = mail.split_once("?token=").expect("the link has a token");
+                return token.chars().take_while(char::is_ascii_alphanumeric).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no invitation was mailed to {email}");
+    }
+
+    /// Somebody at a new address who is not signed in, whose requests to this
+    /// tenant count.
+    pub fn stranger(&self) -> Client {
+        self.stack.client().recorded_in(&self.ledger)
+    }
+
+    /// Signs a user in once more, at another address.
+    pub async fn sign_in(&self, role: Role) -> Client {
+        let client = self.stranger();
+        let answer = client.post("/v1/auth/login", &self.credentials(role)).await.expect(200);
+        client.with_token(answer.json()["token"].as_str().expect("a token"))
+    }
+
+    /// What the user of this role signs in with.
+    pub fn credentials(&self, role: Role) -> Value {
+        json!({ "tenant": self.slug, "email": self.email_of(role), "password": self.password })
+    }
+
+    fn email_of(&self, role: Role) -> String {
+        format!("{}@{}.example", role.name(), self.slug)
+    }
+
+    /// The tenant's slug.
+    pub fn slug(&self) -> &str {
+        &self.slug
+    }
+
+    /// E-mail addresses of all users.
+    pub fn emails(&self) -> Vec<String> {
+        self.users.values().map(|user| user.email.clone()).collect()
+    }
+
+    /// The user of this role, signed in.
+    ///
+    /// # Panics
+    /// When the test did not ask for the role.
+    pub fn user(&self, role: Role) -> &Client {
+        &self.users.get(&role).unwrap_or_else(|| panic!("the test has no {}", role.name())).client
+    }
+
+    /// The `super_admin`.
+    pub fn owner(&self) -> &Client {
+        self.user(Role::SuperAdmin)
+    }
+
+    /// Counts an accepted request that was sent to a function directly.
+    ///
+    /// # Panics
+    /// Never: no test panicked with the ledger.
+    pub fn vouch_for(&self, request_id: &str) {
+        self.ledger.lock().expect("no test panicked with it").push(request_id.to_owned());
+    }
+
+    /// The whole audit trail as the owner sees it, newest first.
+    pub async fn audit_trail(&self) -> Vec<Value> {
+        let mut entries = Vec::new();
+        let mut path = "/v1/audit?limit=100".to_owned();
+        loop {
+            let page = self.owner().get(&path).await.expect(200).json();
+            entries.extend(page["items"].as_array().expect("items").iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(cursor) => path = format!("/v1/audit?limit=100&cursor={cursor}"),
+                None => return entries,
+            }
+        }
+    }
+
+    /// Checks that each accepted request that changed or disclosed something
+    /// left exactly one audit entry, and that there are no others. Then takes
+    /// the tenant out of normal use, so that later jobs need not visit it.
+    ///
+    /// # Panics
+    /// When a request has no entry, or several, or an entry has no request.
+    pub async fn finish(self) {
+        let mut entries: HashMap<String, Vec<Value>> = HashMap::new();
+        for entry in self.audit_trail().await {
+            let request = entry["request_id"].as_str().expect("a request id").to_owned();
+            entries.entry(request).or_default().push(entry);
+        }
+        for request in self.ledger.lock().expect("no test panicked with it").iter() {
+            let of_request = entries.remove(request).unwrap_or_default();
+            assert_eq!(of_request.len(), 1, "request {request} left {of_request:?}");
+        }
+        for entry in entries.values().flatten() {
+            let beside = BESIDE.iter().any(|action| entry["action"] == *action);
+            let refused = entry["outcome"] == "failed" || entry["outcome"] == "denied";
+            assert!(beside || refused, "no accepted request explains {entry}");
+        }
+        let registry = self.stack.database().await.database("keystone_control");
+        registry
+            .collection::<Document>("tenants")
+            .update_one(doc! { "_id": &self.slug }, doc! { "$set": { "state": "closed" } })
+            .await
+            .expect("the registry can be written");
+    }
+}

@@ -1,0 +1,208 @@
+//! Code, template, API document and binaries say the same thing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keystone_tests::{openapi, routes, stack};
+use serde_json::{Map, Value, json};
+use serde_yaml_ng::Value as Yaml;
+
+/// A route: name of the function, method, path.
+type Route = (String, String, String);
+
+/// `template.yaml`, with short intrinsics in their long form.
+fn template() -> Value {
+    let text = std::fs::read_to_string(stack::root().join("template.yaml")).unwrap();
+    long_form(serde_yaml_ng::from_str(&text).unwrap())
+}
+
+fn long_form(value: Yaml) -> Value {
+    match value {
+        Yaml::Tagged(tagged) => {
+            let name = tagged.tag.to_string();
+            let name = name.trim_start_matches('!');
+            let name = if name == "Ref" { name.into() } else { format!("Fn::{name}") };
+            json!({ name: long_form(tagged.value) })
+        }
+        Yaml::Sequence(items) => items.into_iter().map(long_form).collect(),
+        Yaml::Mapping(members) => members
+            .into_iter()
+            .map(|(name, member)| (name.as_str().unwrap().to_owned(), long_form(member)))
+            .collect::<Map<_, _>>()
+            .into(),
+        scalar => serde_json::to_value(scalar).unwrap(),
+    }
+}
+
+fn resources(template: &Value, kind: &str) -> BTreeMap<String, Value> {
+    template["Resources"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == kind)
+        .map(|(name, resource)| (name.clone(), resource["Properties"].clone()))
+        .collect()
+}
+
+/// The name under which a function's code is built.
+fn binary_of(function: &Value) -> String {
+    let code = function["CodeUri"].as_str().unwrap();
+    code.trim_start_matches("target/lambda/").trim_end_matches('/').to_owned()
+}
+
+fn routes_in_code() -> BTreeSet<Route> {
+    routes::all()
+        .iter()
+        .map(|listed| {
+            let spec = listed.spec;
+            (spec.name.into(), spec.method.as_str().into(), spec.path.into())
+        })
+        .collect()
+}
+
+#[test]
+fn the_template_has_the_routes_of_the_code() {
+    let mut found = BTreeSet::new();
+    for function in resources(&template(), "AWS::Serverless::Function").values() {
+        for event in function["Events"].as_object().into_iter().flat_map(Map::values) {
+            if event["Type"] == "Api" {
+                let text = |name: &str| event["Properties"][name].as_str().unwrap().to_owned();
+                found.insert((binary_of(function), text("Method"), text("Path")));
+            }
+        }
+    }
+    assert_eq!(found, routes_in_code());
+}
+
+#[test]
+fn the_api_document_has_the_routes_of_the_code() {
+    let document = openapi::document();
+    let mut found = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            found.insert((name.to_owned(), method.to_uppercase(), path.clone()));
+        }
+    }
+    assert_eq!(found, routes_in_code());
+}
+
+#[test]
+fn the_api_document_is_up_to_date() {
+    assert!(
+        keystone_operations::routes::openapi::DOCUMENT == openapi::text(),
+        "functions/operations/openapi.json is not what the code says: run `make openapi`"
+    );
+}
+
+#[test]
+fn every_reference_in_the_api_document_leads_somewhere() {
+    fn check(document: &Value, value: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+                    let pointer = reference.strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{reference}");
+                }
+                members.values().for_each(|member| check(document, member));
+            }
+            Value::Array(items) => items.iter().for_each(|item| check(document, item)),
+            _ => {}
+        }
+    }
+    let document = openapi::document();
+    check(&document, &document);
+}
+
+#[test]
+fn every_binary_is_a_deployed_function_with_a_log_group() {
+    let template = template();
+    let mut binaries = BTreeSet::new();
+    for context in std::fs::read_dir(stack::root().join("functions")).unwrap() {
+        for file in std::fs::read_dir(context.unwrap().path().join("src/bin")).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            binaries.insert(name.trim_end_matches(".rs").to_owned());
+        }
+    }
+    let functions = resources(&template, "AWS::Serverless::Function");
+    assert_eq!(functions.values().map(binary_of).collect::<BTreeSet<_>>(), binaries);
+    let with_logs = template["Resources"]["Fn::ForEach::Functions"][1].as_array().unwrap();
+    let with_logs: BTreeSet<String> =
+        with_logs.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    assert_eq!(with_logs, binaries);
+    for (logical, function) in &functions {
+        let binary = binary_of(function);
+        let spelled: String = logical.trim_end_matches("Function").to_lowercase();
+        assert_eq!(spelled, binary.replace('-', ""), "{logical}");
+        assert_eq!(function["FunctionName"]["Fn::Sub"], format!("${{AWS::StackName}}-{binary}"));
+    }
+}
+
+#[test]
+fn a_route_lies_in_the_crate_that_lists_it() {
+    for listed in routes::all() {
+        let file = format!("functions/{}/src/bin/{}.rs", listed.context, listed.spec.name);
+        assert!(stack::root().join(&file).exists(), "{file}");
+    }
+}
+
+/// The statements that say what `function` may do.
+fn statements(function: &Value, managed: &BTreeMap<String, Value>) -> Vec<Value> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    list(&function["Policies"])
+        .iter()
+        .flat_map(|policy| match policy["Ref"].as_str() {
+            Some(name) => list(&managed[name]["PolicyDocument"]["Statement"]),
+            None => list(&policy["Statement"]),
+        })
+        .collect()
+}
+
+fn one_or_many(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
+}
+
+#[test]
+fn every_function_may_do_what_it_lists_and_nothing_else() {
+    let template = template();
+    let managed = resources(&template, "AWS::IAM::ManagedPolicy");
+    let functions = resources(&template, "AWS::Serverless::Function");
+    for (name, function) in &functions {
+        for statement in statements(function, &managed) {
+            assert_eq!(statement["Effect"], "Allow", "{name}");
+            for action in one_or_many(&statement["Action"]) {
+                let action = action.as_str().unwrap();
+                assert!(!action.contains('*') && action.contains(':'), "{name}: {action}");
+            }
+            for resource in one_or_many(&statement["Resource"]) {
+                // A named resource, never "everything of the kind".
+                let text = resource.to_string();
+                assert!(resource.is_object() && !text.contains('*'), "{name}: {text}");
+            }
+        }
+    }
+    // A public route's function reaches nothing unless it checks a secret.
+    for name in ["HealthFunction", "OpenApiFunction"] {
+        assert_eq!(statements(&functions[name], &managed), Vec::<Value>::new(), "{name}");
+    }
+}
+
+#[test]
+fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
+    let template = template();
+    let managed = resources(&template, "AWS::IAM::ManagedPolicy");
+    let holders = |action: &str| -> Vec<String> {
+        resources(&template, "AWS::Serverless::Function")
+            .iter()
+            .filter(|(_, function)| {
+                statements(function, &managed)
+                    .iter()
+                    .any(|statement| one_or_many(&statement["Action"]).contains(&json!(action)))
+            })
+            .map(|(_, function)| binary_of(function))
+            .collect()
+    };
+    assert_eq!(holders("kms:Sign"), ["create-audit-export"]);
+    assert_eq!(holders("kms:GenerateDataKey"), ["provision-tenant"]);
+    assert_eq!(holders("ses:SendEmail"), ["drain-outbox"]);
+    assert_eq!(holders("dynamodb:PutItem"), ["login"]);
+}

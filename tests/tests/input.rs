@@ -1,0 +1,235 @@
+//! Hostile and careless requests to every route: each gets a 4xx that names
+//! what is wrong, with all security headers, and nothing is changed.
+
+use futures::{StreamExt, stream};
+use keystone_tests::client::Request;
+use keystone_tests::routes::{self, Listed};
+use keystone_tests::{Answer, Client, Stack, openapi, samples};
+use serde_json::{Map, Value, json};
+
+/// Routes attacked at once.
+const PARALLEL: usize = 4;
+
+/// An id that nothing has.
+const NOTHING: &str = "01890000-0000-7000-8000-000000000000";
+
+/// Largest body that is accepted, in bytes.
+const LIMIT: usize = 1024 * 1024;
+
+/// Every problem is one, by RFC 9457, with the headers of every answer.
+fn check_problem(answer: &Answer) {
+    assert!((400..500).contains(&answer.status), "{answer}");
+    for (name, value) in [
+        ("content-type", "application/problem+json"),
+        ("cache-control", "no-store"),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}: {answer}");
+    }
+    let body = answer.json();
+    assert_eq!(body["status"], answer.status, "{answer}");
+    assert_eq!(body["request_id"], answer.request_id(), "{answer}");
+    for member in ["type", "title", "detail"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
+    }
+}
+
+/// A request to the route, complete but for its body.
+fn request(client: &Client, listed: &Listed) -> Request {
+    client
+        .request(listed.spec.method.as_str(), &routes::fill(listed.spec.path, NOTHING))
+        .header("if-match", "\"1\"")
+}
+
+fn with_body() -> Vec<Listed> {
+    routes::all().into_iter().filter(|listed| listed.spec.body.is_some()).collect()
+}
+
+#[tokio::test]
+async fn no_body_gets_past_its_schema() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("bodies", &[]).await;
+    stream::iter(with_body())
+        .for_each_concurrent(PARALLEL, |listed| {
+            let client = match listed.permission {
+                Some(_) => tenant.owner().clone(),
+                None => tenant.stranger(),
+            };
+            async move {
+                bodies_that_are_not_json(&client, &listed).await;
+                media_types(&client, &listed).await;
+                every_wrong_field_is_named(&client, &listed).await;
+            }
+        })
+        .await;
+    tenant.finish().await;
+}
+
+async fn bodies_that_are_not_json(client: &Client, listed: &Listed) {
+    let deep = |open: &str| open.repeat(50_000).into_bytes();
+    let malformed: [&[u8]; 9] = [
+        b"",
+        b"{",
+        b"{}{}",
+        b"{'name':'x'}",
+        b"{\"name\":\"\xff\xfe\"}",
+        b"{\"name\":1e999}",
+        "\u{feff}{}".as_bytes(),
+        &deep("["),
+        &deep("{\"a\":"),
+    ];
+    for body in malformed {
+        let answer = request(client, listed).bytes(body).send().await;
+        check_problem(&answer);
+        answer.must(400);
+    }
+    let wrong: [&[u8]; 6] =
+        [b"[]", b"null", b"0", b"\"text\"", b"{\"\":{}}", b"{\"$where\":\"sleep(1000)\"}"];
+    for body in wrong {
+        let answer = request(client, listed).bytes(body).send().await;
+        check_problem(&answer);
+        answer.must(422);
+    }
+    let mut large = b"{\"name\":\"".to_vec();
+    large.resize(LIMIT + 1, b'a');
+    let answer = request(client, listed).bytes(large).send().await;
+    check_problem(&answer);
+    answer.must(413);
+}
+
+async fn media_types(client: &Client, listed: &Listed) {
+    for media_type in ["text/plain", "application/xml", "multipart/form-data; boundary=x", "json"] {
+        let request = request(client, listed).header("content-type", media_type);
+        let answer = request.body("{}").send().await;
+        check_problem(&answer);
+        answer.must(415);
+    }
+}
+
+/// A JSON pointer (RFC 6901) to a member.
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+async fn every_wrong_field_is_named(client: &Client, listed: &Listed) {
+    let schema = openapi::schema_alone(listed.spec.body.expect("it has a body"));
+    let properties = schema["properties"].as_object().expect("an object").clone();
+    // An operator of the database where anything but an object belongs.
+    let mut body: Map<String, Value> = properties
+        .iter()
+        .map(|(name, property)| (name.clone(), wrong_value(property)))
+        .collect();
+    body.insert("__proto__".into(), json!({ "admin": true }));
+    body.insert("a/b~c".into(), json!(null));
+    refused(client, listed, &body).await;
+
+    let with_nul: Map<String, Value> = properties
+        .iter()
+        .filter(|(_, property)| holds_text(property))
+        .map(|(name, _)| (name.clone(), json!("a\u{0}b")))
+        .collect();
+    if !with_nul.is_empty() {
+        refused(client, listed, &with_nul).await;
+    }
+}
+
+/// Sends `body`, of which every member is wrong.
+async fn refused(client: &Client, listed: &Listed, body: &Map<String, Value>) {
+    let answer = request(client, listed).json(&json!(body)).send().await;
+    check_problem(&answer);
+    answer.must(422);
+    let answered = answer.json();
+    let errors = answered["errors"].as_array().expect("the errors");
+    for name in body.keys() {
+        let at = pointer(name);
+        let named = errors.iter().any(|error| {
+            error["field"].as_str().is_some_and(|field| field.starts_with(&at))
+        });
+        assert!(named, "{name} is not named: {answer}");
+    }
+}
+
+/// A value that the property cannot have.
+fn wrong_value(property: &Value) -> Value {
+    let text = property.to_string();
+    if text.contains("\"object\"") || text.contains("\"properties\"") {
+        json!("text")
+    } else {
+        json!({ "$gt": "" })
+    }
+}
+
+fn holds_text(property: &Value) -> bool {
+    let kinds = &property["type"];
+    kinds == "string" || kinds.as_array().is_some_and(|kinds| kinds.contains(&json!("string")))
+}
+
+#[tokio::test]
+async fn parameters_and_paths_are_checked() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("paths", &[]).await;
+    let owner = tenant.owner();
+    for listed in routes::all().iter().filter(|listed| listed.spec.method.as_str() == "GET") {
+        let path = routes::fill(listed.spec.path, NOTHING);
+        for query in ["oops=1", "%24where=1", "a%5B%24ne%5D=1", "%00=1"] {
+            let answer = owner.get(&format!("{path}?{query}")).await;
+            check_problem(&answer);
+            answer.must(422);
+        }
+        if listed.spec.query.is_some() {
+            let wrong = [
+                "limit=0", "limit=101", "limit=-1", "limit=1.5", "limit=x", "limit=", "limit=1e2",
+                "limit=99999999999999999999", "limit=1&limit=2", "cursor=", "cursor=%00",
+                "cursor=!!!", "cursor=e30", "cursor=JTAw", "cursor=AAAA", "limit=%7B%22%24gt%22%3A0%7D",
+            ];
+            for query in wrong {
+                let answer = owner.get(&format!("{path}?{query}")).await;
+                check_problem(&answer);
+                assert_eq!(answer.status, 422, "{query}: {answer}");
+            }
+        }
+        for id in ["x", "%00", "..%2F..", "%7B%22%24ne%22%3A1%7D", "01890000000070008000000000000000", "-1", "1e3"] {
+            if listed.spec.path.contains('{') {
+                let answer = owner.get(&routes::fill(listed.spec.path, id)).await;
+                check_problem(&answer);
+                answer.must(404);
+            }
+        }
+    }
+    owner.get("/v1/audit/18446744073709551616").await.must(404);
+    // What the gateway answers itself is a problem with HSTS as well.
+    for (method, path) in [("GET", "/v1/nothing"), ("DELETE", "/v1/products"), ("GET", "/")] {
+        let answer = owner.request(method, path).send().await;
+        answer.must(404);
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer}");
+        assert_eq!(answer.json()["type"], "urn:keystone:problem:not-found");
+    }
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn lists_are_paged_without_gaps_and_repetitions() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("pages", &[]).await;
+    let owner = tenant.owner();
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(owner.post("/v1/products", &samples::product()).await.expect(201).id());
+    }
+    made.reverse();
+    let (mut seen, mut path) = (Vec::new(), "/v1/products?limit=2".to_owned());
+    loop {
+        let page = owner.get(&path).await.expect(200).json();
+        let items = page["items"].as_array().unwrap();
+        seen.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/v1/products?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, made, "newest first");
+    tenant.finish().await;
+}

@@ -1,0 +1,201 @@
+//! Who may reach what: other tenants' data, and the permission matrix over
+//! every route and role.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, stream};
+use keystone::auth::{Grant, Role};
+use keystone_tests::routes::{self, Listed};
+use keystone_tests::{Answer, Client, Stack, Tenant, samples};
+use serde_json::{Value, json};
+
+/// Requests in flight at once.
+const PARALLEL: usize = 6;
+
+/// An id that nothing has.
+const NOTHING: &str = "01890000-0000-7000-8000-000000000000";
+
+/// What a tenant owns.
+struct Property {
+    ids: Vec<String>,
+    product: String,
+    supplier: String,
+}
+
+async fn furnish(tenant: &Tenant<'_>) -> Property {
+    let owner = tenant.owner();
+    let supplier =
+        owner.post("/v1/suppliers", &samples::supplier(&samples::iban())).await.expect(201).id();
+    let customer = samples::customer("1 Quay Street", "+353861234567");
+    let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let product = owner.post("/v1/products", &samples::product()).await.expect(201).id();
+    let batch = owner.post("/v1/batches", &samples::batch(&product)).await.expect(201).id();
+    let user = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
+    let user = owner.post("/v1/users", &user).await.expect(201).id();
+    Property {
+        ids: vec![supplier.clone(), customer, product.clone(), batch, user],
+        product,
+        supplier,
+    }
+}
+
+/// A request to `listed` at `id` whose only fault can be the id.
+async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
+    let path = routes::fill(listed.spec.path, id);
+    let request = client.request(listed.spec.method.as_str(), &path);
+    if listed.spec.method.as_str() != "PATCH" {
+        return request.send().await;
+    }
+    let change = match listed.spec.name {
+        "update-batch" => json!({ "origin": "FR" }),
+        _ => json!({ "name": "Stolen" }),
+    };
+    request.header("if-match", "\"1\"").json(&change).send().await
+}
+
+#[tokio::test]
+async fn nothing_of_another_tenant_can_be_reached() {
+    let stack = Stack::load();
+    let (ours, theirs) =
+        futures::join!(stack.tenant("ours", &Role::ALL), stack.tenant("theirs", &[]));
+    let property = furnish(&theirs).await;
+    let with_id: Vec<Listed> =
+        routes::all().into_iter().filter(|listed| listed.spec.path.contains("{id}")).collect();
+    assert!(!with_id.is_empty());
+
+    let mut attempts = Vec::new();
+    for role in Role::ALL {
+        for listed in &with_id {
+            attempts.extend(property.ids.iter().map(|id| (role, *listed, id)));
+        }
+    }
+    let client = |role| ours.user(role);
+    stream::iter(attempts)
+        .for_each_concurrent(PARALLEL, |(role, listed, id)| async move {
+            let denied = listed.permission.is_some_and(|p| p.grant(role) == Grant::Denied);
+            request(client(role), &listed, id).await.must(if denied { 403 } else { 404 });
+        })
+        .await;
+
+    lists_show_our_own_only(&ours, &theirs, &property).await;
+    references_lead_nowhere(&ours, &property).await;
+    audit_entries_are_our_own(&ours).await;
+    theirs.finish().await;
+    ours.finish().await;
+}
+
+async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, property: &Property) {
+    let their_owner = theirs.owner().claims()["sub"].as_str().unwrap().to_owned();
+    let filters = [
+        "/v1/suppliers".to_owned(),
+        "/v1/customers".to_owned(),
+        "/v1/products".to_owned(),
+        format!("/v1/batches?product_id={}", property.product),
+        format!("/v1/audit?resource_id={}", property.product),
+        format!("/v1/audit?actor={their_owner}"),
+    ];
+    for path in filters {
+        let found = ours.owner().get(&path).await.expect(200).json();
+        assert_eq!(found["items"], json!([]), "{path}");
+    }
+}
+
+async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
+    let mut batch = samples::batch(&property.product);
+    batch["supplier_id"] = json!(property.supplier);
+    let refused = ours.owner().post("/v1/batches", &batch).await.expect(422).json();
+    let fields: HashSet<&str> = refused["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(fields, HashSet::from(["/product_id", "/supplier_id"]));
+}
+
+/// The numbers of audit entries are the same in every tenant; what they lead
+/// to is not. An `ops_user` sees what they did themselves.
+async fn audit_entries_are_our_own(ours: &Tenant<'_>) {
+    let ops_user = ours.user(Role::OpsUser);
+    let own_id = &ops_user.claims()["sub"];
+    ops_user.post("/v1/products", &samples::product()).await.must(201);
+    for entry in ours.audit_trail().await {
+        let path = format!("/v1/audit/{}", entry["seq"]);
+        let shown = ours.owner().get(&path).await.expect(200).json();
+        assert_eq!(shown["tenant_id"], ours.slug());
+        let own = entry["actor"]["id"] == *own_id;
+        ops_user.get(&path).await.must(if own { 200 } else { 404 });
+    }
+    let listed = ops_user.get("/v1/audit?limit=100").await.expect(200).json();
+    let listed = listed["items"].as_array().unwrap();
+    assert!(!listed.is_empty() && listed.iter().all(|entry| entry["actor"]["id"] == *own_id));
+}
+
+#[tokio::test]
+async fn the_matrix_decides_for_every_route_and_role() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("matrix", &Role::ALL).await;
+    let mut attempts = Vec::new();
+    for role in Role::ALL {
+        attempts.extend(routes::all().into_iter().map(|listed| (role, listed)));
+    }
+    stream::iter(attempts)
+        .for_each_concurrent(PARALLEL, |(role, listed)| {
+            let tenant = &tenant;
+            async move {
+                let Some(permission) = listed.permission else { return };
+                // Signing out needs a session that nobody else uses.
+                let client = match listed.spec.name {
+                    "logout" => tenant.sign_in(role).await,
+                    _ => tenant.user(role).clone(),
+                };
+                let answer = attempt(&client, &listed).await;
+                if permission.grant(role) == Grant::Denied {
+                    answer.must(403);
+                    assert_eq!(answer.json()["type"], "urn:keystone:problem:forbidden");
+                } else {
+                    assert!(![401, 403].contains(&answer.status), "{role:?}: {answer}");
+                }
+            }
+        })
+        .await;
+
+    // What the matrix grants an admin only in part.
+    let promotion = json!({ "email": "new@keystone.example", "name": "New", "role": "super_admin" });
+    tenant.user(Role::Admin).post("/v1/users", &promotion).await.must(403);
+    tenant.owner().post("/v1/users", &promotion).await.must(201);
+    tenant.finish().await;
+}
+
+/// A request that, where it is permitted, changes nothing.
+async fn attempt(client: &Client, listed: &Listed) -> Answer {
+    let id = if listed.spec.path.contains("{seq}") { "999999" } else { NOTHING };
+    let path = routes::fill(listed.spec.path, id);
+    let request = client.request(listed.spec.method.as_str(), &path).header("if-match", "\"1\"");
+    match listed.spec.body {
+        Some(_) => request.json(&json!({})).send().await,
+        None => request.send().await,
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_user_signs_out() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("sessions", &[]).await;
+    let (one, other) =
+        (tenant.sign_in(Role::SuperAdmin).await, tenant.sign_in(Role::SuperAdmin).await);
+    one.request("POST", "/v1/auth/logout").send().await.must(204);
+    one.get("/v1/products").await.must(401);
+    one.request("POST", "/v1/auth/logout").send().await.must(401);
+    other.get("/v1/products").await.must(200);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn public_routes_answer_anyone() {
+    let stranger = Stack::load().client();
+    let health = stranger.get("/v1/health").await.expect(200).json();
+    assert_eq!((&health["status"], &health["region"]), (&json!("ok"), &json!("eu-west-1")));
+    let document: Value = stranger.get("/openapi.json").await.expect(200).json();
+    assert_eq!(document, keystone_tests::openapi::document());
+}

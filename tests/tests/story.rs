@@ -1,0 +1,201 @@
+//! The main job, end to end: a supplier's bank account that nobody finds in
+//! the database, lots whose every change is recorded, and a signed report.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use keystone::auth::Role;
+use keystone_tests::{Answer, Stack, Tenant, samples, stack};
+use mongodb::bson::{RawDocumentBuf, doc};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn the_main_job() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("story", &[Role::Admin, Role::OpsUser, Role::Viewer]).await;
+    sealed_data_is_shown_by_role_and_found_nowhere(&stack, &tenant).await;
+    each_change_of_a_lot_is_recorded(&tenant).await;
+    a_report_is_signed_and_shows_any_change(&stack, &tenant).await;
+    tenant.finish().await;
+}
+
+async fn sealed_data_is_shown_by_role_and_found_nowhere(stack: &Stack, tenant: &Tenant<'_>) {
+    let (admin, viewer) = (tenant.user(Role::Admin), tenant.user(Role::Viewer));
+    let ops_user = tenant.user(Role::OpsUser);
+    let iban = samples::iban();
+    let phone = format!("+3538{:010}", u32::from_be_bytes(stack::random()));
+    let line1 = format!("{:08x} Quillback Mews", u32::from_be_bytes(stack::random()));
+
+    let supplier = admin.post("/v1/suppliers", &samples::supplier(&iban)).await.expect(201).id();
+    let path = format!("/v1/suppliers/{supplier}");
+    let clear = admin.get(&path).await.expect(200).json();
+    assert_eq!(clear["banking"]["iban"], iban);
+    assert_eq!(clear["banking"]["account_holder"], "Hollow Farm Ltd");
+    for masked in [viewer.get(&path).await, ops_user.get(&path).await] {
+        let banking = masked.expect(200).json()["banking"].clone();
+        let stars = "*".repeat(iban.len() - 6);
+        let shown = format!("MT{stars}{}", &iban[iban.len() - 4..]);
+        assert_eq!(banking, json!({ "iban": shown, "masked": true }));
+    }
+
+    let customer =
+        admin.post("/v1/customers", &samples::customer(&line1, &phone)).await.expect(201).id();
+    let path = format!("/v1/customers/{customer}");
+    for clear in [admin.get(&path).await, ops_user.get(&path).await] {
+        let clear = clear.expect(200).json();
+        assert_eq!((&clear["phone"], &clear["delivery_address"]["line1"]), (&json!(phone), &json!(line1)));
+    }
+    let masked = viewer.get(&path).await.expect(200).json();
+    assert_eq!(masked["delivery_address"], json!({ "country": "IE" }));
+    assert_eq!(masked["phone"], format!("{}{}", "*".repeat(phone.len() - 2), &phone[phone.len() - 2..]));
+
+    let changed = json!({ "banking": { "iban": iban, "account_holder": "Hollow Farm Ltd" } });
+    admin.patch(&format!("/v1/suppliers/{supplier}"), "\"1\"", &changed).await.must(200);
+
+    let database = Dump::read(stack).await;
+    // The dump does hold what is not secret, so it looks in the right place.
+    assert!(database.holds(supplier.as_bytes()) && database.holds(b"Hollow Farm"));
+    for (secret, part) in [(&iban, 8), (&line1, 8), (&phone, 10)] {
+        for window in secret.as_bytes().windows(part) {
+            assert!(
+                !database.holds(window),
+                "{} of {secret} is in the database in clear",
+                String::from_utf8_lossy(window)
+            );
+        }
+    }
+}
+
+/// Every document of every database, as raw bytes.
+struct Dump(Vec<RawDocumentBuf>);
+
+impl Dump {
+    async fn read(stack: &Stack) -> Self {
+        let client = stack.database().await;
+        let mut documents = Vec::new();
+        for name in client.list_database_names().await.unwrap() {
+            let database = client.database(&name);
+            for collection in database.list_collection_names().await.unwrap() {
+                let found = database.collection::<RawDocumentBuf>(&collection).find(doc! {}).await;
+                documents.extend(found.unwrap().try_collect::<Vec<_>>().await.unwrap());
+            }
+        }
+        Self(documents)
+    }
+
+    fn holds(&self, part: &[u8]) -> bool {
+        self.0.iter().any(|document| {
+            document.as_bytes().windows(part.len()).any(|window| window == part)
+        })
+    }
+}
+
+async fn each_change_of_a_lot_is_recorded(tenant: &Tenant<'_>) {
+    let admin = tenant.user(Role::Admin);
+    let begun = keystone::clock::now();
+    let product = admin.post("/v1/products", &samples::product()).await.expect(201).id();
+    let created = admin.post("/v1/batches", &samples::batch(&product)).await.expect(201);
+    let path = format!("/v1/batches/{}", created.id());
+    let change = json!({ "state": "on_hold", "origin": null });
+    let updated = admin.patch(&path, &created.etag(), &change).await.expect(200);
+    assert_eq!(updated.json()["state"], "on_hold");
+
+    let query = format!("/v1/audit?resource_type=batch&resource_id={}", created.id());
+    let found = tenant.owner().get(&query).await.expect(200).json();
+    let [update, create] = found["items"].as_array().unwrap().as_slice() else {
+        panic!("not two entries: {found}");
+    };
+    for (entry, answer, action) in
+        [(create, &created, "batch.create"), (update, &updated, "batch.update")]
+    {
+        let claims = admin.claims();
+        assert_eq!(
+            entry["actor"],
+            json!({ "kind": "user", "id": claims["sub"], "role": "admin", "session": claims["sid"] })
+        );
+        assert_eq!(entry["tenant_id"], tenant.slug());
+        assert_eq!(entry["action"], action);
+        assert_eq!(entry["resource"], json!({ "type": "batch", "id": created.id() }));
+        assert_eq!(entry["source_ip"], admin.address().to_string());
+        assert_eq!(entry["request_id"], answer.request_id());
+        assert_eq!(entry["outcome"], "success");
+        let at: Timestamp = entry["at"].as_str().unwrap().parse().unwrap();
+        let margin = SignedDuration::from_secs(1);
+        assert!(begun - margin < at && at < keystone::clock::now() + margin, "{at}");
+    }
+    assert_eq!(
+        change_at(update, "/state"),
+        &json!({ "op": "replace", "path": "/state", "before": "available", "value": "on_hold" })
+    );
+    assert_eq!(change_at(update, "/origin")["before"], "IE");
+    assert_eq!(change_at(create, "")["value"]["quantity"]["value"], "1250.500");
+}
+
+/// The change at `path` of an entry's delta; personal changes left out.
+fn change_at<'e>(entry: &'e Value, path: &str) -> &'e Value {
+    let delta = entry["delta"].as_array().unwrap();
+    delta.iter().find(|change| change["path"] == path).unwrap_or_else(|| panic!("{entry}"))
+}
+
+async fn a_report_is_signed_and_shows_any_change(stack: &Stack, tenant: &Tenant<'_>) {
+    let admin = tenant.user(Role::Admin);
+    let export = admin.post("/v1/audit/exports", &json!({ "format": "pdf" })).await.expect(200);
+    assert_eq!(export.header("content-type"), Some("application/pdf"));
+    let folder = Folder::new(tenant.slug());
+    let genuine = folder.file("genuine.pdf", &export);
+    let verdict = pdfsig(&genuine);
+    assert!(verdict.contains("Signature is Valid"), "{verdict}");
+    assert!(verdict.contains("Total document signed"), "{verdict}");
+
+    let verdict = pyhanko(stack, &genuine);
+    assert!(verdict.contains("INTACT:TRUSTED"), "{verdict}");
+
+    let mut changed = export.clone();
+    let place = changed.body.len() / 4;
+    changed.body[place] ^= 1;
+    let changed = folder.file("changed.pdf", &changed);
+    let verdict = pdfsig(&changed);
+    assert!(!verdict.contains("Signature is Valid"), "{verdict}");
+}
+
+/// A folder that is removed with its files.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn file(&self, name: &str, answer: &Answer) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, &answer.body).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// What poppler says of the signature.
+fn pdfsig(file: &Path) -> String {
+    let run = Command::new("pdfsig").arg("-nocert").arg(file).output();
+    let run = run.expect("pdfsig is needed: install poppler-utils");
+    String::from_utf8_lossy(&run.stdout).into_owned()
+}
+
+/// What pyHanko says of the signature, with the local root as trust anchor.
+fn pyhanko(stack: &Stack, file: &Path) -> String {
+    let run = Command::new(stack.value("PYHANKO"))
+        .args(["sign", "validate", "--trust", stack.value("ROOT_CA")])
+        .arg(file)
+        .output();
+    let run = run.expect("pyHanko is needed: `make test` installs it");
+    String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned()
+}

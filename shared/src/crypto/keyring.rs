@@ -290,11 +290,19 @@ impl KeyCache {
 }
 
 #[cfg(test)]
+impl Keyring {
+    /// A keyring with a fixed key.
+    pub(crate) fn for_tests(tenant: &str) -> Self {
+        tests::keyring(tenant, &[(Id::from_u128(1), 1)])
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::crypto::Sealed;
 
-    fn keyring(tenant: &str, keys: &[(Id, u8)]) -> Keyring {
+    pub(super) fn keyring(tenant: &str, keys: &[(Id, u8)]) -> Keyring {
         Keyring {
             tenant: TenantId::parse(tenant).unwrap(),
             current: keys[0].0,

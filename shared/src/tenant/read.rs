@@ -3,7 +3,7 @@
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_document};
+use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_vec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -59,7 +59,8 @@ impl<E: Entity> Stored<E> {
             "created_at": bson_time(self.created_at),
             "updated_at": bson_time(self.updated_at),
         };
-        document.extend(serialize_to_document(&self.entity)?);
+        // Through the binary format: it is the one that sealed fields write.
+        document.extend(Document::from_reader(serialize_to_vec(&self.entity)?.as_slice())?);
         Ok(document)
     }
 
@@ -192,5 +193,75 @@ pub(super) fn to_json(value: &Bson) -> serde_json::Value {
             .map_or(Value::Null, |at| Value::String(at.to_string())),
         Bson::Null => Value::Null,
         other => Value::String(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::crypto::{Sealed, at_rest_option};
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Sample {
+        name: String,
+        day: jiff::civil::Date,
+        #[serde(with = "at_rest_option")]
+        secret: Option<Sealed<String>>,
+    }
+
+    impl Entity for Sample {
+        const COLLECTION: &'static schema::Collection = &schema::SUPPLIERS;
+        const RESOURCE: &'static str = "sample";
+        const PERSONAL: &'static [&'static str] = &[];
+    }
+
+    fn stored(secret: Option<Sealed<String>>) -> Stored<Sample> {
+        Stored {
+            id: Id::from_u128(7),
+            version: 3,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            entity: Sample { name: "n".into(), day: jiff::civil::date(2028, 2, 29), secret },
+        }
+    }
+
+    #[test]
+    fn documents_round_trip_and_show_sealed_fields_as_tags() {
+        let tenant = TenantId::parse("acme").unwrap();
+        let keys = crate::crypto::Keyring::for_tests("acme");
+        let place = crate::crypto::Place {
+            collection: "suppliers",
+            document: Id::from_u128(7),
+            field: "secret",
+        };
+        let sealed = Sealed::seal(&keys, place, &"IE29AIBK".to_owned()).unwrap();
+        let tag = hex::encode(sealed.tag());
+        let document = stored(Some(sealed)).to_document(&tenant).unwrap();
+        assert!(!format!("{document:?}").contains("AIBK"));
+        assert_eq!(document.get_str("day").unwrap(), "2028-02-29");
+        let shown = to_json(document.get("secret").unwrap());
+        assert_eq!(shown, serde_json::json!({ "sealed": tag }));
+        let back = Stored::<Sample>::from_document(document, &tenant).unwrap();
+        assert_eq!((back.id, back.version), (Id::from_u128(7), 3));
+        let opened = back.entity.secret.unwrap().open(&keys, place).unwrap();
+        assert_eq!(opened.expose(), "IE29AIBK");
+    }
+
+    #[test]
+    fn a_document_of_another_tenant_is_refused() {
+        let (acme, brill) = (TenantId::parse("acme").unwrap(), TenantId::parse("brill").unwrap());
+        let document = stored(None).to_document(&acme).unwrap();
+        assert!(Stored::<Sample>::from_document(document, &brill).is_err());
+    }
+
+    #[test]
+    fn sealed_fields_do_not_become_json() {
+        let keys = crate::crypto::Keyring::for_tests("acme");
+        let place =
+            crate::crypto::Place { collection: "c", document: Id::from_u128(1), field: "f" };
+        let sealed = Sealed::seal(&keys, place, &"x".to_owned()).unwrap();
+        assert!(serde_json::to_string(&stored(Some(sealed)).entity).is_err());
     }
 }

@@ -5,9 +5,11 @@
 
 use jiff::Timestamp;
 
-/// The present moment in UTC, read once per request or job step by the code
+/// The present moment in UTC, to the millisecond, which is what the stores
+/// keep; read once per request or job step by the code
 /// that starts it and passed on from there.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }

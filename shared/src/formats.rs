@@ -13,6 +13,7 @@ pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> 
         .with_format("e164", is_e164)
         .with_format("country", is_country)
         .with_format("decimal", is_decimal)
+        .with_format("lot", is_lot)
         .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
         .with_format("tenant", |text: &str| crate::tenant::TenantId::parse(text).is_some())
 }
@@ -26,9 +27,8 @@ pub(crate) fn in_words(format: &str) -> &str {
         "bic" => "a BIC of 8 or 11 characters",
         "e164" => "a telephone number in international form, such as +353861234567",
         "country" => "a two-letter country code of ISO 3166-1",
-        "decimal" => {
-            "a decimal number of at most 12 digits before and 6 after the point, as text"
-        }
+        "decimal" => "a decimal number of at most 12 digits before and 6 after the point, as text",
+        "lot" => "a lot number of 1 to 20 characters that GS1 allows: letters, digits, punctuation",
         "ip" => "an IPv4 or IPv6 address",
         "tenant" => "a tenant's short name, such as acme-dairy",
         "email" => "an e-mail address",
@@ -79,6 +79,13 @@ pub fn is_bic(text: &str) -> bool {
         && text.get(4..6).is_some_and(is_country)
 }
 
+/// A batch or lot number (GS1 General Specifications §3.4.1, AI 10): 1 to 20
+/// characters of character set 82 (§7.11).
+pub fn is_lot(text: &str) -> bool {
+    (1..=20).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!\"%&'()*+,-./_:;<=>?".contains(&b))
+}
+
 /// A telephone number in the form of ITU-T E.164: `+`, up to 15 digits.
 pub fn is_e164(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|digits| {
@@ -121,10 +128,21 @@ mod tests {
         for good in ["4006381333931", "73513537", "614141007349", "10614141000415"] {
             assert!(is_gtin(good), "{good}");
         }
-        for bad in ["4006381333932", "400638133393", "", "40063813339a1", "٤٠٠٦٣٨١٣٣٣٩٣١"] {
+        for bad in ["4006381333932", "400638133393", "", "40063813339a1", "٤٠٠٦٣٨١٣٣٣٩٣١"]
+        {
             assert!(!is_gtin(bad), "{bad}");
         }
         assert!(is_gln("0614141000005") && !is_gln("0614141000006"));
+    }
+
+    #[test]
+    fn lot_numbers() {
+        for good in ["L1", "2026/11-A", "!\"%&'()*+,-./_:;<=>"] {
+            assert!(is_lot(good), "{good}");
+        }
+        for bad in ["", "a b", "é", "#", "@", "123456789012345678901"] {
+            assert!(!is_lot(bad), "{bad}");
+        }
     }
 
     #[test]
@@ -142,7 +160,8 @@ mod tests {
         for good in ["0", "1", "0.1", "999999999999.999999"] {
             assert!(is_decimal(good), "{good}");
         }
-        for bad in ["", ".", "1.", ".5", "-1", "+1", "1e3", "NaN", "1,5", "1234567890123", "1.1234567"]
+        for bad in
+            ["", ".", "1.", ".5", "-1", "+1", "1e3", "NaN", "1,5", "1234567890123", "1.1234567"]
         {
             assert!(!is_decimal(bad), "{bad}");
         }

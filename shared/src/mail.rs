@@ -22,7 +22,7 @@ const LEASE: SignedDuration = SignedDuration::from_mins(2);
 /// After so many failures a message is given up and shown as failed.
 const ATTEMPTS: i32 = 10;
 /// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// A message to one person, in plain text and HTML.
 #[derive(Serialize, Deserialize)]
@@ -124,7 +124,7 @@ pub async fn deliver_due(
 /// One minute after the first failure, doubling up to an hour.
 fn pause(attempts: i32) -> Duration {
     let doubled = 1_u32 << attempts.clamp(1, 10).unsigned_abs().saturating_sub(1);
-    Duration::from_secs(60).saturating_mul(doubled).min(LONGEST_PAUSE)
+    Duration::from_mins(1).saturating_mul(doubled).min(LONGEST_PAUSE)
 }
 
 async fn conclude(

@@ -201,11 +201,8 @@ fn describe(filter: &FilterInput) -> Vec<String> {
 
 async fn sign(call: &Call, pdf: Vec<u8>) -> Result<Vec<u8>, Problem> {
     let kms = call.platform().kms().await?;
-    let key = call
-        .platform()
-        .config()
-        .get(Setting::ReportSigningKey)
-        .map_err(|_| Problem::Internal)?;
+    let key =
+        call.platform().config().get(Setting::ReportSigningKey).map_err(|_| Problem::Internal)?;
     let chain = certificate(call, kms, key).await?;
     let prepared: Prepared = crate::pades::prepare(pdf, &chain, "Audit report", call.now())
         .map_err(|error: PadesError| Problem::from(StoreError::defect(error)))?;
@@ -232,8 +229,7 @@ async fn certificate(
     struct Secret {
         chain: String,
     }
-    let secret =
-        call.platform().secret(Setting::ReportCertificateSecret, call.now()).await?;
+    let secret = call.platform().secret(Setting::ReportCertificateSecret, call.now()).await?;
     let secret: Secret = serde_json::from_str(&secret).map_err(StoreError::defect)?;
     let chain = CertificateChain::from_pem(&secret.chain).map_err(StoreError::defect)?;
     let public = kms
@@ -259,7 +255,9 @@ mod tests {
     fn changes_read_like_sentences() {
         let shown = |change: Value| change_in_words(&change);
         assert_eq!(
-            shown(json!({ "op": "replace", "path": "/state", "before": "available", "value": "on_hold" })),
+            shown(
+                json!({ "op": "replace", "path": "/state", "before": "available", "value": "on_hold" })
+            ),
             "state: available → on_hold"
         );
         assert_eq!(

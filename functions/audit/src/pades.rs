@@ -1,4 +1,4 @@
-//! PAdES baseline B-B signatures (ETSI EN 319 142-1) by a key that stays in a
+//! `PAdES` baseline B-B signatures (ETSI EN 319 142-1) by a key that stays in a
 //! key management service: [`prepare`] gives the digest to sign, and
 //! [`Prepared::finish`] puts the signature in. Until then nothing is handed
 //! out, so a failed signing call leaves no half-signed file.
@@ -6,13 +6,11 @@
 use cms::cert::{CertificateChoices, IssuerAndSerialNumber};
 use cms::content_info::{CmsVersion, ContentInfo};
 use cms::signed_data::{
-    CertificateSet, DigestAlgorithmIdentifiers, EncapsulatedContentInfo, SignedData, SignerIdentifier,
-    SignerInfo, SignerInfos,
+    CertificateSet, DigestAlgorithmIdentifiers, EncapsulatedContentInfo, SignedData,
+    SignerIdentifier, SignerInfo, SignerInfos,
 };
 use const_oid::ObjectIdentifier;
-use const_oid::db::rfc5911::{
-    ID_CONTENT_TYPE, ID_DATA, ID_MESSAGE_DIGEST, ID_SIGNED_DATA,
-};
+use const_oid::db::rfc5911::{ID_CONTENT_TYPE, ID_DATA, ID_MESSAGE_DIGEST, ID_SIGNED_DATA};
 use const_oid::db::rfc5912::{ID_SHA_256, SHA_256_WITH_RSA_ENCRYPTION};
 use der::asn1::{Any, OctetString, SetOfVec, UintRef};
 use der::{Decode, Encode, Reader, SliceReader, Tag};
@@ -147,8 +145,7 @@ impl Prepared {
         if text.len() != self.contents_len {
             return Err(PadesError::Signature);
         }
-        self.pdf[self.contents_at..self.contents_at + text.len()]
-            .copy_from_slice(text.as_bytes());
+        self.pdf[self.contents_at..self.contents_at + text.len()].copy_from_slice(text.as_bytes());
         Ok(self.pdf)
     }
 }
@@ -239,7 +236,7 @@ fn set_byte_range(pdf: &mut [u8], from: usize, range: [usize; 4]) -> Result<(), 
     Ok(())
 }
 
-/// `contentType`, `messageDigest`, `signingCertificateV2`; PAdES keeps the
+/// `contentType`, `messageDigest`, `signingCertificateV2`; `PAdES` keeps the
 /// signing time in the signature dictionary (EN 319 142-1 §6.3).
 fn signed_attributes(
     leaf: &Certificate,
@@ -286,7 +283,7 @@ fn signed_data(
     };
     let certificates: Vec<CertificateChoices> =
         chain.iter().cloned().map(CertificateChoices::Certificate).collect();
-    let signed = SignedData {
+    let message = SignedData {
         version: CmsVersion::V1,
         digest_algorithms: DigestAlgorithmIdentifiers::try_from(vec![sha256])?,
         encap_content_info: EncapsulatedContentInfo { econtent_type: ID_DATA, econtent: None },
@@ -294,7 +291,7 @@ fn signed_data(
         crls: None,
         signer_infos: SignerInfos(SetOfVec::try_from(vec![signer])?),
     };
-    let content = Any::from_der(&signed.to_der()?)?;
+    let content = Any::from_der(&message.to_der()?)?;
     Ok(ContentInfo { content_type: ID_SIGNED_DATA, content }.to_der()?)
 }
 

@@ -95,7 +95,7 @@ impl Entity for Batch {
 #[serde(deny_unknown_fields)]
 pub struct NewBatch {
     /// Lot number: 1 to 20 characters of the set that GS1 allows in AI 10.
-    #[schemars(regex(pattern = r#"^[!"%-?A-Z_a-z]{1,20}$"#))]
+    #[schemars(extend("format" = "lot"))]
     lot_number: String,
     /// The product.
     product_id: Id,

@@ -151,8 +151,7 @@ impl SupplierPatch {
             supplier.email.clone_from(email);
         }
         if let Some(banking) = &self.banking {
-            supplier.banking =
-                banking.as_ref().map(|b| b.seal(tenant, before.id)).transpose()?;
+            supplier.banking = banking.as_ref().map(|b| b.seal(tenant, before.id)).transpose()?;
         }
         Ok(supplier)
     }
@@ -262,10 +261,7 @@ mod tests {
             account_holder: "Hollow Farm Ltd".into(),
         };
         let masked = serde_json::to_value(BankingView::new(&banking, false)).unwrap();
-        assert_eq!(
-            masked,
-            serde_json::json!({ "iban": "IE****************5678", "masked": true })
-        );
+        assert_eq!(masked, serde_json::json!({ "iban": "IE****************5678", "masked": true }));
         let clear = serde_json::to_value(BankingView::new(&banking, true)).unwrap();
         assert_eq!(clear["iban"], "IE29AIBK93115212345678");
         assert_eq!(clear["masked"], false);

@@ -58,18 +58,10 @@ pub struct Change {
     /// before this one left it.
     pub path: String,
     /// The value before.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
     /// The value after.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// Whether the values are about a person and so must stay erasable.
     pub personal: bool,
@@ -109,15 +101,8 @@ pub fn delta(
     personal: &[&str],
 ) -> Result<Vec<Change>, serde_json::Error> {
     let absent = Value::Object(Map::new());
-    let mut exact = Recorder {
-        personal,
-        changes: Vec::new(),
-    };
-    exact.record(
-        "",
-        Some(before.unwrap_or(&absent)),
-        Some(after.unwrap_or(&absent)),
-    );
+    let mut exact = Recorder { personal, changes: Vec::new() };
+    exact.record("", Some(before.unwrap_or(&absent)), Some(after.unwrap_or(&absent)));
 
     for limit in VALUE_LIMITS {
         let changes = exact
@@ -185,28 +170,15 @@ impl Recorder<'_> {
     fn elements(&mut self, path: &str, before: &[Value], after: &[Value]) {
         let start = before.iter().zip(after).take_while(|(b, a)| b == a).count();
         let (before, after) = (&before[start..], &after[start..]);
-        let end = before
-            .iter()
-            .rev()
-            .zip(after.iter().rev())
-            .take_while(|(b, a)| b == a)
-            .count();
+        let end = before.iter().rev().zip(after.iter().rev()).take_while(|(b, a)| b == a).count();
         let (before, after) = (&before[..before.len() - end], &after[..after.len() - end]);
 
         for index in 0..after.len() {
-            self.record(
-                &format!("{path}/{}", start + index),
-                before.get(index),
-                after.get(index),
-            );
+            self.record(&format!("{path}/{}", start + index), before.get(index), after.get(index));
         }
         // From the last, because removing an element moves those behind it.
         for index in (after.len()..before.len()).rev() {
-            self.record(
-                &format!("{path}/{}", start + index),
-                before.get(index),
-                None,
-            );
+            self.record(&format!("{path}/{}", start + index), before.get(index), None);
         }
     }
 
@@ -242,31 +214,20 @@ impl Recorder<'_> {
             .personal
             .iter()
             .any(|personal| covers(personal, path) || (covers(path, personal) && !hollow));
-        self.changes.push(Change {
-            op,
-            path: path.to_owned(),
-            before,
-            value,
-            personal,
-        });
+        self.changes.push(Change { op, path: path.to_owned(), before, value, personal });
     }
 }
 
 /// Whether `path` is `pointer` or below it, by whole reference tokens.
 fn covers(pointer: &str, path: &str) -> bool {
-    path.strip_prefix(pointer)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The change with each value of more than `limit` bytes as a digest.
 fn bounded(change: &Change, limit: usize) -> Result<Change, serde_json::Error> {
     let bound = |value: &Value| {
         let too_long = serde_json_canonicalizer::to_vec(value)?.len() > limit;
-        if too_long || looks_like_digest(value) {
-            digest(value)
-        } else {
-            Ok(value.clone())
-        }
+        if too_long || looks_like_digest(value) { digest(value) } else { Ok(value.clone()) }
     };
     Ok(Change {
         before: change.before.as_ref().map(bound).transpose()?,
@@ -294,11 +255,7 @@ fn sealed_len(changes: &[Change]) -> Result<usize, serde_json::Error> {
         .iter()
         .map(|change| {
             let seal = |value: &Value| {
-                if change.personal {
-                    commitment.clone()
-                } else {
-                    value.clone()
-                }
+                if change.personal { commitment.clone() } else { value.clone() }
             };
             Change {
                 before: change.before.as_ref().map(seal),
@@ -408,17 +365,10 @@ mod tests {
                 "a/b": 1,
             });
             let changes = delta(None, Some(&document), personal).unwrap();
-            changes
-                .into_iter()
-                .map(|change| (change.path, change.personal))
-                .collect()
+            changes.into_iter().map(|change| (change.path, change.personal)).collect()
         };
         let flagged = |personal: &[&str]| -> Vec<String> {
-            flags(personal)
-                .into_iter()
-                .filter(|(_, flag)| *flag)
-                .map(|(path, _)| path)
-                .collect()
+            flags(personal).into_iter().filter(|(_, flag)| *flag).map(|(path, _)| path).collect()
         };
         assert_eq!(flagged(&["/name"]), ["/name"]);
         assert_eq!(flagged(&["/who"]), ["/who"]);
@@ -463,12 +413,8 @@ mod tests {
         // Its canonical form has two quotation marks more.
         let fits = "x".repeat(MAX_VALUE_BYTES - 2);
         let long = "x".repeat(MAX_VALUE_BYTES - 1);
-        let changes = delta(
-            None,
-            Some(&json!({ "fits": fits, "long": long })),
-            &["/long"],
-        )
-        .unwrap();
+        let changes =
+            delta(None, Some(&json!({ "fits": fits, "long": long })), &["/long"]).unwrap();
         assert_eq!(
             shown(&changes),
             json!([
@@ -499,17 +445,13 @@ mod tests {
     #[test]
     fn a_delta_is_bounded_whatever_the_documents() {
         let fields = |count: usize, len: usize, filler: &str| -> Value {
-            (0..count)
-                .map(|i| (format!("field-{i:05}"), Value::from(filler.repeat(len))))
-                .collect()
+            (0..count).map(|i| (format!("field-{i:05}"), Value::from(filler.repeat(len)))).collect()
         };
         for (count, len, expected) in [(6, 8_000, 6), (12, 8_000, 12), (2_000, 1, 1)] {
             let (before, after) = (fields(count, len, "x"), fields(count, len, "y"));
-            for (before, after) in [
-                (None, Some(&after)),
-                (Some(&before), Some(&after)),
-                (Some(&before), None),
-            ] {
+            for (before, after) in
+                [(None, Some(&after)), (Some(&before), Some(&after)), (Some(&before), None)]
+            {
                 for personal in [[].as_slice(), &["/field-00000"], &[""]] {
                     let changes = delta(before, after, personal).unwrap();
                     assert_eq!(changes.len(), expected);

@@ -155,9 +155,7 @@ impl Opening {
     /// [`EntryError::Json`] when the value has no RFC 8785 form.
     pub fn commitment(&self) -> Result<Commitment, EntryError> {
         let value = serde_json_canonicalizer::to_vec(&self.value)?;
-        Ok(Commitment {
-            commitment: Hash::of(&[COMMITMENT_PREFIX, &self.salt, &value]),
-        })
+        Ok(Commitment { commitment: Hash::of(&[COMMITMENT_PREFIX, &self.salt, &value]) })
     }
 }
 
@@ -172,12 +170,8 @@ fn write_salt<S: Serializer>(salt: &[u8; 32], serializer: S) -> Result<S::Ok, S:
 }
 
 fn read_salt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
-    let bytes = STANDARD
-        .decode(String::deserialize(deserializer)?)
-        .map_err(D::Error::custom)?;
-    bytes
-        .try_into()
-        .map_err(|_| D::Error::custom("a salt has 32 bytes"))
+    let bytes = STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)?;
+    bytes.try_into().map_err(|_| D::Error::custom("a salt has 32 bytes"))
 }
 
 /// The openings of an entry's commitments by their JSON pointer (RFC 6901) into
@@ -251,10 +245,7 @@ impl Draft {
     ) -> Result<(CommittedEntry, Personal), EntryError> {
         let mut personal = Personal::new();
         let mut commit = |path: String, value: Value| -> Result<Commitment, EntryError> {
-            let opening = Opening {
-                salt: salt()?,
-                value,
-            };
+            let opening = Opening { salt: salt()?, value };
             let commitment = opening.commitment()?;
             personal.insert(path, opening);
             Ok(commitment)
@@ -264,10 +255,8 @@ impl Draft {
             .source_ip
             .map(|ip| commit("/source_ip".into(), ip.to_canonical().to_string().into()))
             .transpose()?;
-        let user_agent = self
-            .user_agent
-            .map(|agent| commit("/user_agent".into(), agent.into()))
-            .transpose()?;
+        let user_agent =
+            self.user_agent.map(|agent| commit("/user_agent".into(), agent.into())).transpose()?;
         let mut delta = self.delta;
         for (index, change) in delta.iter_mut().enumerate() {
             for (member, slot) in [("before", &mut change.before), ("value", &mut change.value)] {
@@ -324,11 +313,7 @@ impl CommittedEntry {
     /// shown to a reader would not be all that was hashed.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, EntryError> {
         let entry: Self = serde_json::from_slice(bytes)?;
-        if entry.canonical()? == bytes {
-            Ok(entry)
-        } else {
-            Err(EntryError::NotCanonical)
-        }
+        if entry.canonical()? == bytes { Ok(entry) } else { Err(EntryError::NotCanonical) }
     }
 
     /// The hash of the entry's leaf in the tenant's log.
@@ -354,9 +339,8 @@ impl CommittedEntry {
             return Err(EntryError::Opening(stray.clone()));
         }
         for path in paths {
-            let slot = shown
-                .pointer_mut(&path)
-                .ok_or_else(|| EntryError::Commitment(path.clone()))?;
+            let slot =
+                shown.pointer_mut(&path).ok_or_else(|| EntryError::Commitment(path.clone()))?;
             let commitment: Commitment = serde_json::from_value(slot.clone())
                 .map_err(|_| EntryError::Commitment(path.clone()))?;
             *slot = match personal.get(&path) {
@@ -373,24 +357,9 @@ impl CommittedEntry {
         let mut paths = Vec::new();
         paths.extend(self.source_ip.map(|_| "/source_ip".to_owned()));
         paths.extend(self.user_agent.map(|_| "/user_agent".to_owned()));
-        for (index, change) in self
-            .delta
-            .iter()
-            .enumerate()
-            .filter(|(_, change)| change.personal)
-        {
-            paths.extend(
-                change
-                    .before
-                    .as_ref()
-                    .map(|_| format!("/delta/{index}/before")),
-            );
-            paths.extend(
-                change
-                    .value
-                    .as_ref()
-                    .map(|_| format!("/delta/{index}/value")),
-            );
+        for (index, change) in self.delta.iter().enumerate().filter(|(_, change)| change.personal) {
+            paths.extend(change.before.as_ref().map(|_| format!("/delta/{index}/before")));
+            paths.extend(change.value.as_ref().map(|_| format!("/delta/{index}/value")));
         }
         paths
     }
@@ -402,10 +371,7 @@ impl CommittedEntry {
 fn check(value: &Value, path: &str) -> Result<(), EntryError> {
     match value {
         Value::Number(number) => {
-            let integer = number
-                .as_i64()
-                .map(i64::unsigned_abs)
-                .or_else(|| number.as_u64());
+            let integer = number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64());
             if integer.is_some_and(|magnitude| magnitude > merkle::MAX_SIZE) {
                 return Err(EntryError::Number(path.to_owned()));
             }
@@ -490,10 +456,7 @@ mod tests {
                 session: Some("s-1".into()),
             },
             action: "batch.update".into(),
-            resource: Resource {
-                kind: "batch".into(),
-                id: "b-1".into(),
-            },
+            resource: Resource { kind: "batch".into(), id: "b-1".into() },
             delta: delta(Some(&before), Some(&after), &["/contact"]).unwrap(),
             source_ip: Some("192.0.2.7".parse().unwrap()),
             user_agent: Some("curl/8".into()),
@@ -511,21 +474,10 @@ mod tests {
     #[test]
     fn golden_entry() {
         let (entry, personal) = sealed();
-        assert_eq!(
-            String::from_utf8(entry.canonical().unwrap()).unwrap(),
-            GOLDEN_CANONICAL
-        );
+        assert_eq!(String::from_utf8(entry.canonical().unwrap()).unwrap(), GOLDEN_CANONICAL);
         assert_eq!(entry.leaf_hash().unwrap().to_string(), GOLDEN_LEAF);
         let paths: Vec<&String> = personal.keys().collect();
-        assert_eq!(
-            paths,
-            [
-                "/delta/0/before",
-                "/delta/0/value",
-                "/source_ip",
-                "/user_agent"
-            ]
-        );
+        assert_eq!(paths, ["/delta/0/before", "/delta/0/value", "/source_ip", "/user_agent"]);
         assert_eq!(
             serde_json::to_value(&personal["/source_ip"]).unwrap(),
             json!({
@@ -545,10 +497,7 @@ mod tests {
         assert_eq!(loaded, entry);
         assert_eq!(loaded.canonical().unwrap(), canonical);
         let value = serde_json::to_value(&entry).unwrap();
-        assert_eq!(
-            serde_json::from_value::<CommittedEntry>(value).unwrap(),
-            entry
-        );
+        assert_eq!(serde_json::from_value::<CommittedEntry>(value).unwrap(), entry);
         assert_eq!(CommittedEntry::from_canonical(&canonical).unwrap(), entry);
 
         let stored = bson::serialize_to_vec(&entry).unwrap();
@@ -556,10 +505,7 @@ mod tests {
         assert_eq!(loaded.canonical().unwrap(), canonical);
         // Queries compare these as text.
         let document: bson::Document = bson::deserialize_from_slice(&stored).unwrap();
-        assert_eq!(
-            document.get_str("id").unwrap(),
-            "0197c1f0-0000-7000-8000-000000000001"
-        );
+        assert_eq!(document.get_str("id").unwrap(), "0197c1f0-0000-7000-8000-000000000001");
         assert_eq!(document.get_str("at").unwrap(), "2026-01-02T03:04:05.678Z");
         let stored = bson::serialize_to_document(&entry).unwrap();
         let loaded: CommittedEntry = bson::deserialize_from_document(stored).unwrap();
@@ -609,13 +555,7 @@ mod tests {
         for member in ["/actor/role", "/actor/session", "/source_ip", "/user_agent"] {
             let mut shown = shown.clone();
             let (parent, name) = member.rsplit_once('/').unwrap();
-            shown
-                .pointer_mut(parent)
-                .unwrap()
-                .as_object_mut()
-                .unwrap()
-                .remove(name)
-                .unwrap();
+            shown.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name).unwrap();
             let changed: CommittedEntry = serde_json::from_value(shown).unwrap();
             assert_ne!(changed.leaf_hash().unwrap(), leaf, "{member}");
         }
@@ -716,14 +656,8 @@ mod tests {
 
     #[test]
     fn an_address_has_one_form() {
-        let mapped = Draft {
-            source_ip: Some("::ffff:192.0.2.7".parse().unwrap()),
-            ..draft()
-        };
-        assert_eq!(
-            mapped.seal(7, salts()).unwrap().0.source_ip,
-            sealed().0.source_ip
-        );
+        let mapped = Draft { source_ip: Some("::ffff:192.0.2.7".parse().unwrap()), ..draft() };
+        assert_eq!(mapped.seal(7, salts()).unwrap().0.source_ip, sealed().0.source_ip);
     }
 
     #[test]
@@ -731,21 +665,13 @@ mod tests {
         let forged = json!({ "commitment": Hash([7; 32]) });
         let delta = delta(None, Some(&json!({ "field": [forged] })), &[]).unwrap();
         let (entry, personal) = Draft { delta, ..draft() }.seal(7, salts()).unwrap();
-        assert_eq!(
-            entry.open(&personal).unwrap()["delta"][0]["value"],
-            json!([forged])
-        );
+        assert_eq!(entry.open(&personal).unwrap()["delta"][0]["value"], json!([forged]));
     }
 
     #[test]
     fn absent_is_not_null() {
         let (entry, personal) = Draft {
-            actor: Actor {
-                kind: ActorKind::Job,
-                id: "j-1".into(),
-                role: None,
-                session: None,
-            },
+            actor: Actor { kind: ActorKind::Job, id: "j-1".into(), role: None, session: None },
             delta: Vec::new(),
             source_ip: None,
             user_agent: None,
@@ -801,11 +727,7 @@ mod tests {
         for personal in [[].as_slice(), &["/list"]] {
             assert!(with(((1_u64 << 53) - 1).into(), personal).is_ok());
             assert!(with(1e300.into(), personal).is_ok());
-            for number in [
-                (1_i64 << 53).into(),
-                (-(1_i64 << 53)).into(),
-                u64::MAX.into(),
-            ] {
+            for number in [(1_i64 << 53).into(), (-(1_i64 << 53)).into(), u64::MAX.into()] {
                 assert!(matches!(
                     with(number, personal),
                     Err(EntryError::Number(path)) if path == "/delta/0/value"
@@ -823,22 +745,13 @@ mod tests {
             }
         }
         assert!(draft().seal(MAX_SEQ, salts()).is_ok());
-        assert!(matches!(
-            draft().seal(MAX_SEQ + 1, salts()),
-            Err(EntryError::Seq(_))
-        ));
-        assert!(matches!(
-            draft().seal(7, || Err(Unavailable)),
-            Err(EntryError::Random(_))
-        ));
+        assert!(matches!(draft().seal(MAX_SEQ + 1, salts()), Err(EntryError::Seq(_))));
+        assert!(matches!(draft().seal(7, || Err(Unavailable)), Err(EntryError::Random(_))));
     }
 
     #[test]
     fn an_entry_fits_a_bundle() {
-        let long = |bytes: usize| Draft {
-            request_id: "r".repeat(bytes),
-            ..draft()
-        };
+        let long = |bytes: usize| Draft { request_id: "r".repeat(bytes), ..draft() };
         let rest = sealed().0.canonical().unwrap().len() - "r-1".len();
         assert!(long(MAX_ENTRY_BYTES - rest).seal(7, salts()).is_ok());
         assert!(matches!(
@@ -851,10 +764,7 @@ mod tests {
     fn text_order_is_time_order() {
         let text = |at: &str| at_text(at.parse().unwrap());
         assert_eq!(text("2026-01-02T03:04:05Z"), "2026-01-02T03:04:05.000Z");
-        assert_eq!(
-            text("2026-01-02T03:04:05.0009999Z"),
-            "2026-01-02T03:04:05.000Z"
-        );
+        assert_eq!(text("2026-01-02T03:04:05.0009999Z"), "2026-01-02T03:04:05.000Z");
         assert!(text("2026-01-02T03:04:05Z") < text("2026-01-02T03:04:05.5Z"));
     }
 

@@ -121,10 +121,7 @@ impl TryFrom<StoredTreeHead> for TreeHead {
             return Err(TreeHeadError::Size(size));
         }
         if u32::try_from(edge.len()) != Ok(size.count_ones()) {
-            return Err(TreeHeadError::Edge {
-                size,
-                edge: edge.len(),
-            });
+            return Err(TreeHeadError::Edge { size, edge: edge.len() });
         }
         Ok(Self { size, edge })
     }
@@ -149,10 +146,7 @@ pub enum TreeHeadError {
 impl TreeHead {
     /// The tree without leaves.
     pub const fn empty() -> Self {
-        Self {
-            size: 0,
-            edge: Vec::new(),
-        }
+        Self { size: 0, edge: Vec::new() }
     }
 
     /// The number of leaves, which is the next leaf's index.
@@ -227,10 +221,7 @@ pub struct Subtree {
 /// # Errors
 /// [`ProofError::Range`] when `index >= size`.
 pub fn inclusion_subtrees(index: u64, size: u64) -> Result<Vec<Vec<Subtree>>, ProofError> {
-    Ok(inclusion_ranges(index, size)?
-        .into_iter()
-        .map(perfect_subtrees)
-        .collect())
+    Ok(inclusion_ranges(index, size)?.into_iter().map(perfect_subtrees).collect())
 }
 
 /// What the proof that the tree of `to` leaves extends the tree of `from`
@@ -239,10 +230,7 @@ pub fn inclusion_subtrees(index: u64, size: u64) -> Result<Vec<Vec<Subtree>>, Pr
 /// # Errors
 /// [`ProofError::Range`] when `from > to`.
 pub fn consistency_subtrees(from: u64, to: u64) -> Result<Vec<Vec<Subtree>>, ProofError> {
-    Ok(consistency_ranges(from, to)?
-        .into_iter()
-        .map(perfect_subtrees)
-        .collect())
+    Ok(consistency_ranges(from, to)?.into_iter().map(perfect_subtrees).collect())
 }
 
 /// The proof that leaf `index` is in the tree of the first `size` leaves, the
@@ -335,10 +323,7 @@ fn perfect_subtrees(range: Range<u64>) -> Vec<Subtree> {
     while start < range.end {
         let height = (range.end - start).ilog2();
         start += 1 << height;
-        subtrees.push(Subtree {
-            last: start - 1,
-            height,
-        });
+        subtrees.push(Subtree { last: start - 1, height });
     }
     subtrees
 }
@@ -393,11 +378,7 @@ pub fn verify_inclusion(
     if last != 0 {
         return Err(ProofError::Length);
     }
-    if hash == *root {
-        Ok(())
-    } else {
-        Err(ProofError::Root)
-    }
+    if hash == *root { Ok(()) } else { Err(ProofError::Root) }
 }
 
 /// Checks that the tree of `to` leaves with root `to_root` extends the tree of
@@ -456,11 +437,7 @@ pub fn verify_consistency(
     if last != 0 {
         return Err(ProofError::Length);
     }
-    if old == *from_root && new == *to_root {
-        Ok(())
-    } else {
-        Err(ProofError::Root)
-    }
+    if old == *from_root && new == *to_root { Ok(()) } else { Err(ProofError::Root) }
 }
 
 #[cfg(test)]
@@ -475,9 +452,7 @@ mod tests {
 
     /// `entry-0` .. as leaf hashes.
     fn log(size: usize) -> Vec<Hash> {
-        (0..size)
-            .map(|i| leaf_hash(format!("entry-{i}").as_bytes()))
-            .collect()
+        (0..size).map(|i| leaf_hash(format!("entry-{i}").as_bytes())).collect()
     }
 
     fn size(leaves: &[Hash]) -> u64 {
@@ -514,10 +489,7 @@ mod tests {
         let from_power_of_two = consistency_proof(&leaves, 4, 7).unwrap();
         assert_eq!(from_power_of_two, [hash(NODE_4_6)]);
         let consistency = consistency_proof(&leaves, 3, 7).unwrap();
-        assert_eq!(
-            consistency,
-            [leaves[2], leaves[3], hash(NODE_0_1), hash(NODE_4_6)]
-        );
+        assert_eq!(consistency, [leaves[2], leaves[3], hash(NODE_0_1), hash(NODE_4_6)]);
     }
 
     #[test]
@@ -593,10 +565,7 @@ mod tests {
             let stored = serde_json::to_string(&head).unwrap();
             assert_eq!(serde_json::from_str::<TreeHead>(&stored).unwrap(), head);
             let stored = mongodb::bson::serialize_to_vec(&head).unwrap();
-            assert_eq!(
-                mongodb::bson::deserialize_from_slice::<TreeHead>(&stored).unwrap(),
-                head
-            );
+            assert_eq!(mongodb::bson::deserialize_from_slice::<TreeHead>(&stored).unwrap(), head);
             if let Some(leaf) = leaves.get(n) {
                 head.append(*leaf);
             }
@@ -634,9 +603,7 @@ mod tests {
     #[test]
     fn proofs_hold_between_each_two_trees() {
         let leaves = log(130);
-        let roots: Vec<Hash> = (0..=leaves.len())
-            .map(|n| merkle_tree_hash(&leaves[..n]))
-            .collect();
+        let roots: Vec<Hash> = (0..=leaves.len()).map(|n| merkle_tree_hash(&leaves[..n])).collect();
         for (to, to_root) in (0..).zip(&roots) {
             for (from, from_root) in (0..=to).zip(&roots) {
                 let proof = consistency_proof(&leaves, from, to).unwrap();
@@ -656,10 +623,7 @@ mod tests {
                 stored[usize::try_from(subtree.last).unwrap()]
                     [usize::try_from(subtree.height).unwrap()]
             };
-            groups
-                .iter()
-                .map(|group| join(&group.iter().map(read).collect::<Vec<_>>()))
-                .collect()
+            groups.iter().map(|group| join(&group.iter().map(read).collect::<Vec<_>>())).collect()
         };
         for to in 1..=size(&leaves) {
             for from in 0..to {
@@ -684,18 +648,9 @@ mod tests {
         assert_eq!(consistency_proof(&leaves, 3, 9), Err(ProofError::Range));
         assert_eq!(consistency_proof(&leaves, 5, 4), Err(ProofError::Range));
         let root = root_of(&leaves);
-        assert_eq!(
-            verify_inclusion(&leaves[0], 8, 8, &[], &root),
-            Err(ProofError::Range)
-        );
-        assert_eq!(
-            verify_inclusion(&leaves[0], 0, 0, &[], &root),
-            Err(ProofError::Range)
-        );
-        assert_eq!(
-            verify_consistency(9, 8, &[], &root, &root),
-            Err(ProofError::Range)
-        );
+        assert_eq!(verify_inclusion(&leaves[0], 8, 8, &[], &root), Err(ProofError::Range));
+        assert_eq!(verify_inclusion(&leaves[0], 0, 0, &[], &root), Err(ProofError::Range));
+        assert_eq!(verify_consistency(9, 8, &[], &root, &root), Err(ProofError::Range));
     }
 
     #[test]
@@ -704,26 +659,11 @@ mod tests {
         let (empty, root) = (root_of(&[]), root_of(&leaves));
         let other = root_of(&leaves[..7]);
         assert_eq!(verify_consistency(0, 8, &[], &empty, &root), Ok(()));
-        assert_eq!(
-            verify_consistency(0, 8, &[], &other, &root),
-            Err(ProofError::Root)
-        );
-        assert_eq!(
-            verify_consistency(0, 8, &[root], &empty, &root),
-            Err(ProofError::Length)
-        );
-        assert_eq!(
-            verify_consistency(8, 8, &[], &other, &root),
-            Err(ProofError::Root)
-        );
-        assert_eq!(
-            verify_consistency(8, 8, &[root], &root, &root),
-            Err(ProofError::Length)
-        );
-        assert_eq!(
-            verify_consistency(7, 8, &[], &other, &root),
-            Err(ProofError::Length)
-        );
+        assert_eq!(verify_consistency(0, 8, &[], &other, &root), Err(ProofError::Root));
+        assert_eq!(verify_consistency(0, 8, &[root], &empty, &root), Err(ProofError::Length));
+        assert_eq!(verify_consistency(8, 8, &[], &other, &root), Err(ProofError::Root));
+        assert_eq!(verify_consistency(8, 8, &[root], &root, &root), Err(ProofError::Length));
+        assert_eq!(verify_consistency(7, 8, &[], &other, &root), Err(ProofError::Length));
     }
 
     fn flip(hash: &mut Hash, bit: usize) {

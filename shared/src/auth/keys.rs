@@ -50,14 +50,9 @@ impl HmacKeys {
         let members: BTreeMap<String, String> =
             serde_json::from_str(secret).map_err(|_| KeysError::Malformed)?;
         // Wrapped before the first check, so that an early return wipes too.
-        let mut members: BTreeMap<String, Zeroizing<String>> = members
-            .into_iter()
-            .map(|(id, text)| (id, Zeroizing::new(text)))
-            .collect();
-        let current_id = members
-            .remove(CURRENT)
-            .ok_or(KeysError::NoCurrent)?
-            .to_string();
+        let mut members: BTreeMap<String, Zeroizing<String>> =
+            members.into_iter().map(|(id, text)| (id, Zeroizing::new(text))).collect();
+        let current_id = members.remove(CURRENT).ok_or(KeysError::NoCurrent)?.to_string();
         let mut keys = BTreeMap::new();
         for (id, text) in members {
             if !is_id(&id) {
@@ -69,11 +64,7 @@ impl HmacKeys {
             keys.insert(id, Key::new(HMAC_SHA256, text.as_bytes()));
         }
         let current = keys.get(&current_id).ok_or(KeysError::NoCurrent)?.clone();
-        Ok(Self {
-            current_id,
-            current,
-            keys,
-        })
+        Ok(Self { current_id, current, keys })
     }
 
     /// The key for new values, with its id.
@@ -94,9 +85,7 @@ impl HmacKeys {
 
 fn is_id(id: &str) -> bool {
     (1..=MAX_ID_CHARS).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 impl fmt::Debug for HmacKeys {
@@ -119,26 +108,14 @@ mod tests {
         let parse =
             |secret: String| HmacKeys::parse(&secret).map(|keys| keys.current().0.to_owned());
         let short = &KEY[1..];
-        assert_eq!(
-            parse(format!(r#"{{"current":"k1","k1":"{KEY}"}}"#)),
-            Ok("k1".into())
-        );
+        assert_eq!(parse(format!(r#"{{"current":"k1","k1":"{KEY}"}}"#)), Ok("k1".into()));
         assert_eq!(
             parse(format!(r#"{{"current":"k2","k1":"{KEY}","k2":"{KEY}"}}"#)),
             Ok("k2".into())
         );
-        assert_eq!(
-            parse(format!(r#"{{"k1":"{KEY}"}}"#)),
-            Err(KeysError::NoCurrent)
-        );
-        assert_eq!(
-            parse(format!(r#"{{"current":"k2","k1":"{KEY}"}}"#)),
-            Err(KeysError::NoCurrent)
-        );
-        assert_eq!(
-            parse(r#"{"current":"current"}"#.into()),
-            Err(KeysError::NoCurrent)
-        );
+        assert_eq!(parse(format!(r#"{{"k1":"{KEY}"}}"#)), Err(KeysError::NoCurrent));
+        assert_eq!(parse(format!(r#"{{"current":"k2","k1":"{KEY}"}}"#)), Err(KeysError::NoCurrent));
+        assert_eq!(parse(r#"{"current":"current"}"#.into()), Err(KeysError::NoCurrent));
         assert_eq!(
             parse(format!(r#"{{"current":"k1","k1":"{short}"}}"#)),
             Err(KeysError::TooShort)
@@ -148,14 +125,8 @@ mod tests {
             parse(format!(r#"{{"current":"k1","k1":"{KEY}","k0":""}}"#)),
             Err(KeysError::TooShort)
         );
-        assert_eq!(
-            parse(format!(r#"{{"current":"k\"","k\"":"{KEY}"}}"#)),
-            Err(KeysError::Id)
-        );
-        assert_eq!(
-            parse(format!(r#"{{"current":"","":"{KEY}"}}"#)),
-            Err(KeysError::Id)
-        );
+        assert_eq!(parse(format!(r#"{{"current":"k\"","k\"":"{KEY}"}}"#)), Err(KeysError::Id));
+        assert_eq!(parse(format!(r#"{{"current":"","":"{KEY}"}}"#)), Err(KeysError::Id));
         assert_eq!(
             parse(format!(r#"{{"current":"k1","k1":["{KEY}"]}}"#)),
             Err(KeysError::Malformed)

@@ -15,7 +15,6 @@ pub use invitation::invitation_mail;
 pub use keys::KeysError;
 pub use permission::{Grant, Permission, Role};
 
-
 use crate::tenant::Id;
 
 /// A signed-in person, as the pipeline established it for one request.
@@ -51,4 +50,3 @@ impl Principal {
         permission.grant(self.role)
     }
 }
-

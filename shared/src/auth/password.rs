@@ -94,9 +94,7 @@ impl PasswordContext<'_> {
         let local_part = self.email.split('@').next().unwrap_or_default();
         let mut words = Vec::new();
         for value in [self.email, local_part, self.name, self.tenant, "keystone"] {
-            let parts = value
-                .split(|c: char| !c.is_alphanumeric())
-                .filter(|part| !part.is_empty());
+            let parts = value.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
             words.extend(parts.clone().map(str::to_owned));
             words.push(parts.collect());
             words.push(value.to_owned());
@@ -129,15 +127,9 @@ impl Password {
             _ => return refuse(format!("must have at most {MAX_CHARS} characters")),
         }
         let words = context.words();
-        let estimate = zxcvbn(
-            &normal,
-            &words.iter().map(String::as_str).collect::<Vec<_>>(),
-        );
+        let estimate = zxcvbn(&normal, &words.iter().map(String::as_str).collect::<Vec<_>>());
         if estimate.score() < MIN_SCORE {
-            let why = estimate
-                .feedback()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let why = estimate.feedback().map(ToString::to_string).unwrap_or_default();
             return refuse(format!("is too easy to guess. {why}").trim_end().to_owned());
         }
         Ok(Self(normal))
@@ -157,10 +149,7 @@ impl Password {
         let hash =
             bcrypt::non_truncating_hash_with_salt(peppered(key, &self.0).as_bytes(), COST, salt)
                 .map_err(StoreError::defect)?;
-        Ok(PasswordHash {
-            pepper_id: pepper_id.to_owned(),
-            hash: hash.to_string(),
-        })
+        Ok(PasswordHash { pepper_id: pepper_id.to_owned(), hash: hash.to_string() })
     }
 }
 
@@ -182,9 +171,7 @@ pub struct PasswordHash {
 
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordHash")
-            .field("pepper_id", &self.pepper_id)
-            .finish_non_exhaustive()
+        f.debug_struct("PasswordHash").field("pepper_id", &self.pepper_id).finish_non_exhaustive()
     }
 }
 
@@ -245,11 +232,7 @@ impl<'a> Comparison<'a> {
         });
         let (key, hash) = usable.unwrap_or((pepper.0.current().1, NOBODYS_HASH));
         let counts = possible && usable.is_some();
-        Self {
-            secret: peppered(key, &normal),
-            hash,
-            counts,
-        }
+        Self { secret: peppered(key, &normal), hash, counts }
     }
 
     fn run(self) -> bool {
@@ -306,20 +289,10 @@ mod tests {
     fn published_bcrypt_vectors() {
         // Openwall crypt_blowfish, wrapper.c; jBCrypt, TestBCrypt.java.
         for (password, hash) in [
-            (
-                "U*U",
-                "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
-            ),
-            (
-                "abc",
-                "$2a$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q",
-            ),
+            ("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
+            ("abc", "$2a$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"),
         ] {
-            assert_eq!(
-                bcrypt::non_truncating_verify(password, hash).ok(),
-                Some(true),
-                "{hash}"
-            );
+            assert_eq!(bcrypt::non_truncating_verify(password, hash).ok(), Some(true), "{hash}");
         }
     }
 
@@ -351,14 +324,8 @@ mod tests {
 
     #[test]
     fn every_comparison_is_one_bcrypt_of_cost_12() {
-        let unusable = |hash: &str| PasswordHash {
-            hash: hash.into(),
-            ..golden()
-        };
-        let other_pepper = PasswordHash {
-            pepper_id: "k0".into(),
-            ..golden()
-        };
+        let unusable = |hash: &str| PasswordHash { hash: hash.into(), ..golden() };
+        let other_pepper = PasswordHash { pepper_id: "k0".into(), ..golden() };
         let cost_5 = unusable("$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
         let too_long = "x".repeat(MAX_CHARS + 1);
         let right = "Grüße aus Kilkenny 1";
@@ -377,10 +344,7 @@ mod tests {
             let pepper = pepper();
             let input = input(text);
             let comparison = Comparison::new(&input, stored.as_ref(), &pepper);
-            assert_eq!(
-                HashParts::from_str(comparison.hash).unwrap().get_cost(),
-                COST
-            );
+            assert_eq!(HashParts::from_str(comparison.hash).unwrap().get_cost(), COST);
             assert_eq!(comparison.secret.len(), 44);
             assert_eq!(comparison.counts, counts, "{text:?} {stored:?}");
         }
@@ -391,11 +355,7 @@ mod tests {
         let secret =
             Zeroizing::new(peppered(pepper().0.current().1, "Grüße aus Kilkenny 1").to_string());
         let stored = golden();
-        let comparison = |counts| Comparison {
-            secret: secret.clone(),
-            hash: &stored.hash,
-            counts,
-        };
+        let comparison = |counts| Comparison { secret: secret.clone(), hash: &stored.hash, counts };
         assert!(comparison(true).run());
         assert!(!comparison(false).run());
     }
@@ -472,10 +432,7 @@ mod tests {
     fn a_stored_hash_survives_storage() {
         let stored = serde_json::to_value(golden()).unwrap();
         assert_eq!(stored["pepper_id"], "k1");
-        assert_eq!(
-            serde_json::from_value::<PasswordHash>(stored).unwrap(),
-            golden()
-        );
+        assert_eq!(serde_json::from_value::<PasswordHash>(stored).unwrap(), golden());
     }
 
     proptest! {

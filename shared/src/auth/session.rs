@@ -64,10 +64,7 @@ impl Sessions {
     /// The sessions in `table` (key `sid`, a string; time to live on `ttl`,
     /// epoch seconds).
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self {
-            client,
-            table: table.into(),
-        }
+        Self { client, table: table.into() }
     }
 
     /// Starts a session at `now`. Needs `PutItem`.

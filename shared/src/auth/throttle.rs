@@ -70,10 +70,7 @@ impl AccountKey {
     /// so that no other spelling gives an account a second count.
     pub fn new(tenant: &str, subject: &str) -> Self {
         let digest = hash(&[tenant.as_bytes(), canonical_email(subject).as_bytes()]);
-        Self {
-            tenant: tenant.to_owned(),
-            digest,
-        }
+        Self { tenant: tenant.to_owned(), digest }
     }
 
     fn item_key(&self, purpose: Purpose) -> String {
@@ -187,10 +184,7 @@ impl Throttle {
     /// to live on `expires_at`, epoch seconds). Needs `UpdateItem` and
     /// `DeleteItem`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self {
-            client,
-            table: table.into(),
-        }
+        Self { client, table: table.into() }
     }
 
     /// Reserves an attempt on `account` from `address` at `now`, first with
@@ -216,23 +210,12 @@ impl Throttle {
             account_key: account.item_key(purpose),
             entry: format!("{}:{}", now.as_millisecond(), hex::encode(nonce)),
         };
-        if let Err(full) = self
-            .reserve(now, &admission.address_key, &admission.entry)
-            .await?
-        {
-            return Err(self
-                .locked(now, LockedBy::Address, &admission.address_key, &full)
-                .await?);
+        if let Err(full) = self.reserve(now, &admission.address_key, &admission.entry).await? {
+            return Err(self.locked(now, LockedBy::Address, &admission.address_key, &full).await?);
         }
-        if let Err(full) = self
-            .reserve(now, &admission.account_key, &admission.entry)
-            .await?
-        {
-            self.release(&admission.address_key, &admission.entry)
-                .await?;
-            return Err(self
-                .locked(now, LockedBy::Account, &admission.account_key, &full)
-                .await?);
+        if let Err(full) = self.reserve(now, &admission.account_key, &admission.entry).await? {
+            self.release(&admission.address_key, &admission.entry).await?;
+            return Err(self.locked(now, LockedBy::Account, &admission.account_key, &full).await?);
         }
         Ok(admission)
     }
@@ -289,10 +272,7 @@ impl Throttle {
                 let attempts = Attempts::read(&item.unwrap_or_default())?;
                 // Refused with our own entry inside: the SDK retried a write
                 // whose answer was lost.
-                let ours = attempts
-                    .entries
-                    .iter()
-                    .any(|attempt| attempt.entry == entry);
+                let ours = attempts.entries.iter().any(|attempt| attempt.entry == entry);
                 Ok((!ours).then_some(attempts))
             }
         }
@@ -325,9 +305,7 @@ impl Throttle {
         key: &str,
         full: &Full,
     ) -> Result<AdmitError, StoreError> {
-        let noted_before = full
-            .noted
-            .is_some_and(|at| in_window(at, now.as_millisecond()));
+        let noted_before = full.noted.is_some_and(|at| in_window(at, now.as_millisecond()));
         let first = !noted_before && {
             let outcome = self
                 .update(
@@ -343,11 +321,7 @@ impl Throttle {
                 .await?;
             matches!(outcome, Write::Done)
         };
-        Ok(AdmitError::Locked {
-            retry_after: full.retry_after,
-            by,
-            first,
-        })
+        Ok(AdmitError::Locked { retry_after: full.retry_after, by, first })
     }
 
     async fn update<const N: usize>(
@@ -357,10 +331,7 @@ impl Throttle {
         condition: &str,
         values: [(&str, AttributeValue); N],
     ) -> Result<Write, StoreError> {
-        let values = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let outcome = self
             .client
             .update_item()
@@ -406,12 +377,8 @@ impl Admission<'_> {
             .send()
             .await
             .map_err(|error| StoreError::unavailable("throttle table", &error))?;
-        self.throttle
-            .release(&self.address_key, &self.entry)
-            .await?;
-        Ok(Cleared {
-            tenant: self.tenant,
-        })
+        self.throttle.release(&self.address_key, &self.entry).await?;
+        Ok(Cleared { tenant: self.tenant })
     }
 }
 
@@ -445,16 +412,11 @@ impl Attempts {
             .map(|entry| {
                 let at = entry.split_once(':').and_then(|(at, _)| at.parse().ok());
                 let at = at.ok_or_else(|| malformed(ATTEMPTS))?;
-                Ok(Attempt {
-                    entry: entry.clone(),
-                    at,
-                })
+                Ok(Attempt { entry: entry.clone(), at })
             })
             .collect::<Result<_, StoreError>>()?;
-        let noted = item
-            .contains_key(LOCK_NOTED)
-            .then(|| read_number(item, LOCK_NOTED))
-            .transpose()?;
+        let noted =
+            item.contains_key(LOCK_NOTED).then(|| read_number(item, LOCK_NOTED)).transpose()?;
         Ok(Self { entries, noted })
     }
 
@@ -463,10 +425,7 @@ impl Attempts {
         // The store has refused already; one whose clock runs ahead of ours
         // may have filled the set, and then the next second is soon enough.
         let retry_after = retry_after(&times, now.as_millisecond()).unwrap_or(1);
-        Full {
-            retry_after,
-            noted: self.noted,
-        }
+        Full { retry_after, noted: self.noted }
     }
 }
 
@@ -484,11 +443,7 @@ const fn in_window(at: i64, now: i64) -> bool {
 /// Seconds from `now` until fewer than [`LIMIT`] of `attempts` (epoch ms, any
 /// order) are in the window; `None` when that is so already.
 fn retry_after(attempts: &[i64], now: i64) -> Option<u64> {
-    let mut live: Vec<i64> = attempts
-        .iter()
-        .copied()
-        .filter(|at| in_window(*at, now))
-        .collect();
+    let mut live: Vec<i64> = attempts.iter().copied().filter(|at| in_window(*at, now)).collect();
     live.sort_unstable_by(|a, b| b.cmp(a));
     let frees = live.get(LIMIT - 1)? + window_ms();
     u64::try_from(frees - now).ok().map(|ms| ms.div_ceil(1000))
@@ -511,11 +466,7 @@ mod tests {
     /// The rule in the words of the claim: does the window that ends at `now`
     /// hold `LIMIT` attempts?
     fn locked_by_counting(attempts: &[i64], now: i64) -> bool {
-        attempts
-            .iter()
-            .filter(|at| now - **at < window_ms())
-            .count()
-            >= LIMIT
+        attempts.iter().filter(|at| now - **at < window_ms()).count() >= LIMIT
     }
 
     proptest! {
@@ -572,10 +523,7 @@ mod tests {
     #[test]
     fn addresses_group_by_subscriber() {
         let key = |text: &str| address_key(text.parse().unwrap());
-        assert_eq!(
-            key("2001:db8:0:1::1"),
-            key("2001:db8:0:1:ffff:ffff:ffff:ffff")
-        );
+        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff:ffff:ffff:ffff"));
         assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
@@ -593,29 +541,17 @@ mod tests {
         assert_ne!(base, key("acme", "anna@example.org", Purpose::SignIn));
         assert_ne!(base, key("acme", "anna@example.com", Purpose::Invitation));
         // The border between tenant and subject is part of the key.
-        assert_ne!(
-            key("ab", "c", Purpose::SignIn),
-            key("a", "bc", Purpose::SignIn)
-        );
+        assert_ne!(key("ab", "c", Purpose::SignIn), key("a", "bc", Purpose::SignIn));
         assert!(!base.contains("anna") && !base.contains("acme"));
     }
 
     #[test]
     fn a_foreign_entry_is_an_error_and_not_a_free_slot() {
         let item = |entry: &str| {
-            Item::from([(
-                ATTEMPTS.to_owned(),
-                AttributeValue::Ss(vec![entry.to_owned()]),
-            )])
+            Item::from([(ATTEMPTS.to_owned(), AttributeValue::Ss(vec![entry.to_owned()]))])
         };
         assert!(Attempts::read(&item("1700000000000:00")).is_ok());
-        assert!(matches!(
-            Attempts::read(&item("soon:00")),
-            Err(StoreError::Defect(_))
-        ));
-        assert!(matches!(
-            Attempts::read(&Item::new()),
-            Err(StoreError::Defect(_))
-        ));
+        assert!(matches!(Attempts::read(&item("soon:00")), Err(StoreError::Defect(_))));
+        assert!(matches!(Attempts::read(&Item::new()), Err(StoreError::Defect(_))));
     }
 }

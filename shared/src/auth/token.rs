@@ -126,14 +126,8 @@ impl SigningKeys {
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(InvalidToken)?;
         let (presented, payload) = signing_input.split_once('.').ok_or(InvalidToken)?;
-        let (_, key) = self
-            .0
-            .iter()
-            .find(|(id, _)| header(id) == presented)
-            .ok_or(InvalidToken)?;
-        let signature = URL_SAFE_NO_PAD
-            .decode(signature)
-            .map_err(|_| InvalidToken)?;
+        let (_, key) = self.0.iter().find(|(id, _)| header(id) == presented).ok_or(InvalidToken)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidToken)?;
         hmac::verify(key, signing_input.as_bytes(), &signature).map_err(|_| InvalidToken)?;
 
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| InvalidToken)?;
@@ -170,10 +164,8 @@ mod tests {
     use super::*;
 
     const SECRET: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
-    const PARTIES: Parties<'static> = Parties {
-        issuer: "https://keystone.example",
-        audience: "keystone-api",
-    };
+    const PARTIES: Parties<'static> =
+        Parties { issuer: "https://keystone.example", audience: "keystone-api" };
 
     /// Made with Python's `hmac`, `json` and `base64` from the same key.
     const GOLDEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImsxIn0.\
@@ -230,10 +222,7 @@ mod tests {
         let signing_input = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.\
                              eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFt\
                              cGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-        assert_eq!(
-            signature(&key, signing_input),
-            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-        );
+        assert_eq!(signature(&key, signing_input), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     }
 
     #[test]
@@ -259,11 +248,7 @@ mod tests {
             r#"{"alg":"HS256","typ":"JWT","kid":"k1"} "#,
             "",
         ] {
-            assert_eq!(
-                verify(&forged(header, &payload())),
-                Err(InvalidToken),
-                "{header}"
-            );
+            assert_eq!(verify(&forged(header, &payload())), Err(InvalidToken), "{header}");
         }
     }
 
@@ -282,11 +267,7 @@ mod tests {
             String::new(),
         ] {
             assert_ne!(payload, valid);
-            assert_eq!(
-                verify(&forged(HEADER, &payload)),
-                Err(InvalidToken),
-                "{payload}"
-            );
+            assert_eq!(verify(&forged(HEADER, &payload)), Err(InvalidToken), "{payload}");
         }
     }
 
@@ -307,10 +288,7 @@ mod tests {
             // 32 bytes leave two bits of the last character unused.
             format!("{}N", GOLDEN.strip_suffix('M').unwrap()),
             // The standard alphabet instead of the URL-safe one.
-            format!(
-                "{signing_input}.{}",
-                signature.replace('_', "/").replace('-', "+")
-            ),
+            format!("{signing_input}.{}", signature.replace('_', "/").replace('-', "+")),
             resigned(&format!("{signing_input}=")),
             resigned(&format!("{signing_input}.")),
             String::new(),
@@ -322,10 +300,7 @@ mod tests {
 
     #[test]
     fn an_oversized_token_is_refused() {
-        let role_of = |chars| Claims {
-            role: "r".repeat(chars),
-            ..claims()
-        };
+        let role_of = |chars| Claims { role: "r".repeat(chars), ..claims() };
         let largest = keys().sign(&role_of(2700)).unwrap();
         let too_large = keys().sign(&role_of(2900)).unwrap();
         assert!(largest.len() <= MAX_TOKEN_BYTES && too_large.len() > MAX_TOKEN_BYTES);
@@ -345,9 +320,7 @@ mod tests {
     #[test]
     fn parties_must_match() {
         let verify = |issuer, audience| {
-            keys()
-                .verify(GOLDEN, Parties { issuer, audience }, at(1_700_000_000))
-                .is_ok()
+            keys().verify(GOLDEN, Parties { issuer, audience }, at(1_700_000_000)).is_ok()
         };
         assert!(verify(PARTIES.issuer, PARTIES.audience));
         assert!(!verify(PARTIES.audience, PARTIES.issuer));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::tenant::Id;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use aws_sdk_kms::primitives::Blob;
@@ -11,7 +12,6 @@ use aws_sdk_kms::types::DataKeySpec;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{Binary, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
-use crate::tenant::Id;
 use zeroize::Zeroizing;
 
 use super::{CryptoError, Place};
@@ -313,8 +313,7 @@ mod tests {
 
     const KEY: Id = Id::from_u128(1);
     const DOC: Id = Id::from_u128(7);
-    const PLACE: Place<'_> =
-        Place { collection: "suppliers", document: DOC, field: "banking" };
+    const PLACE: Place<'_> = Place { collection: "suppliers", document: DOC, field: "banking" };
 
     #[test]
     fn opens_only_at_its_own_place() {
@@ -369,9 +368,7 @@ mod tests {
     #[test]
     fn equal_values_share_a_tag_within_one_field_only() {
         let keys = keyring("acme", &[(KEY, 1)]);
-        let tag = |place, value: &str| {
-            Sealed::seal(&keys, place, &value.to_owned()).unwrap().tag()
-        };
+        let tag = |place, value: &str| Sealed::seal(&keys, place, &value.to_owned()).unwrap().tag();
         let elsewhere = Place { document: Id::from_u128(8), ..PLACE };
         assert_eq!(tag(PLACE, "a"), tag(elsewhere, "a"));
         assert_ne!(tag(PLACE, "a"), tag(PLACE, "b"));
@@ -382,13 +379,14 @@ mod tests {
     fn cached_keys_expire_and_the_cache_is_bounded() {
         let cache = KeyCache::default();
         let start = Timestamp::UNIX_EPOCH;
-        let id = |n: usize| TenantId::parse(&format!("tenant-{n}")).unwrap();
+        let id = |n: u32| TenantId::parse(&format!("tenant-{n}")).unwrap();
         let keys = Arc::new(keyring("acme", &[(KEY, 1)]));
         cache.put(id(0), Arc::clone(&keys), start);
         assert!(cache.get(&id(0), start + SignedDuration::from_secs(299)).is_some());
         assert!(cache.get(&id(0), start + SignedDuration::from_secs(300)).is_none());
-        for n in 0..100 {
-            cache.put(id(n), Arc::clone(&keys), start + SignedDuration::from_millis(n as i64));
+        for n in 0..100_u32 {
+            let at = start + SignedDuration::from_millis(n.into());
+            cache.put(id(n), Arc::clone(&keys), at);
         }
         assert_eq!(cache.0.lock().unwrap().len(), CACHED_TENANTS);
         assert!(cache.get(&id(99), start + SignedDuration::from_secs(1)).is_some());

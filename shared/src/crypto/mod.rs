@@ -8,7 +8,7 @@
 mod keyring;
 mod sealed;
 
-pub use keyring::{DataKey, KeyCache, Keyring, KeyState};
+pub use keyring::{DataKey, KeyCache, KeyState, Keyring};
 pub(crate) use sealed::tag_of_envelope;
 pub use sealed::{Place, Plain, Sealed, at_rest, at_rest_option};
 

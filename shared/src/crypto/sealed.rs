@@ -3,11 +3,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::tenant::Id;
 use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use crate::tenant::Id;
 use zeroize::Zeroizing;
 
 use super::{CryptoError, Keyring};
@@ -74,8 +74,7 @@ impl<T: Serialize + DeserializeOwned> Sealed<T> {
     /// # Errors
     /// [`CryptoError`] when the value cannot be encoded or the key not used.
     pub fn seal(keys: &Keyring, place: Place<'_>, value: &T) -> Result<Self, CryptoError> {
-        let plain =
-            Zeroizing::new(serde_json::to_vec(value).map_err(|_| CryptoError::Malformed)?);
+        let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|_| CryptoError::Malformed)?);
         let tag = keys.tag(place, &plain);
         let (key, ciphertext) = keys.seal(place, &plain)?;
         Ok(Self { key, ciphertext, tag, plain: PhantomData })
@@ -135,7 +134,7 @@ pub(crate) fn tag_of_envelope(value: &Document) -> Option<&[u8]> {
 /// get an error instead of the envelope.
 pub mod at_rest {
     use super::{
-        Binary, BinarySubtype, Deserialize, Deserializer, DeserializeOwned, ENVELOPE_VERSION,
+        Binary, BinarySubtype, Deserialize, DeserializeOwned, Deserializer, ENVELOPE_VERSION,
         Envelope, PhantomData, Sealed, Serialize, Serializer, doc,
     };
     use super::{Bson, Document};
@@ -191,7 +190,9 @@ pub mod at_rest {
 
 /// As [`at_rest`], for `Option<Sealed<T>>`.
 pub mod at_rest_option {
-    use super::{Deserialize, Deserializer, DeserializeOwned, Envelope, Sealed, Serialize, Serializer};
+    use super::{
+        Deserialize, DeserializeOwned, Deserializer, Envelope, Sealed, Serialize, Serializer,
+    };
 
     /// Writes the envelope or null.
     ///
@@ -223,4 +224,3 @@ fn refuse_text<S: Serializer>(out: &S) -> Result<(), S::Error> {
         Ok(())
     }
 }
-

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Reply, Spec, input};
 use crate::Problem;

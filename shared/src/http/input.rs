@@ -27,10 +27,8 @@ struct Checked {
 
 fn checked<T: JsonSchema + 'static>() -> Result<Arc<Checked>, Problem> {
     static COMPILED: OnceLock<Mutex<HashMap<TypeId, Arc<Checked>>>> = OnceLock::new();
-    let mut compiled = COMPILED
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut compiled =
+        COMPILED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = compiled.get(&TypeId::of::<T>()) {
         return Ok(Arc::clone(found));
     }
@@ -207,8 +205,22 @@ fn describe(error: &ValidationError<'_>, errors: &mut Vec<FieldError>) {
         ValidationErrorKind::Maximum { limit } => format!("Must be at most {limit}."),
         ValidationErrorKind::MinItems { limit } => format!("Must have at least {limit} items."),
         ValidationErrorKind::MaxItems { limit } => format!("Must have at most {limit} items."),
-        ValidationErrorKind::AnyOf { context } => {
-            // Optional members are `anyOf: [T, null]`; what is wrong with T
+        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+            // An enumeration is a choice of constants.
+            let options: Vec<&str> = context
+                .iter()
+                .flatten()
+                .filter_map(|inner| match inner.kind() {
+                    ValidationErrorKind::Constant { expected_value } => expected_value.as_str(),
+                    _ => None,
+                })
+                .collect();
+            if !options.is_empty() {
+                errors
+                    .push(FieldError::new(at, format!("Must be one of: {}.", options.join(", "))));
+                return;
+            }
+            // An optional member is `anyOf: [T, null]`; what is wrong with T
             // is what the client needs to know.
             if let Some(branch) = context.first() {
                 for inner in branch {
@@ -259,6 +271,16 @@ mod tests {
         #[schemars(range(min = 1, max = 100))]
         limit: Option<i64>,
         inner: Option<Inner>,
+        choice: Option<Choice>,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Choice {
+        /// The first.
+        This,
+        /// The second.
+        That,
     }
 
     fn errors(text: &str) -> Vec<(String, String)> {
@@ -282,9 +304,21 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_names_what_may_be_chosen() {
+        for wrong in ["\"x\"", "7", "{}"] {
+            assert_eq!(
+                errors(&format!(r#"{{"name":"a","choice":{wrong}}}"#)),
+                [("/choice".into(), "Must be one of: this, that.".into())]
+            );
+        }
+    }
+
+    #[test]
     fn messages_never_quote_the_value() {
         let secret = "hunter2-hunter2";
-        for (_, message) in errors(&format!(r#"{{"name":"{secret}","inner":{{"iban":"{secret}"}}}}"#)) {
+        for (_, message) in
+            errors(&format!(r#"{{"name":"{secret}","inner":{{"iban":"{secret}"}}}}"#))
+        {
             assert!(!message.contains(secret), "{message}");
         }
     }
@@ -299,7 +333,10 @@ mod tests {
     #[test]
     fn broken_json_is_malformed_and_says_where() {
         for text in ["", "{", "{\"name\":1e999}", "\u{feff}{}", &"[".repeat(10_000)] {
-            assert!(matches!(body::<Sample>(text.as_bytes()), Err(Problem::Malformed(_))), "{text}");
+            assert!(
+                matches!(body::<Sample>(text.as_bytes()), Err(Problem::Malformed(_))),
+                "{text}"
+            );
         }
     }
 
@@ -315,7 +352,8 @@ mod tests {
         };
         let good = parse(&[("name", &["ab"]), ("limit", &["7"])]).unwrap();
         assert_eq!(good.limit, Some(7));
-        for bad in [&[("name", &["a", "b"][..])][..], &[("name", &["a"][..]), ("limit", &["7.5"])]] {
+        for bad in [&[("name", &["a", "b"][..])][..], &[("name", &["a"][..]), ("limit", &["7.5"])]]
+        {
             assert!(matches!(parse(bad), Err(Problem::Invalid(_))));
         }
         assert_eq!(

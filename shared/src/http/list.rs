@@ -43,19 +43,14 @@ impl<T> List<T> {
         let limit = usize::try_from(limit).unwrap_or(0);
         let more = found.len() > limit;
         found.truncate(limit);
-        let next_cursor = found
-            .last()
-            .filter(|_| more)
-            .map(|last| URL_SAFE_NO_PAD.encode(key(last).to_string()));
+        let next_cursor =
+            found.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last).to_string()));
         Self { items: found, next_cursor }
     }
 
     /// The same page with other items.
     pub fn map<U>(&self, view: impl Fn(&T) -> U) -> List<U> {
-        List {
-            items: self.items.iter().map(view).collect(),
-            next_cursor: self.next_cursor.clone(),
-        }
+        List { items: self.items.iter().map(view).collect(), next_cursor: self.next_cursor.clone() }
     }
 
     /// The same page with other items, if each can be made.

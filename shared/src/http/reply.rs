@@ -47,10 +47,7 @@ impl Reply {
     ///
     /// # Errors
     /// As [`Reply::ok`].
-    pub fn created<T: Serialize + JsonSchema>(
-        location: String,
-        body: &T,
-    ) -> Result<Self, Problem> {
+    pub fn created<T: Serialize + JsonSchema>(location: String, body: &T) -> Result<Self, Problem> {
         Ok(Self { location: Some(location), ..Self::json(201, body)? })
     }
 

@@ -178,9 +178,8 @@ impl AuditRecord {
         let personal = openings
             .into_iter()
             .map(|stored| {
-                let opening: Opening = deserialize_from_document(
-                    doc! { "salt": stored.salt, "value": stored.value },
-                )?;
+                let opening: Opening =
+                    deserialize_from_document(doc! { "salt": stored.salt, "value": stored.value })?;
                 Ok((stored.path, opening))
             })
             .collect::<Result<Personal, StoreError>>()?;

@@ -17,8 +17,7 @@ impl TenantId {
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = text.bytes();
         let first_fits = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
-        let rest_fits =
-            bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let rest_fits = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         (first_fits && rest_fits && (3..=31).contains(&text.len())).then(|| Self(text.to_owned()))
     }
 

@@ -86,7 +86,7 @@ pub(crate) fn bson_time(at: Timestamp) -> DateTime {
 
 /// A stored moment; `None` for what is not a date.
 fn time_of(value: Option<&Bson>) -> Option<Timestamp> {
-    value.and_then(Bson::as_datetime).and_then(|at| {
-        Timestamp::from_millisecond(at.timestamp_millis()).ok()
-    })
+    value
+        .and_then(Bson::as_datetime)
+        .and_then(|at| Timestamp::from_millisecond(at.timestamp_millis()).ok())
 }

@@ -134,12 +134,8 @@ impl Registry<'_> {
         for name in [schema::DATA_KEYS, schema::AUDIT_HEAD] {
             make_collection(&data, name, schema::tenant_validator(id)).await?;
         }
-        make_indexes(
-            &data,
-            schema::DATA_KEYS,
-            &[Index { keys: &[("version", 1)], unique: true }],
-        )
-        .await?;
+        make_indexes(&data, schema::DATA_KEYS, &[Index { keys: &[("version", 1)], unique: true }])
+            .await?;
         let audit = self.database().tenant_audit(id);
         make_collection(&audit, schema::AUDIT_ENTRIES, schema::audit_validator(id)).await?;
         make_indexes(&audit, schema::AUDIT_ENTRIES, &schema::AUDIT_INDEXES).await?;
@@ -178,13 +174,9 @@ impl Registry<'_> {
             return Ok(());
         }
         let platform = self.platform();
-        let key = DataKey::create(
-            platform.kms().await?,
-            platform.setting(Setting::DataKey)?,
-            id,
-            by.now,
-        )
-        .await?;
+        let key =
+            DataKey::create(platform.kms().await?, platform.setting(Setting::DataKey)?, id, by.now)
+                .await?;
         match keys.insert_one(key).await.map_err(StoreError::from) {
             // Another run was faster; its key is as good.
             Ok(_) | Err(StoreError::Duplicate) => Ok(()),
@@ -262,8 +254,11 @@ async fn make_indexes(
         .iter()
         .map(|index| {
             let mut keys = doc! { "tenant_id": 1 };
-            keys.extend(index.keys.iter().map(|(field, order)| ((*field).to_owned(), (*order).into())));
-            let name: Vec<String> = index.keys.iter().map(|(field, order)| format!("{field}_{order}")).collect();
+            keys.extend(
+                index.keys.iter().map(|(field, order)| ((*field).to_owned(), (*order).into())),
+            );
+            let name: Vec<String> =
+                index.keys.iter().map(|(field, order)| format!("{field}_{order}")).collect();
             doc! { "key": keys, "name": name.join("__"), "unique": index.unique }
         })
         .collect();

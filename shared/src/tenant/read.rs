@@ -7,8 +7,8 @@ use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Problem;
 use super::{Id, StoreError, Tenant, TenantId, bson_time, schema, time_of};
+use crate::Problem;
 
 /// A kind of document that a tenant owns.
 pub trait Entity: Serialize + DeserializeOwned + Send + Sync {

@@ -103,11 +103,10 @@ impl<'p> Registry<'p> {
     /// As [`Registry::of_session`].
     pub async fn of_attempt(
         &self,
-        _: &Admission<'_>,
-        slug: &str,
+        admission: &Admission<'_>,
         now: Timestamp,
     ) -> Result<Option<Tenant>, StoreError> {
-        self.open_active(slug, now).await
+        self.open_active(admission.tenant(), now).await
     }
 
     /// The tenant that a locked-out attempt names, to record the lockout in its
@@ -176,13 +175,13 @@ impl<'p> Registry<'p> {
         record: TenantRecord,
         now: Timestamp,
     ) -> Result<Tenant, StoreError> {
-        let keys = match self.platform.keys().get(&record.id, now) {
-            Some(keys) => keys,
-            None => {
-                let keys = Arc::new(self.unwrap_keys(&record.id).await?);
-                self.platform.keys().put(record.id.clone(), Arc::clone(&keys), now);
-                keys
-            }
+        let cache = self.platform.keys();
+        let keys = if let Some(keys) = cache.get(&record.id, now) {
+            keys
+        } else {
+            let keys = Arc::new(self.unwrap_keys(&record.id).await?);
+            cache.put(record.id.clone(), Arc::clone(&keys), now);
+            keys
         };
         Ok(Tenant { record, database: self.database.clone(), keys })
     }

@@ -58,8 +58,7 @@ pub const USERS: Collection = entities(
 /// Businesses that goods come from.
 pub const SUPPLIERS: Collection = entities("suppliers", &["banking"], &[BY_AGE]);
 /// Businesses that goods go to.
-pub const CUSTOMERS: Collection =
-    entities("customers", &["delivery_address", "phone"], &[BY_AGE]);
+pub const CUSTOMERS: Collection = entities("customers", &["delivery_address", "phone"], &[BY_AGE]);
 /// Trade items by GTIN.
 pub const PRODUCTS: Collection = entities("products", &[], &[unique(&[("gtin", 1)]), BY_AGE]);
 /// Lots.
@@ -69,11 +68,8 @@ pub const BATCHES: Collection = entities(
     &[unique(&[("product_id", 1), ("lot_number", 1)]), plain(&[("lot_number", 1)]), BY_AGE],
 );
 /// Messages that leave the system after the transaction that wrote them.
-pub const OUTBOX: Collection = entities(
-    "outbox",
-    &["message"],
-    &[plain(&[("state", 1), ("due_at", 1)]), BY_AGE],
-);
+pub const OUTBOX: Collection =
+    entities("outbox", &["message"], &[plain(&[("state", 1), ("due_at", 1)]), BY_AGE]);
 /// First answers to requests with an `Idempotency-Key`, for a day.
 pub const IDEMPOTENCY: Collection = Collection {
     name: "idempotency",

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
-use mongodb::options::ReturnDocument;
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
+use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
 use serde_json::{Map, Value};
 
 use super::read::{KEPT, to_json};
 use super::{Entity, Filter, Id, StoreError, Stored, Tenant, audit_log, bson_time};
-use crate::mail::Queued;
 use crate::audit::delta::{Change, delta};
 use crate::audit::entry::{Actor, Draft, Outcome, Resource};
 use crate::crypto::Place;
+use crate::mail::Queued;
 use crate::{Problem, random};
 
 /// Who acts, from where, and when: what an audit entry says beside the change.
@@ -195,8 +195,7 @@ impl<'t> WriteTx<'t> {
     /// # Errors
     /// [`StoreError::Duplicate`] when a unique index has its values already.
     pub async fn insert<E: Entity>(&mut self, id: Id, entity: E) -> Result<Stored<E>, StoreError> {
-        let stored =
-            Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
+        let stored = Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
         let document = stored.to_document(self.tenant.id())?;
         let collection = self.collection::<E>();
         let done = collection.insert_one(&document).session(&mut self.session).await;
@@ -265,8 +264,7 @@ impl<'t> WriteTx<'t> {
     /// Adds or replaces a document that is bookkeeping of a request and no
     /// part of the tenant's state, so that it leaves no trace in the delta.
     pub(crate) async fn keep<E: Entity>(&mut self, id: Id, entity: E) -> Result<(), StoreError> {
-        let stored =
-            Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
+        let stored = Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
         let document = stored.to_document(self.tenant.id())?;
         let collection = self.collection::<E>();
         let done = collection.insert_one(&document).session(&mut self.session).await;
@@ -329,8 +327,7 @@ impl<'t> WriteTx<'t> {
         outcome: Outcome,
     ) -> Result<(), StoreError> {
         let draft = self.draft(by, action, outcome)?;
-        let done =
-            audit_log::append(self.tenant, &mut self.session, &self.head, draft).await;
+        let done = audit_log::append(self.tenant, &mut self.session, &self.head, draft).await;
         self.noting_conflict(done)?;
         for _ in 0..COMMIT_ATTEMPTS {
             match self.session.commit_transaction().await {
@@ -434,10 +431,7 @@ impl Tenant {
     ) -> Result<(), StoreError> {
         let claimed = Filter::all().eq("_id", queued.id.to_string());
         self.collection::<Document>(Queued::COLLECTION.name)
-            .update_one(
-                claimed.for_tenant(self.id()),
-                doc! { "$set": { "due_at": bson_time(at) } },
-            )
+            .update_one(claimed.for_tenant(self.id()), doc! { "$set": { "due_at": bson_time(at) } })
             .await?;
         Ok(())
     }

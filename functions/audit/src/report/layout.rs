@@ -312,10 +312,13 @@ mod tests {
     #[test]
     fn every_line_of_every_row_is_on_some_page() {
         let fonts = Fonts::load().unwrap();
-        let rows: Vec<Row> =
-            (0..200).map(|seq| row(seq, &"word ".repeat(usize::try_from(seq).unwrap() * 9))).collect();
-        let wanted: usize =
-            rows.iter().map(|row| cells(row, &fonts.regular).iter().map(Vec::len).sum::<usize>()).sum();
+        let rows: Vec<Row> = (0..200)
+            .map(|seq| row(seq, &"word ".repeat(usize::try_from(seq).unwrap() * 9)))
+            .collect();
+        let wanted: usize = rows
+            .iter()
+            .map(|row| cells(row, &fonts.regular).iter().map(Vec::len).sum::<usize>())
+            .sum();
         let pages = paginate(&rows, &fonts);
         let placed: usize =
             pages.iter().flatten().flat_map(|slice| &slice.cells).map(Vec::len).sum();

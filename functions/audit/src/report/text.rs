@@ -10,7 +10,7 @@ use ttf_parser::Face;
 
 use super::ReportError;
 
-/// DejaVu Sans Condensed: Latin, Greek, Cyrillic and more, under a licence
+/// `DejaVu` Sans Condensed: Latin, Greek, Cyrillic and more, under a licence
 /// that permits embedding (`assets/DejaVu-LICENSE.txt`).
 const REGULAR: &[u8] = include_bytes!("../../assets/DejaVuSansCondensed.ttf");
 const BOLD: &[u8] = include_bytes!("../../assets/DejaVuSansCondensed-Bold.ttf");

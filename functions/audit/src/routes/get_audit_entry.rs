@@ -23,11 +23,8 @@ pub const ROUTE: Route = Route {
 /// The handler. Where the matrix grants own actions only, others' entries do
 /// not exist.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
-    let record = call
-        .tenant()
-        .audit_entry(call.request().path("seq")?)
-        .await?
-        .ok_or(Problem::NotFound)?;
+    let record =
+        call.tenant().audit_entry(call.request().path("seq")?).await?.ok_or(Problem::NotFound)?;
     let own_only = call.principal().grant(Permission::QueryAudit) == Grant::Own;
     if own_only && record.entry.actor.id != call.principal().user().to_string() {
         return Err(Problem::NotFound);

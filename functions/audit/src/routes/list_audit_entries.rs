@@ -74,8 +74,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     }
     .for_principal(call.principal());
     let limit = page.limit();
-    let found =
-        call.tenant().audit_entries_where(&filter, page.after::<u64>()?, limit + 1).await?;
+    let found = call.tenant().audit_entries_where(&filter, page.after::<u64>()?, limit + 1).await?;
     let list = List::new(found, limit, |record| record.entry.seq);
     Reply::ok(&list.try_map(AuditEntryView::new)?)
 }

@@ -51,18 +51,14 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let throttle = call.platform().throttle().await?;
     let account = AccountKey::new(&body.tenant, &body.token);
     let ip = call.request().ip()?;
-    let admission = throttle
-        .admit(now, ip, &account, Purpose::Invitation)
-        .await
-        .map_err(|denial| match denial {
+    let admission = throttle.admit(now, ip, &account, Purpose::Invitation).await.map_err(
+        |denial| match denial {
             AdmitError::Locked { retry_after, .. } => Problem::TooManyRequests(retry_after),
-            other => other.into(),
-        })?;
+            AdmitError::Store(error) => error.into(),
+        },
+    )?;
     let registry = call.platform().registry(now).await?;
-    let tenant = registry
-        .of_attempt(&admission, &body.tenant, now)
-        .await?
-        .ok_or(Problem::InvalidCredentials)?;
+    let tenant = registry.of_attempt(&admission, now).await?.ok_or(Problem::InvalidCredentials)?;
     let token = InvitationToken::from_text(&body.token);
     let user = find_invited(&tenant, &token, &call).await?.ok_or(Problem::InvalidCredentials)?;
     let _ = admission.succeeded().await?;

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::entry::{Actor, ActorKind, Outcome, Resource};
-use keystone::auth::session::SessionSubject;
-use keystone::auth::throttle::{AccountKey, AdmitError, Admission, LockedBy, Purpose};
-use keystone::auth::user::{User, UserStatus, canonical_email};
 use keystone::auth::password::{self, PasswordInput};
+use keystone::auth::session::SessionSubject;
+use keystone::auth::throttle::{AccountKey, Admission, AdmitError, LockedBy, Purpose};
 use keystone::auth::token::Claims;
+use keystone::auth::user::{User, UserStatus, canonical_email};
 use keystone::config::Setting;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
 use keystone::tenant::{Filter, Stored, Tenant};
@@ -77,7 +77,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
         Ok(admission) => admission,
         Err(denial) => return Err(denied(&call, &login, denial).await),
     };
-    let tenant = call.platform().registry(now).await?.of_attempt(&admission, &login.tenant, now).await?;
+    let tenant = call.platform().registry(now).await?.of_attempt(&admission, now).await?;
     let user = match &tenant {
         Some(tenant) => find_active(tenant, &login.email).await?,
         None => None,
@@ -170,8 +170,7 @@ async fn record(
     outcome: Outcome,
     facts: serde_json::Value,
 ) -> Result<(), Problem> {
-    let kind =
-        if outcome == Outcome::Success { ActorKind::User } else { ActorKind::Anonymous };
+    let kind = if outcome == Outcome::Success { ActorKind::User } else { ActorKind::Anonymous };
     let actor = Actor { kind, id: user.to_owned(), role: None, session: None };
     let by = call.request().attribution(actor)?;
     let resource = Resource { kind: "user".into(), id: user.to_owned() };

@@ -31,6 +31,7 @@ pub struct Health {
 
 /// The handler. It touches no store: it tells whether functions start, not
 /// whether everything behind them is well.
+#[expect(clippy::unused_async, reason = "a handler is asynchronous")]
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let region = call
         .platform()

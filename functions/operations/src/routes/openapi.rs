@@ -21,6 +21,7 @@ pub const ROUTE: PublicRoute = PublicRoute {
 pub const DOCUMENT: &str = include_str!("../../openapi.json");
 
 /// The handler.
+#[expect(clippy::unused_async, reason = "a handler is asynchronous")]
 pub async fn handle(_: PublicCall) -> Result<Reply, Problem> {
     Ok(Reply::document(DOCUMENT))
 }

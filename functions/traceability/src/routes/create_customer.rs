@@ -4,7 +4,7 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
 
-use crate::customer::{NewCustomer, CustomerView};
+use crate::customer::{CustomerView, NewCustomer};
 
 /// The route.
 pub const ROUTE: Route = Route {

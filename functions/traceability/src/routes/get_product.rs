@@ -22,10 +22,7 @@ pub const ROUTE: Route = Route {
 
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
-    let stored = call
-        .tenant()
-        .get::<Product>(call.request().path("id")?)
-        .await?
-        .ok_or(Problem::NotFound)?;
+    let stored =
+        call.tenant().get::<Product>(call.request().path("id")?).await?.ok_or(Problem::NotFound)?;
     Ok(Reply::ok(&ProductView::new(&stored))?.with_version(stored.version))
 }

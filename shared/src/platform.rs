@@ -33,6 +33,7 @@ pub struct Platform {
     config: Config,
     aws: OnceCell<SdkConfig>,
     kms: OnceCell<aws_sdk_kms::Client>,
+    dynamodb: OnceCell<aws_sdk_dynamodb::Client>,
     database: OnceCell<Database>,
     secrets: Mutex<HashMap<Setting, (Timestamp, String)>>,
     keys: KeyCache,
@@ -45,6 +46,7 @@ impl Platform {
             config,
             aws: OnceCell::new(),
             kms: OnceCell::new(),
+            dynamodb: OnceCell::new(),
             database: OnceCell::new(),
             secrets: Mutex::new(HashMap::new()),
             keys: KeyCache::default(),
@@ -90,6 +92,11 @@ impl Platform {
     pub async fn kms(&self) -> Result<&aws_sdk_kms::Client, StoreError> {
         let aws = self.aws().await?;
         Ok(self.kms.get_or_init(|| async { aws_sdk_kms::Client::new(aws) }).await)
+    }
+
+    async fn dynamodb(&self) -> Result<&aws_sdk_dynamodb::Client, StoreError> {
+        let aws = self.aws().await?;
+        Ok(self.dynamodb.get_or_init(|| async { aws_sdk_dynamodb::Client::new(aws) }).await)
     }
 
     /// The mail client.
@@ -152,7 +159,7 @@ impl Platform {
     /// # Errors
     /// [`StoreError::Defect`] when the table is not configured.
     pub async fn sessions(&self) -> Result<Sessions, StoreError> {
-        let client = aws_sdk_dynamodb::Client::new(self.aws().await?);
+        let client = self.dynamodb().await?.clone();
         Ok(Sessions::new(client, self.setting(Setting::SessionTable)?))
     }
 
@@ -161,7 +168,7 @@ impl Platform {
     /// # Errors
     /// [`StoreError::Defect`] when the table is not configured.
     pub async fn throttle(&self) -> Result<Throttle, StoreError> {
-        let client = aws_sdk_dynamodb::Client::new(self.aws().await?);
+        let client = self.dynamodb().await?.clone();
         Ok(Throttle::new(client, self.setting(Setting::ThrottleTable)?))
     }
 

@@ -33,17 +33,15 @@ const PROBLEMS: [(&str, &str, &str); 13] = [
 
 /// The document.
 pub fn document() -> Value {
-    let mut generator = SchemaSettings::draft2020_12()
-        .with(|settings| settings.definitions_path = SCHEMAS.into())
-        .into_generator();
+    let mut schemas = Schemas::new();
     let mut paths: Map<String, Value> = Map::new();
     for listed in routes::all() {
-        let operation = operation(&listed, &mut generator);
+        let operation = operation(&listed, &mut schemas);
         let method = listed.spec.method.as_str().to_lowercase();
         let path = paths.entry(listed.spec.path).or_insert_with(|| json!({}));
         path[method] = operation;
     }
-    let problem = schema(generator.subschema_for::<ProblemBody>());
+    let problem = schema(schemas.answers.subschema_for::<ProblemBody>());
     let responses: Map<String, Value> = PROBLEMS
         .iter()
         .map(|(_, name, description)| {
@@ -51,8 +49,6 @@ pub fn document() -> Value {
             ((*name).to_owned(), json!({ "description": description, "content": content }))
         })
         .collect();
-    let mut schemas = Value::Object(generator.take_definitions(true));
-    without_null_defaults(&mut schemas);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -71,9 +67,43 @@ pub fn document() -> Value {
                 "session": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
             },
             "responses": responses,
-            "schemas": schemas,
+            "schemas": schemas.definitions(),
         },
     })
+}
+
+/// The named schemas: of what clients send, where a member with a default may
+/// be absent, and of what they get, where it may not.
+struct Schemas {
+    requests: SchemaGenerator,
+    answers: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12()
+            .with(|settings| settings.definitions_path = SCHEMAS.into());
+        Self {
+            requests: settings.clone().for_deserialize().into_generator(),
+            answers: settings.for_serialize().into_generator(),
+        }
+    }
+
+    /// All of them under one set of names.
+    ///
+    /// # Panics
+    /// When a name stands for one thing in a request and another in an answer.
+    fn definitions(mut self) -> Value {
+        let mut all = self.requests.take_definitions(true);
+        for (name, schema) in self.answers.take_definitions(true) {
+            if let Some(other) = all.insert(name.clone(), schema.clone()) {
+                assert_eq!(schema, other, "{name} differs in requests and answers: rename one");
+            }
+        }
+        let mut all = Value::Object(all);
+        without_null_defaults(&mut all);
+        all
+    }
 }
 
 /// The document as the text that is served.
@@ -81,7 +111,7 @@ pub fn text() -> String {
     format!("{:#}\n", document())
 }
 
-fn operation(listed: &Listed, generator: &mut SchemaGenerator) -> Value {
+fn operation(listed: &Listed, schemas: &mut Schemas) -> Value {
     let spec = listed.spec;
     let mut operation = json!({
         "operationId": spec.name,
@@ -93,13 +123,14 @@ fn operation(listed: &Listed, generator: &mut SchemaGenerator) -> Value {
         operation["parameters"] = Value::Array(parameters);
     }
     if let Some(body) = spec.body {
-        let body = schema(body(generator));
+        let body = schema(body(&mut schemas.requests));
         operation["requestBody"] =
             json!({ "required": true, "content": { "application/json": { "schema": body } } });
     }
     let mut answer = json!({ "description": description(spec.answer.status) });
     if let Some(body) = spec.answer.schema {
-        answer["content"] = json!({ spec.answer.media_type: { "schema": schema(body(generator)) } });
+        let body = schema(body(&mut schemas.answers));
+        answer["content"] = json!({ spec.answer.media_type: { "schema": body } });
     } else if !spec.answer.media_type.is_empty() {
         answer["content"] = json!({ spec.answer.media_type: {} });
     }

@@ -37,13 +37,16 @@ pub fn address() -> IpAddr {
 }
 
 impl Stack {
-    /// The local stack that `make run` started.
+    /// The local stack that `make run` started, or the one that the file
+    /// named by `KEYSTONE_STACK_ENV` describes.
     ///
     /// # Panics
     /// When there is none.
     pub fn load() -> Self {
         let missing = "There is no running stack to test: start it with `make run`.";
-        let text = std::fs::read_to_string(root().join(".local/stack.env")).expect(missing);
+        let file = std::env::var_os("KEYSTONE_STACK_ENV")
+            .map_or_else(|| root().join(".local/stack.env"), PathBuf::from);
+        let text = std::fs::read_to_string(file).expect(missing);
         let values: BTreeMap<String, String> = text
             .lines()
             .filter_map(|line| line.split_once('='))

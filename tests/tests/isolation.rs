@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use keystone::auth::{Grant, Role};
 use keystone_tests::routes::{self, Listed};
 use keystone_tests::{Answer, Client, Stack, Tenant, samples};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Requests in flight at once.
 const PARALLEL: usize = 6;
@@ -196,6 +196,7 @@ async fn public_routes_answer_anyone() {
     let stranger = Stack::load().client();
     let health = stranger.get("/v1/health").await.expect(200).json();
     assert_eq!((&health["status"], &health["region"]), (&json!("ok"), &json!("eu-west-1")));
-    let document: Value = stranger.get("/openapi.json").await.expect(200).json();
-    assert_eq!(document, keystone_tests::openapi::document());
+    let document = stranger.get("/openapi.json").await.expect(200);
+    assert_eq!(document.header("content-type"), Some("application/json"));
+    assert!(document.body == keystone_tests::openapi::text().as_bytes(), "it is up to date");
 }

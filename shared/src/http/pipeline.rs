@@ -11,6 +11,7 @@ use super::{Call, Event, PublicCall, PublicRoute, Reply, Request, Response, Rout
 use crate::auth::{Grant, Principal, Role};
 use crate::config::{Config, Setting};
 use crate::platform::Platform;
+use crate::tenant::TenantId;
 use crate::{Problem, clock, telemetry};
 
 /// Largest body that any route accepts, in bytes.
@@ -97,8 +98,9 @@ impl Pipeline {
     /// Answers one event, received at `now`.
     pub async fn answer(&self, event: Event, now: Timestamp) -> Response {
         let request_id = event.request_id().to_owned();
+        let mut tenant = None;
         let outcome = match event.into_request(now) {
-            Ok(request) => self.handle(request).await,
+            Ok(request) => self.handle(request, &mut tenant).await,
             Err(problem) => Err(problem),
         };
         let response = Response::new(outcome, &request_id);
@@ -106,13 +108,19 @@ impl Pipeline {
             route = self.spec().name,
             status = response.status_code,
             request_id,
+            tenant = tenant.as_ref().map(TenantId::as_str),
             micros = clock::now().duration_since(now).as_micros(),
             "request"
         );
         response
     }
 
-    async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+    /// The handler's outcome; `tenant` is filled as soon as it is certain.
+    async fn handle(
+        &self,
+        request: Request,
+        tenant: &mut Option<TenantId>,
+    ) -> Result<Reply, Problem> {
         match &self.door {
             Door::Public(route, handler) => {
                 check_form(&route.spec, &request)?;
@@ -120,6 +128,7 @@ impl Pipeline {
             }
             Door::Guarded(route, handler) => {
                 let call = self.admit(route, request).await?;
+                *tenant = Some(call.tenant.id().clone());
                 check_form(&route.spec, &call.request)?;
                 handler(call).await
             }

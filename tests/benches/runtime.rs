@@ -76,7 +76,9 @@ async fn main() {
         );
     }
     println!();
-    println!("Cold: process start to first answer, {COLD} processes. Warm: {WARM} requests to one.");
+    println!(
+        "Cold: process start to first answer, {COLD} processes. Warm: {WARM} requests to one."
+    );
     tenant.finish().await;
 }
 

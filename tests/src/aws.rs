@@ -76,14 +76,9 @@ impl Aws {
         headers: &[(&str, &str)],
         body: String,
     ) -> Answered {
-        let identity = Credentials::new(
-            &self.access_key_id,
-            &self.secret_access_key,
-            None,
-            None,
-            "operator",
-        )
-        .into();
+        let identity =
+            Credentials::new(&self.access_key_id, &self.secret_access_key, None, None, "operator")
+                .into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)

@@ -2,8 +2,8 @@
 
 use keystone::auth::Role;
 use keystone::problem::ProblemBody;
-use schemars::generate::SchemaSettings;
 use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::routes::{self, Listed};

@@ -7,7 +7,8 @@ use crate::stack::random;
 /// A random GTIN-13 (GS1 General Specifications §7.9).
 pub fn gtin() -> String {
     let digits: Vec<u32> = random::<12>().iter().map(|byte| u32::from(byte % 10)).collect();
-    let sum: u32 = digits.iter().zip([1, 3].iter().cycle()).map(|(digit, weight)| digit * weight).sum();
+    let sum: u32 =
+        digits.iter().zip([1, 3].iter().cycle()).map(|(digit, weight)| digit * weight).sum();
     let check = (10 - sum % 10) % 10;
     digits.iter().chain([&check]).map(u32::to_string).collect()
 }
@@ -22,10 +23,10 @@ pub fn iban() -> String {
     let bban = format!("QXZJ01100{account}");
     // 98 less the remainder of the number with MT00 at its end, letters as
     // two digits from 10.
-    let remainder = format!("{bban}MT00").chars().filter_map(|c| c.to_digit(36)).fold(
-        0,
-        |rest, digit| (rest * if digit < 10 { 10 } else { 100 } + digit) % 97,
-    );
+    let remainder = format!("{bban}MT00")
+        .chars()
+        .filter_map(|c| c.to_digit(36))
+        .fold(0, |rest, digit| (rest * if digit < 10 { 10 } else { 100 } + digit) % 97);
     format!("MT{:02}{bban}", 98 - remainder)
 }
 

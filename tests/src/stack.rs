@@ -101,8 +101,7 @@ impl Stack {
     /// The environment of the function `name`, with what Lambda would add.
     pub async fn environment(&self, name: &str) -> BTreeMap<String, String> {
         let mut environment = self.aws.environment(&self.function(name)).await;
-        for name in
-            ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+        for name in ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
         {
             environment.insert(name.into(), self.value(name).into());
         }
@@ -126,7 +125,9 @@ impl Stack {
         accounts
             .values()
             .flat_map(|mails| mails.as_array().into_iter().flatten())
-            .filter(|mail| mail["To"].as_array().is_some_and(|to| to.iter().any(|to| to == address)))
+            .filter(|mail| {
+                mail["To"].as_array().is_some_and(|to| to.iter().any(|to| to == address))
+            })
             .map(|mail| mail["BodyText"].as_str().unwrap_or_default().to_owned())
             .collect()
     }

@@ -4,11 +4,7 @@
 //! Time is an argument, so windows and idle limits pass without waiting. Every
 //! test uses addresses and accounts of its own and can run beside the others
 //! and beside a stack in use.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -28,10 +24,7 @@ use tokio::task::JoinSet;
 const PARALLEL: usize = 60;
 
 fn client(stack: &Stack, endpoint: &str) -> Client {
-    let (id, secret) = (
-        stack.value("AWS_ACCESS_KEY_ID"),
-        stack.value("AWS_SECRET_ACCESS_KEY"),
-    );
+    let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
     Client::from_conf(
         Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -84,10 +77,7 @@ async fn attempts_left(throttle: &Throttle, now: Timestamp, address: IpAddr) -> 
     for used in 0..=LIMIT {
         match admit(throttle, now, address, &some_account()).await {
             Ok(admission) => drop(admission),
-            Err(AdmitError::Locked {
-                by: LockedBy::Address,
-                ..
-            }) => return used,
+            Err(AdmitError::Locked { by: LockedBy::Address, .. }) => return used,
             Err(error) => panic!("{error}"),
         }
     }
@@ -96,11 +86,7 @@ async fn attempts_left(throttle: &Throttle, now: Timestamp, address: IpAddr) -> 
 
 fn lock(outcome: Result<Admission<'_>, AdmitError>) -> (u64, LockedBy, bool) {
     match outcome {
-        Err(AdmitError::Locked {
-            retry_after,
-            by,
-            first,
-        }) => (retry_after, by, first),
+        Err(AdmitError::Locked { retry_after, by, first }) => (retry_after, by, first),
         other => panic!("not locked: {other:?}"),
     }
 }
@@ -150,21 +136,14 @@ async fn sixty_addresses_get_ten_checks_of_one_account() {
     let addresses: Vec<IpAddr> = (0..PARALLEL).map(|_| some_address()).collect();
     let (admitted, refused) = stampede(&throttle, &some_account(), &addresses).await;
     assert_eq!(admitted.len(), LIMIT);
-    assert!(
-        refused
-            .iter()
-            .all(|refused| refused.by == LockedBy::Account)
-    );
+    assert!(refused.iter().all(|refused| refused.by == LockedBy::Account));
     assert_eq!(firsts(&refused), 1);
     // Whom the account refused keeps all attempts on other accounts.
     for Refused { address, .. } in refused {
         assert_eq!(attempts_left(&throttle, clock::now(), address).await, LIMIT);
     }
     for address in admitted {
-        assert_eq!(
-            attempts_left(&throttle, clock::now(), address).await,
-            LIMIT - 1
-        );
+        assert_eq!(attempts_left(&throttle, clock::now(), address).await, LIMIT - 1);
     }
 }
 
@@ -225,23 +204,17 @@ async fn a_success_clears_the_account_for_its_purpose_only() {
         fail(&throttle, now, some_address(), &account).await;
     }
     for _ in 0..LIMIT {
-        let invitation = throttle
-            .admit(now, some_address(), &account, Purpose::Invitation)
-            .await;
+        let invitation = throttle.admit(now, some_address(), &account, Purpose::Invitation).await;
         drop(invitation.unwrap());
     }
-    let admission = admit(&throttle, now, some_address(), &account)
-        .await
-        .unwrap();
+    let admission = admit(&throttle, now, some_address(), &account).await.unwrap();
     let _: Cleared = admission.succeeded().await.unwrap();
     for _ in 0..LIMIT {
         fail(&throttle, now, some_address(), &account).await;
     }
     let refused = lock(admit(&throttle, now, some_address(), &account).await);
     assert_eq!(refused, (900, LockedBy::Account, true));
-    let invitation = throttle
-        .admit(now, some_address(), &account, Purpose::Invitation)
-        .await;
+    let invitation = throttle.admit(now, some_address(), &account, Purpose::Invitation).await;
     assert_eq!(lock(invitation).1, LockedBy::Account);
 }
 
@@ -253,16 +226,11 @@ async fn a_store_that_is_down_admits_nobody() {
     drop(listener);
     let throttle = Throttle::new(client(&stack, &endpoint), "throttle");
     let outcome = admit(&throttle, clock::now(), some_address(), &some_account()).await;
-    assert!(matches!(
-        outcome,
-        Err(AdmitError::Store(StoreError::Unavailable(_)))
-    ));
+    assert!(matches!(outcome, Err(AdmitError::Store(StoreError::Unavailable(_)))));
     // The same for a table that is not there.
     let client_of_stack = client(&stack, stack.value("AWS_ENDPOINT_URL"));
     let throttle = Throttle::new(client_of_stack, "no-such-table");
-    let error = admit(&throttle, clock::now(), some_address(), &some_account())
-        .await
-        .unwrap_err();
+    let error = admit(&throttle, clock::now(), some_address(), &some_account()).await.unwrap_err();
     assert_eq!(Problem::from(error), Problem::Unavailable);
     let sessions = Sessions::new(client(&stack, &endpoint), "sessions");
     let outcome = sessions.touch(clock::now(), Id::from_u128(1)).await;
@@ -271,9 +239,7 @@ async fn a_store_that_is_down_admits_nobody() {
 
 async fn session(now: Timestamp) -> SessionRecord {
     let throttle = throttle();
-    let admission = admit(&throttle, now, some_address(), &some_account())
-        .await
-        .unwrap();
+    let admission = admit(&throttle, now, some_address(), &some_account()).await.unwrap();
     let cleared = admission.succeeded().await.unwrap();
     let subject = SessionSubject {
         user: random::id(now).unwrap(),
@@ -296,67 +262,28 @@ async fn a_session_lives_while_it_is_used() {
     for _ in 0..3 {
         now += IDLE_LIMIT - tick;
         let seen = sessions.touch(now, made.sid).await.unwrap().unwrap();
-        assert_eq!(
-            seen,
-            SessionRecord {
-                last_seen: now,
-                ..made.clone()
-            }
-        );
+        assert_eq!(seen, SessionRecord { last_seen: now, ..made.clone() });
     }
-    assert!(
-        sessions
-            .touch(made.expires_at - tick, made.sid)
-            .await
-            .unwrap()
-            .is_some()
-    );
-    assert_eq!(
-        sessions.touch(made.expires_at, made.sid).await.unwrap(),
-        None
-    );
+    assert!(sessions.touch(made.expires_at - tick, made.sid).await.unwrap().is_some());
+    assert_eq!(sessions.touch(made.expires_at, made.sid).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_session_ends_after_eight_idle_hours() {
     let (sessions, made) = (sessions(), session(clock::now()).await);
-    assert_eq!(
-        sessions
-            .touch(made.created_at + IDLE_LIMIT, made.sid)
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(sessions.touch(made.created_at + IDLE_LIMIT, made.sid).await.unwrap(), None);
     // Having been refused is no use of it.
-    assert_eq!(
-        sessions
-            .touch(made.created_at + IDLE_LIMIT, made.sid)
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(sessions.touch(made.created_at + IDLE_LIMIT, made.sid).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_revoked_session_is_gone_at_once() {
     let (sessions, made) = (sessions(), session(clock::now()).await);
-    assert!(
-        sessions
-            .touch(made.created_at, made.sid)
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(sessions.touch(made.created_at, made.sid).await.unwrap().is_some());
     sessions.revoke(made.sid).await.unwrap();
-    assert_eq!(
-        sessions.touch(made.created_at, made.sid).await.unwrap(),
-        None
-    );
+    assert_eq!(sessions.touch(made.created_at, made.sid).await.unwrap(), None);
     // A use of a session that is gone must not bring it back.
-    assert_eq!(
-        sessions.touch(made.created_at, made.sid).await.unwrap(),
-        None
-    );
+    assert_eq!(sessions.touch(made.created_at, made.sid).await.unwrap(), None);
     sessions.revoke(made.sid).await.unwrap();
     let never = random::id(clock::now()).unwrap();
     assert_eq!(sessions.touch(clock::now(), never).await.unwrap(), None);

@@ -20,7 +20,8 @@ async fn vouch_for_the_only_entry(tenant: &Tenant<'_>, id: &str) {
 #[tokio::test]
 async fn a_repeated_request_is_done_once() {
     let stack = Stack::load();
-    let (tenant, other) = futures::join!(stack.tenant("repeated", &[]), stack.tenant("another", &[]));
+    let (tenant, other) =
+        futures::join!(stack.tenant("repeated", &[]), stack.tenant("another", &[]));
     let owner = tenant.owner();
     let product = samples::product();
 
@@ -80,7 +81,8 @@ async fn no_update_is_lost() {
     assert_eq!(owner.get(&path).await.expect(200).json(), winner.json());
 
     // What was withdrawn stays so, and a lot number is taken once.
-    let withdrawn = owner.patch(&path, &winner.etag(), &json!({ "state": "withdrawn" })).await.expect(200);
+    let withdrawn =
+        owner.patch(&path, &winner.etag(), &json!({ "state": "withdrawn" })).await.expect(200);
     owner.patch(&path, &withdrawn.etag(), &json!({ "state": "available" })).await.must(409);
     let mut twin = samples::batch(&product);
     twin["lot_number"] = batch.json()["lot_number"].clone();

@@ -161,7 +161,8 @@ async fn the_matrix_decides_for_every_route_and_role() {
         .await;
 
     // What the matrix grants an admin only in part.
-    let promotion = json!({ "email": "new@keystone.example", "name": "New", "role": "super_admin" });
+    let promotion =
+        json!({ "email": "new@keystone.example", "name": "New", "role": "super_admin" });
     tenant.user(Role::Admin).post("/v1/users", &promotion).await.must(403);
     tenant.owner().post("/v1/users", &promotion).await.must(201);
     tenant.finish().await;

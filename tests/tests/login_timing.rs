@@ -52,13 +52,13 @@ async fn measure(login: &mut Function, tenant: &Tenant<'_>) -> [Duration; 3] {
     let mut bodies = Vec::new();
     for n in 0..TRIES {
         let known = &emails[n % emails.len()];
-        let nobody = format!("nobody-{:016x}@keystone.example", u64::from_be_bytes(stack::random()));
+        let nobody =
+            format!("nobody-{:016x}@keystone.example", u64::from_be_bytes(stack::random()));
         let nowhere = format!("nowhere-{:08x}", u32::from_be_bytes(stack::random()));
         let guesses = [(tenant.slug(), nobody.as_str()), (&nowhere, known), (tenant.slug(), known)];
         for (times, (slug, email)) in times.iter_mut().zip(guesses) {
             let guess = json!({ "tenant": slug, "email": email, "password": "not the password" });
-            let event =
-                Event::new("POST", "/v1/auth/login", &[], stack::address()).json(&guess);
+            let event = Event::new("POST", "/v1/auth/login", &[], stack::address()).json(&guess);
             let begun = Instant::now();
             let mut answer = login.request(&event).await;
             times.push(begun.elapsed());

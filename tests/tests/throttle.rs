@@ -26,11 +26,7 @@ async fn of_sixty_parallel_guesses_ten_reach_the_password() {
     let known = tenant.emails().remove(0);
     let guesser = tenant.stranger();
     let guesses = join_all((0..60).map(|n| {
-        let email = if n % 2 == 0 {
-            known.as_str()
-        } else {
-            "nobody@keystone.example"
-        };
+        let email = if n % 2 == 0 { known.as_str() } else { "nobody@keystone.example" };
         let guess = wrong_password(&tenant, email);
         let guesser = &guesser;
         async move { guesser.post("/v1/auth/login", &guess).await }
@@ -38,23 +34,11 @@ async fn of_sixty_parallel_guesses_ten_reach_the_password() {
     // Meanwhile somebody of another tenant signs in elsewhere.
     let (answers, _) = futures::join!(guesses, bystander.sign_in(Role::SuperAdmin));
 
-    let refused: Vec<&Answer> = answers
-        .iter()
-        .filter(|answer| answer.status == 401)
-        .collect();
-    let locked: Vec<&Answer> = answers
-        .iter()
-        .filter(|answer| answer.status == 429)
-        .collect();
+    let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 401).collect();
+    let locked: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
     assert_eq!((refused.len(), locked.len()), (10, 50));
-    assert_eq!(
-        one_body(&refused)["type"],
-        "urn:keystone:problem:invalid-credentials"
-    );
-    assert_eq!(
-        one_body(&locked)["type"],
-        "urn:keystone:problem:too-many-requests"
-    );
+    assert_eq!(one_body(&refused)["type"], "urn:keystone:problem:invalid-credentials");
+    assert_eq!(one_body(&locked)["type"], "urn:keystone:problem:too-many-requests");
     for answer in locked {
         let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=900).contains(&seconds), "{seconds}");

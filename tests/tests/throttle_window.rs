@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use keystone::auth::throttle::{
-    AccountKey, AdmitError, Admission, LIMIT, LockedBy, Purpose, Throttle, WINDOW,
+    AccountKey, Admission, AdmitError, LIMIT, LockedBy, Purpose, Throttle, WINDOW,
 };
 use keystone_tests::{Stack, stack};
 
@@ -87,14 +87,13 @@ async fn of_parallel_attempts_the_limit_is_admitted() {
     let throttle = throttle();
     let address = stack::address();
     // Each on another account: it is the address that is exhausted.
-    let attempts = join_all((0..60).map(|_| async {
-        try_sign_in(&throttle, start(), address, &account()).await
-    }));
+    let attempts = join_all(
+        (0..60).map(|_| async { try_sign_in(&throttle, start(), address, &account()).await }),
+    );
     let outcomes = attempts.await;
     let admitted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert_eq!(admitted, LIMIT);
-    let lockouts: Vec<_> =
-        outcomes.into_iter().filter(Result::is_err).map(lockout).collect();
+    let lockouts: Vec<_> = outcomes.into_iter().filter(Result::is_err).map(lockout).collect();
     assert!(lockouts.iter().all(|(wait, by, _)| (*wait, *by) == (900, LockedBy::Address)));
     assert_eq!(lockouts.iter().filter(|(_, _, first)| *first).count(), 1);
 }

@@ -122,7 +122,12 @@ async fn only_a_token_of_ours_for_a_living_session_is_accepted() {
 
     let stranger = tenant.stranger();
     for value in ["", "Basic YTpi", genuine, "Bearer", "Bearer  ", "Digest x"] {
-        stranger.request("GET", "/v1/products").header("authorization", value).send().await.must(401);
+        stranger
+            .request("GET", "/v1/products")
+            .header("authorization", value)
+            .send()
+            .await
+            .must(401);
     }
     stranger.get("/v1/products").await.must(401);
     tenant.finish().await;

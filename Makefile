@@ -2,7 +2,7 @@ PYTHON ?= python3
 STACK := $(PYTHON) infra/local/stack.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop reset status logs deploy bench lint
+.PHONY: help run test stop reset status logs deploy openapi bench lint
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,9 @@ logs: ## what the functions logged; of one: make logs F=login
 
 lint: ## formatting, clippy, template and licence checks
 	@infra/local/lint.sh
+
+openapi: ## write the API document from the routes
+	@cargo run --workspace --quiet --bin generate-openapi
 
 bench: ## the benchmarks of tests/benches
 	@cargo bench --workspace

@@ -50,7 +50,7 @@ impl Job {
 
 /// Serves a job until the environment ends. A problem becomes a failed
 /// invocation with the problem's kind as its error type, so that the trigger
-/// retries and, in the end, dead-letters it.
+/// retries it and the function's alarm goes off.
 ///
 /// # Errors
 /// At start when configuration is missing, or when the runtime API fails.

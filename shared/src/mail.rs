@@ -102,8 +102,11 @@ pub async fn deliver_due(
     let mut done = Delivered::default();
     for _ in 0..limit {
         let Some(queued) = tenant.claim_due_mail(by.now, LEASE).await? else { break };
-        let mail = tenant.open(place(queued.id), &queued.entity.message)?;
-        match send(platform, mail.expose()).await {
+        let sent = match tenant.open(place(queued.id), &queued.entity.message) {
+            Ok(mail) => send(platform, mail.expose()).await,
+            Err(error) => Err(StoreError::defect(error)),
+        };
+        match sent {
             Ok(()) => {
                 conclude(tenant, by, "mail.send", queued, State::Sent).await?;
                 done.sent += 1;

@@ -34,7 +34,7 @@ pub struct Platform {
     aws: OnceCell<SdkConfig>,
     kms: OnceCell<aws_sdk_kms::Client>,
     dynamodb: OnceCell<aws_sdk_dynamodb::Client>,
-    database: OnceCell<Database>,
+    database: tokio::sync::Mutex<Option<(String, Database)>>,
     secrets: Mutex<HashMap<Setting, (Timestamp, String)>>,
     keys: KeyCache,
 }
@@ -47,7 +47,7 @@ impl Platform {
             aws: OnceCell::new(),
             kms: OnceCell::new(),
             dynamodb: OnceCell::new(),
-            database: OnceCell::new(),
+            database: tokio::sync::Mutex::new(None),
             secrets: Mutex::new(HashMap::new()),
             keys: KeyCache::default(),
         }
@@ -138,12 +138,19 @@ impl Platform {
         Ok(value)
     }
 
-    pub(crate) async fn database(&self, now: Timestamp) -> Result<&Database, StoreError> {
-        self.database
-            .get_or_try_init(|| async {
-                Database::connect(&self.secret(Setting::MongodbSecret, now).await?).await
-            })
-            .await
+    /// The cluster that the secret names now: a changed connection string is
+    /// used as soon as the secret is read again.
+    async fn database(&self, now: Timestamp) -> Result<Database, StoreError> {
+        let secret = self.secret(Setting::MongodbSecret, now).await?;
+        let mut connected = self.database.lock().await;
+        match connected.as_ref() {
+            Some((used, database)) if *used == secret => Ok(database.clone()),
+            _ => {
+                let database = Database::connect(&secret).await?;
+                *connected = Some((secret, database.clone()));
+                Ok(database)
+            }
+        }
     }
 
     /// The tenant registry.

@@ -53,7 +53,9 @@ pub enum Problem {
     PreconditionRequired,
     /// 429: locked or throttled, for this many seconds.
     TooManyRequests(u64),
-    /// 503: a store is unavailable; nothing was written.
+    /// 503: a store did not answer. Nothing is half-written; whether a commit
+    /// whose answer was lost took place, a repetition with the same
+    /// `Idempotency-Key` tells.
     Unavailable,
     /// 500: a defect of ours. The cause is in the log under the request id.
     Internal,
@@ -161,7 +163,7 @@ impl Problem {
                 "Too many attempts. Wait for the time in Retry-After.".into()
             }
             Self::Internal => "Something went wrong on our side. Nothing was changed.".into(),
-            Self::Unavailable => "A store is unavailable. Nothing was changed; try again.".into(),
+            Self::Unavailable => "A store did not answer. Try again; with an Idempotency-Key nothing is done twice.".into(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Cold start, warm overhead and memory of functions, measured at the Lambda
 //! Runtime API, beside an empty `lambda_http` function as the floor. Prints a
-//! Markdown table. Needs the local stack (`make run`).
+//! Markdown table. Needs the local stack (`make run`):
+//! `cargo bench -p keystone-tests --features floor`.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people")]
 
 use std::collections::BTreeMap;
@@ -82,21 +83,17 @@ async fn main() {
     tenant.finish().await;
 }
 
-/// Builds what is measured as it is deployed.
+/// Builds the functions that are measured as they are deployed; cargo has built
+/// the floor with this program.
 fn build() {
-    for arguments in [
-        ["-p", "keystone-operations", "--bin", "health"].as_slice(),
-        &["-p", "keystone-traceability", "--bin", "get-product"],
-        &["-p", "keystone-tests", "--features", "floor", "--bin", "floor"],
-    ] {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--locked"])
-            .args(arguments)
-            .current_dir(stack::root())
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the build failed");
-    }
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--features", "keystone-tests/floor"])
+        .args(["-p", "keystone-tests", "-p", "keystone-operations", "-p", "keystone-traceability"])
+        .args(["--bin", "health", "--bin", "get-product"])
+        .current_dir(stack::root())
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the build failed");
 }
 
 async fn start(subject: &Subject) -> Function {

@@ -26,9 +26,6 @@ struct Answered {
 
 impl Aws {
     /// The answer of the function `name` to `event`.
-    ///
-    /// # Panics
-    /// When it fails.
     pub async fn invoke(&self, name: &str, event: &Value) -> Value {
         let path = format!("/2015-03-31/functions/{name}/invocations");
         let answered = self.call("lambda", "POST", &path, &[], event.to_string()).await;
@@ -42,9 +39,6 @@ impl Aws {
     }
 
     /// The environment variables that the function `name` was deployed with.
-    ///
-    /// # Panics
-    /// When there is no such function.
     pub async fn environment(&self, name: &str) -> BTreeMap<String, String> {
         let path = format!("/2015-03-31/functions/{name}/configuration");
         let answered = self.call("lambda", "GET", &path, &[], String::new()).await;
@@ -54,9 +48,6 @@ impl Aws {
     }
 
     /// The text of a secret.
-    ///
-    /// # Panics
-    /// When it cannot be read.
     pub async fn secret(&self, arn: &str) -> String {
         let headers = [
             ("content-type", "application/x-amz-json-1.1"),

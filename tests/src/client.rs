@@ -48,17 +48,11 @@ impl Client {
     }
 
     /// The token that it sends.
-    ///
-    /// # Panics
-    /// When it is not signed in.
     pub fn token(&self) -> &str {
         self.token.as_deref().expect("signed in")
     }
 
     /// What its token says.
-    ///
-    /// # Panics
-    /// When it is not signed in.
     pub fn claims(&self) -> Value {
         let payload = self.token().split('.').nth(1).expect("a token has three parts");
         let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
@@ -148,9 +142,6 @@ impl Request {
     }
 
     /// Sends it.
-    ///
-    /// # Panics
-    /// When the answer is a 5xx or lacks HSTS.
     pub async fn send(self) -> Answer {
         let response = self.builder.send().await.expect("the API answers");
         let answer = Answer {
@@ -191,9 +182,6 @@ impl std::fmt::Display for Answer {
 
 impl Answer {
     /// Itself, if its status is `status`.
-    ///
-    /// # Panics
-    /// When it is not.
     #[track_caller]
     #[must_use = "use `must` to check only"]
     pub fn expect(self, status: u16) -> Self {
@@ -202,18 +190,12 @@ impl Answer {
     }
 
     /// Checks the status.
-    ///
-    /// # Panics
-    /// When it is not `status`.
     #[track_caller]
     pub fn must(&self, status: u16) {
         assert_eq!(self.status, status, "{self}");
     }
 
     /// The JSON body.
-    ///
-    /// # Panics
-    /// When there is none.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self}"))
@@ -225,27 +207,18 @@ impl Answer {
     }
 
     /// The version of what it shows.
-    ///
-    /// # Panics
-    /// When it has no `ETag`.
     #[track_caller]
     pub fn etag(&self) -> String {
         self.header("etag").unwrap_or_else(|| panic!("no ETag: {self}")).to_owned()
     }
 
     /// The id of what it shows.
-    ///
-    /// # Panics
-    /// When it shows nothing with an id.
     #[track_caller]
     pub fn id(&self) -> String {
         self.json()["id"].as_str().unwrap_or_else(|| panic!("no id: {self}")).to_owned()
     }
 
     /// The id of the request.
-    ///
-    /// # Panics
-    /// When it is not said.
     #[track_caller]
     pub fn request_id(&self) -> String {
         self.header("x-request-id").unwrap_or_else(|| panic!("no request id: {self}")).to_owned()

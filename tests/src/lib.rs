@@ -6,9 +6,9 @@
 //! what the test's clients were told was done. Every answer that a
 //! [`client::Client`] receives must carry HSTS and must not be a 5xx.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "a harness fails the test by panicking"
 )]
 

@@ -90,9 +90,6 @@ impl Schemas {
     }
 
     /// All of them under one set of names.
-    ///
-    /// # Panics
-    /// When a name stands for one thing in a request and another in an answer.
     fn definitions(mut self) -> Value {
         let mut all = self.requests.take_definitions(true);
         for (name, schema) in self.answers.take_definitions(true) {

@@ -17,7 +17,7 @@ use crate::Stack;
 use crate::event::Event;
 
 /// Longest time that a test waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running function.
 pub struct Function {
@@ -67,9 +67,6 @@ impl Function {
     }
 
     /// Starts `binary` with `environment` and nothing else.
-    ///
-    /// # Panics
-    /// When it cannot be started.
     pub async fn start(binary: &Path, environment: &BTreeMap<String, String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
@@ -102,9 +99,6 @@ impl Function {
     }
 
     /// The function's answer to a request.
-    ///
-    /// # Panics
-    /// When the invocation fails or takes too long.
     pub async fn request(&mut self, event: &Event) -> Response {
         let answer = self.invoke(event.as_json()).await;
         Response {
@@ -117,9 +111,6 @@ impl Function {
     }
 
     /// The function's answer to any event.
-    ///
-    /// # Panics
-    /// As [`Function::request`].
     pub async fn invoke(&mut self, event: &Value) -> Value {
         self.begin(event).await;
         let posted = tokio::time::timeout(PATIENCE, self.answers.recv())
@@ -132,9 +123,6 @@ impl Function {
     }
 
     /// Hands the function an event, without waiting for its answer.
-    ///
-    /// # Panics
-    /// When the function does not ask for one in time.
     pub async fn begin(&mut self, event: &Value) {
         self.events.send(event.clone()).expect("the server runs");
         tokio::time::timeout(PATIENCE, self.delivered.recv())
@@ -156,9 +144,6 @@ impl Function {
     }
 
     /// Most memory that the process has held, in KiB.
-    ///
-    /// # Panics
-    /// When the process has ended.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the process runs");

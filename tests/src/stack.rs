@@ -39,9 +39,6 @@ pub fn address() -> IpAddr {
 impl Stack {
     /// The local stack that `make run` started, or the one that the file
     /// named by `KEYSTONE_STACK_ENV` describes.
-    ///
-    /// # Panics
-    /// When there is none.
     pub fn load() -> Self {
         let missing = "There is no running stack to test: start it with `make run`.";
         let file = std::env::var_os("KEYSTONE_STACK_ENV")
@@ -70,9 +67,6 @@ impl Stack {
     }
 
     /// A value of `stack.env`.
-    ///
-    /// # Panics
-    /// When there is none of that name.
     pub fn value(&self, name: &str) -> &str {
         self.values.get(name).unwrap_or_else(|| panic!("stack.env has no {name}"))
     }
@@ -109,9 +103,6 @@ impl Stack {
     }
 
     /// The database, with the administrator's rights.
-    ///
-    /// # Panics
-    /// When it cannot be reached.
     pub async fn database(&self) -> &mongodb::Client {
         let connect = || mongodb::Client::with_uri_str(self.value("MONGODB_ADMIN_URI"));
         self.database.get_or_try_init(connect).await.expect("the database answers")

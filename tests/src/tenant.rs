@@ -85,10 +85,6 @@ impl<'s> Tenant<'s> {
     }
 
     /// The token in the invitation that was mailed to `email`.
-    ///
-    /// # Panics
-    /// When there is none within ten seconds: another run of the delivery job
-    /// may hold the message for a moment.
     async fn invitation_token(&self, email: &str) -> String {
         for _ in 0..100 {
             if let Some(mail) = self.stack.mails_to(email).await.pop() {
@@ -133,9 +129,6 @@ impl<'s> Tenant<'s> {
     }
 
     /// The user of this role, signed in.
-    ///
-    /// # Panics
-    /// When the test did not ask for the role.
     pub fn user(&self, role: Role) -> &Client {
         &self.users.get(&role).unwrap_or_else(|| panic!("the test has no {}", role.name())).client
     }
@@ -146,9 +139,6 @@ impl<'s> Tenant<'s> {
     }
 
     /// Counts an accepted request that was sent to a function directly.
-    ///
-    /// # Panics
-    /// Never: no test panicked with the ledger.
     pub fn vouch_for(&self, request_id: &str) {
         self.ledger.lock().expect("no test panicked with it").push(request_id.to_owned());
     }
@@ -170,9 +160,6 @@ impl<'s> Tenant<'s> {
     /// Checks that each accepted request that changed or disclosed something
     /// left exactly one audit entry, and that there are no others. Then takes
     /// the tenant out of normal use, so that later jobs need not visit it.
-    ///
-    /// # Panics
-    /// When a request has no entry, or several, or an entry has no request.
     pub async fn finish(self) {
         let mut entries: HashMap<String, Vec<Value>> = HashMap::new();
         for entry in self.audit_trail().await {

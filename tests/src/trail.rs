@@ -17,9 +17,6 @@ pub struct Trail {
 
 impl Trail {
     /// The trail of the tenant `slug`, read with the administrator's rights.
-    ///
-    /// # Panics
-    /// When it is not there.
     pub async fn read(stack: &Stack, slug: &str) -> Self {
         let client = stack.database().await;
         let stored: Vec<Document> = client
@@ -56,9 +53,6 @@ impl Trail {
 
     /// Checks that numbers are dense, that each leaf is the hash of its entry,
     /// and that the head is that of these leaves.
-    ///
-    /// # Panics
-    /// When the trail is not what it says.
     pub fn verify(&self) {
         let mut tree = TreeHead::empty();
         for (index, (entry, leaf)) in self.entries.iter().zip(&self.leaves).enumerate() {

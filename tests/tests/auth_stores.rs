@@ -86,7 +86,7 @@ async fn attempts_left(throttle: &Throttle, now: Timestamp, address: IpAddr) -> 
 
 fn lock(outcome: Result<Admission<'_>, AdmitError>) -> (u64, LockedBy, bool) {
     match outcome {
-        Err(AdmitError::Locked { retry_after, by, first }) => (retry_after, by, first),
+        Err(AdmitError::Locked { retry_after, by, first, .. }) => (retry_after, by, first),
         other => panic!("not locked: {other:?}"),
     }
 }

@@ -4,6 +4,7 @@
 //! that the compiler must give there, `//~ E0451`, and has no other error. The
 //! compiler is called directly against the libraries that cargo has built
 //! already; a project of its own would build every dependency anew.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -99,11 +100,12 @@ fn libraries() -> Vec<(String, PathBuf)> {
     for line in String::from_utf8_lossy(&cargo.stdout).lines() {
         let artifact: Value = serde_json::from_str(line).unwrap();
         let name = artifact["target"]["name"].as_str().unwrap_or_default().replace('-', "_");
-        let file = artifact["filenames"].as_array().and_then(|files| {
-            files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".rlib"))
-        });
-        if let Some(file) = file.filter(|_| CRATES.contains(&name.as_str())) {
-            libraries.push((name, PathBuf::from(file)));
+        let files = artifact["filenames"].as_array().into_iter().flatten();
+        let library = files
+            .filter_map(|file| file.as_str().map(PathBuf::from))
+            .find(|file| file.extension().is_some_and(|extension| extension == "rlib"));
+        if let Some(library) = library.filter(|_| CRATES.contains(&name.as_str())) {
+            libraries.push((name, library));
         }
     }
     assert_eq!(libraries.len(), CRATES.len(), "{libraries:?}");

@@ -5,6 +5,7 @@
 //! limit, a minute by default, and holds up the tenant's other writes until
 //! then. The test ends it at once by ending all sessions, as an operator can,
 //! which is why it runs alone (see .config/nextest.toml).
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;

@@ -1,5 +1,11 @@
 //! The main job, end to end: a supplier's bank account that nobody finds in
 //! the database, lots whose every change is recorded, and a signed report.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

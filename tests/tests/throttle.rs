@@ -24,12 +24,12 @@ async fn of_sixty_parallel_guesses_ten_reach_the_password() {
     let (tenant, bystander) =
         futures::join!(stack.tenant("guessed", &[]), stack.tenant("bystander", &[]));
     let known = tenant.emails().remove(0);
-    let guesser = tenant.stranger();
+    let intruder = tenant.stranger();
     let guesses = join_all((0..60).map(|n| {
         let email = if n % 2 == 0 { known.as_str() } else { "nobody@keystone.example" };
         let guess = wrong_password(&tenant, email);
-        let guesser = &guesser;
-        async move { guesser.post("/v1/auth/login", &guess).await }
+        let intruder = &intruder;
+        async move { intruder.post("/v1/auth/login", &guess).await }
     }));
     // Meanwhile somebody of another tenant signs in elsewhere.
     let (answers, _) = futures::join!(guesses, bystander.sign_in(Role::SuperAdmin));

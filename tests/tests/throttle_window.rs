@@ -1,4 +1,5 @@
 //! The throttle against the deployed table, with the clock in the test's hand.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
 
@@ -53,7 +54,7 @@ async fn try_sign_in<'t>(
 /// Seconds to wait, whose count is exhausted, and whether it is news.
 fn lockout(outcome: Result<Admission<'_>, AdmitError>) -> (u64, LockedBy, bool) {
     match outcome {
-        Err(AdmitError::Locked { retry_after, by, first }) => (retry_after, by, first),
+        Err(AdmitError::Locked { retry_after, by, first, .. }) => (retry_after, by, first),
         other => panic!("not locked: {other:?}"),
     }
 }

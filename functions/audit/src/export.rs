@@ -19,6 +19,10 @@ use crate::view::AuditEntryView;
 /// Entries that one export holds at most.
 pub const MOST_ENTRIES: u64 = 10_000;
 
+/// Largest file, in bytes: Lambda's answer may have 6 MiB, in base64 and with
+/// its headers.
+const MOST_BYTES: usize = 4_400_000;
+
 /// A signed export.
 pub struct SignedPdf {
     /// The file.
@@ -52,6 +56,9 @@ pub async fn signed_pdf(call: &Call, filter: FilterInput) -> Result<SignedPdf, P
     let records = call.tenant().audit_entries_where(&wanted, Some(tree.size()), limit).await?;
     let pdf = document(call, &records, &tree, period, &described)?;
     let bytes = sign(call, pdf).await?;
+    if bytes.len() > MOST_BYTES {
+        return Err(Problem::invalid("/filter", "The report is too large. Narrow the period."));
+    }
     Ok(SignedPdf { bytes, entries: records.len() as u64, tree_size: tree.size() })
 }
 

@@ -142,7 +142,10 @@ pub enum LockedBy {
 pub enum AdmitError {
     /// Answer 429.
     #[error("locked for {retry_after} s")]
+    #[non_exhaustive]
     Locked {
+        /// Slug of the tenant that the attempt names.
+        tenant: String,
         /// Seconds after which the next attempt would be admitted, at least 1.
         retry_after: u64,
         /// Whose count is exhausted.
@@ -211,11 +214,11 @@ impl Throttle {
             entry: format!("{}:{}", now.as_millisecond(), hex::encode(nonce)),
         };
         if let Err(full) = self.reserve(now, &admission.address_key, &admission.entry).await? {
-            return Err(self.locked(now, LockedBy::Address, &admission.address_key, &full).await?);
+            return Err(self.locked(now, LockedBy::Address, &admission, &full).await?);
         }
         if let Err(full) = self.reserve(now, &admission.account_key, &admission.entry).await? {
             self.release(&admission.address_key, &admission.entry).await?;
-            return Err(self.locked(now, LockedBy::Account, &admission.account_key, &full).await?);
+            return Err(self.locked(now, LockedBy::Account, &admission, &full).await?);
         }
         Ok(admission)
     }
@@ -302,9 +305,13 @@ impl Throttle {
         &self,
         now: Timestamp,
         by: LockedBy,
-        key: &str,
+        admission: &Admission<'_>,
         full: &Full,
     ) -> Result<AdmitError, StoreError> {
+        let key = match by {
+            LockedBy::Address => &admission.address_key,
+            LockedBy::Account => &admission.account_key,
+        };
         let noted_before = full.noted.is_some_and(|at| in_window(at, now.as_millisecond()));
         let first = !noted_before && {
             let outcome = self
@@ -321,7 +328,8 @@ impl Throttle {
                 .await?;
             matches!(outcome, Write::Done)
         };
-        Ok(AdmitError::Locked { retry_after: full.retry_after, by, first })
+        let tenant = admission.tenant.clone();
+        Ok(AdmitError::Locked { tenant, retry_after: full.retry_after, by, first })
     }
 
     async fn update<const N: usize>(

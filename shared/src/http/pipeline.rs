@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
+use tracing::Instrument;
 
 use super::{Call, Event, PublicCall, PublicRoute, Reply, Request, Response, Route, Spec};
 use crate::auth::{Grant, Principal, Role};
@@ -13,6 +15,10 @@ use crate::config::{Config, Setting};
 use crate::platform::Platform;
 use crate::tenant::TenantId;
 use crate::{Problem, clock, telemetry};
+
+/// Longest time for one request, below the 15 s after which Lambda ends the
+/// function. A transaction that it cuts off is aborted.
+const TIME_LIMIT: Duration = Duration::from_secs(12);
 
 /// Largest body that any route accepts, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -99,8 +105,15 @@ impl Pipeline {
     pub async fn answer(&self, event: Event, now: Timestamp) -> Response {
         let request_id = event.request_id().to_owned();
         let mut tenant = None;
+        let span = tracing::info_span!("request", route = self.spec().name, request_id);
         let outcome = match event.into_request(now) {
-            Ok(request) => self.handle(request, &mut tenant).await,
+            Ok(request) => {
+                let handled = self.handle(request, &mut tenant).instrument(span);
+                tokio::time::timeout(TIME_LIMIT, handled).await.unwrap_or_else(|_| {
+                    tracing::error!(request_id, "out of time");
+                    Err(Problem::Unavailable)
+                })
+            }
             Err(problem) => Err(problem),
         };
         let response = Response::new(outcome, &request_id);

@@ -115,6 +115,22 @@ impl StoreError {
 const DUPLICATE_KEY: i32 = 11000;
 const WRITE_CONFLICT: i32 = 112;
 
+/// What a server answers while it changes its primary, shuts down, runs out of
+/// time, or before the functions' user was granted its rights.
+const NOT_NOW: [i32; 11] = [
+    6,     // HostUnreachable
+    7,     // HostNotFound
+    13,    // Unauthorized
+    50,    // MaxTimeMSExpired
+    89,    // NetworkTimeout
+    91,    // ShutdownInProgress
+    189,   // PrimarySteppedDown
+    10107, // NotWritablePrimary
+    11600, // InterruptedAtShutdown
+    11602, // InterruptedDueToReplStateChange
+    13435, // NotPrimaryNoSecondaryOk
+];
+
 impl From<mongodb::error::Error> for StoreError {
     fn from(error: mongodb::error::Error) -> Self {
         if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
@@ -128,6 +144,9 @@ impl From<mongodb::error::Error> for StoreError {
             ErrorKind::Command(command) if command.code == WRITE_CONFLICT => Self::Conflict,
             ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == WRITE_CONFLICT => {
                 Self::Conflict
+            }
+            ErrorKind::Command(command) if NOT_NOW.contains(&command.code) => {
+                Self::unavailable("mongodb", &error)
             }
             ErrorKind::Io(_)
             | ErrorKind::ServerSelection { .. }

@@ -22,7 +22,7 @@ pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Page, Stored};
-pub use registry::{Contact, Contacts, Registry, TenantRecord, TenantState};
+pub use registry::{Contact, Contacts, Enrolled, Registry, TenantRecord, TenantState};
 pub use write::{Attribution, WriteTx};
 
 use crate::crypto::{CryptoError, Keyring, Place, Plain, Sealed};

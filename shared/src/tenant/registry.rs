@@ -73,22 +73,22 @@ pub struct TenantRecord {
     pub state: TenantState,
 }
 
+/// An active tenant that a walk of the registry came by.
+pub struct Enrolled(TenantRecord);
+
 /// The registry of tenants, read with the platform's clients.
 pub struct Registry<'p> {
     platform: &'p Platform,
-    database: &'p Database,
+    database: Database,
 }
 
 impl<'p> Registry<'p> {
-    pub(crate) fn new(platform: &'p Platform, database: &'p Database) -> Self {
+    pub(crate) fn new(platform: &'p Platform, database: Database) -> Self {
         Self { platform, database }
     }
 
     /// The tenant of a verified session, if it is active.
-    ///
-    /// # Errors
-    /// [`StoreError`] when a store does not answer.
-    pub async fn of_session(
+    pub(crate) async fn of_session(
         &self,
         session: &SessionRecord,
         now: Timestamp,
@@ -100,7 +100,7 @@ impl<'p> Registry<'p> {
     /// active. The admission is proof that the attempt was counted.
     ///
     /// # Errors
-    /// As [`Registry::of_session`].
+    /// [`StoreError`] when a store does not answer.
     pub async fn of_attempt(
         &self,
         admission: &Admission<'_>,
@@ -110,25 +110,27 @@ impl<'p> Registry<'p> {
     }
 
     /// The tenant that a locked-out attempt names, to record the lockout in its
-    /// audit trail.
+    /// audit trail; `None` also for an attempt that failed otherwise.
     ///
     /// # Errors
-    /// As [`Registry::of_session`].
+    /// As [`Registry::of_attempt`].
     pub async fn of_denial(
         &self,
-        _: &AdmitError,
-        slug: &str,
+        denial: &AdmitError,
         now: Timestamp,
     ) -> Result<Option<Tenant>, StoreError> {
-        self.open_active(slug, now).await
+        match denial {
+            AdmitError::Locked { tenant, .. } => self.open_active(tenant, now).await,
+            AdmitError::Store(_) => Ok(None),
+        }
     }
 
     /// Every active tenant in the order of their slugs, for a job. Opened one
     /// after another by the caller with [`Registry::for_job`].
     ///
     /// # Errors
-    /// As [`Registry::of_session`].
-    pub async fn walk(&self) -> Result<Vec<TenantRecord>, StoreError> {
+    /// As [`Registry::of_attempt`].
+    pub async fn walk(&self) -> Result<Vec<Enrolled>, StoreError> {
         Ok(self
             .database
             .control()
@@ -136,6 +138,7 @@ impl<'p> Registry<'p> {
             .find(doc! { "state": "active" })
             .sort(doc! { "_id": 1 })
             .await?
+            .map_ok(Enrolled)
             .try_collect()
             .await?)
     }
@@ -143,13 +146,13 @@ impl<'p> Registry<'p> {
     /// Opens a tenant that [`Registry::walk`] returned.
     ///
     /// # Errors
-    /// As [`Registry::of_session`].
+    /// As [`Registry::of_attempt`].
     pub async fn for_job(
         &self,
-        record: TenantRecord,
+        enrolled: Enrolled,
         now: Timestamp,
     ) -> Result<Tenant, StoreError> {
-        self.open(record, now).await
+        self.open(enrolled.0, now).await
     }
 
     async fn open_active(&self, slug: &str, now: Timestamp) -> Result<Option<Tenant>, StoreError> {
@@ -199,7 +202,7 @@ impl<'p> Registry<'p> {
     }
 
     pub(super) fn database(&self) -> &Database {
-        self.database
+        &self.database
     }
 
     pub(super) fn platform(&self) -> &Platform {

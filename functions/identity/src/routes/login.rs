@@ -75,7 +75,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let ip = call.request().ip()?;
     let admission = match throttle.admit(now, ip, &account, Purpose::SignIn).await {
         Ok(admission) => admission,
-        Err(denial) => return Err(denied(&call, &login, denial).await),
+        Err(denial) => return Err(denied(&call, denial).await),
     };
     let tenant = call.platform().registry(now).await?.of_attempt(&admission, now).await?;
     let user = match &tenant {
@@ -135,8 +135,8 @@ async fn sign_in(
 
 /// The answer to an attempt that was not admitted. The first denial of a
 /// window is recorded in the tenant's audit trail, if there is such a tenant.
-async fn denied(call: &PublicCall, login: &Login, denial: AdmitError) -> Problem {
-    let AdmitError::Locked { retry_after, by, first } = &denial else {
+async fn denied(call: &PublicCall, denial: AdmitError) -> Problem {
+    let AdmitError::Locked { retry_after, by, first, .. } = &denial else {
         return denial.into();
     };
     if *first {
@@ -147,7 +147,7 @@ async fn denied(call: &PublicCall, login: &Login, denial: AdmitError) -> Problem
         };
         let recorded = async {
             let registry = call.platform().registry(now).await?;
-            match registry.of_denial(&denial, &login.tenant, now).await? {
+            match registry.of_denial(&denial, now).await? {
                 Some(tenant) => {
                     let facts = json!({ "locked": by });
                     record(call, &tenant, "unknown", "session.lock", Outcome::Denied, facts).await

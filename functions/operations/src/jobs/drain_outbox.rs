@@ -20,8 +20,8 @@ pub async fn handle(job: Job) -> Result<Delivered, Problem> {
     let registry = job.platform.registry(job.now).await?;
     let mut total = Delivered::default();
     let mut first_problem = None;
-    for record in registry.walk().await? {
-        let tenant = match registry.for_job(record, job.now).await {
+    for enrolled in registry.walk().await? {
+        let tenant = match registry.for_job(enrolled, job.now).await {
             Ok(tenant) => tenant,
             Err(error) => {
                 first_problem.get_or_insert(error.into());

@@ -7,8 +7,8 @@ STACK := $(PYTHON) infra/local/stack.py
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-run: ## start the local stack and deploy to it
-	@$(STACK) up
+run: ## start the local stack, deploy to it and add the demonstration tenants
+	@$(STACK) demo
 
 test: ## every test, against the local stack
 	@$(STACK) test
@@ -29,10 +29,10 @@ lint: ## formatting, clippy, template and licence checks
 	@infra/local/lint.sh
 
 openapi: ## write the API document from the routes
-	@cargo run --workspace --quiet --bin generate-openapi
+	@cargo run --quiet -p keystone-tests --bin generate-openapi
 
 bench: ## the benchmarks of tests/benches
-	@cargo bench --workspace
+	@cargo bench -p keystone-tests --features floor
 
 deploy: ## build for Lambda and deploy: make deploy ENV=staging
 	@infra/deploy.sh $(ENV)

@@ -108,6 +108,9 @@ async fn media_types(client: &Client, listed: &Listed) {
         check_problem(&answer);
         answer.must(415);
     }
+    let answer = request(client, listed).body("{}").send().await;
+    check_problem(&answer);
+    answer.must(415);
 }
 
 /// A JSON pointer (RFC 6901) to a member.

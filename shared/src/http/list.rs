@@ -28,6 +28,7 @@ pub struct PageQuery {
 
 /// One page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// The items, newest first.
     pub items: Vec<T>,

@@ -153,7 +153,7 @@ impl Pipeline {
         let now = request.now;
         let token = request
             .header("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "))
+            .and_then(bearer)
             .ok_or(Problem::Unauthenticated)?;
         let claims = self
             .platform
@@ -188,6 +188,13 @@ impl Pipeline {
             spec: &route.spec,
         })
     }
+}
+
+/// The token of an `Authorization` header (RFC 6750 §2.1); the scheme's name
+/// is case-insensitive (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
 /// Size and media type, before anything is parsed.

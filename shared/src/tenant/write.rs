@@ -33,8 +33,10 @@ pub struct Attribution {
     pub now: Timestamp,
 }
 
-/// How often a transaction that met another one is run again.
-const ATTEMPTS: u32 = 40;
+/// How often a transaction that met another one is run again: for some 7 s.
+/// That outlasts the transaction of a process that was killed, which the
+/// server ends after 3 s (docs/adr/0006).
+const ATTEMPTS: u32 = 100;
 /// Longest pause before the first repetition; it doubles up to the cap.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(150);

@@ -163,7 +163,10 @@ impl Problem {
                 "Too many attempts. Wait for the time in Retry-After.".into()
             }
             Self::Internal => "Something went wrong on our side. Nothing was changed.".into(),
-            Self::Unavailable => "A store did not answer. Try again; with an Idempotency-Key nothing is done twice.".into(),
+            Self::Unavailable => {
+                "A store did not answer. Try again; with an Idempotency-Key nothing is done twice."
+                    .into()
+            }
         }
     }
 

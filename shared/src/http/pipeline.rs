@@ -151,10 +151,8 @@ impl Pipeline {
     /// Session, role, tenant: in this order, each refusing by default.
     async fn admit(&self, route: &'static Route, request: Request) -> Result<Call, Problem> {
         let now = request.now;
-        let token = request
-            .header("authorization")
-            .and_then(bearer)
-            .ok_or(Problem::Unauthenticated)?;
+        let token =
+            request.header("authorization").and_then(bearer).ok_or(Problem::Unauthenticated)?;
         let claims = self
             .platform
             .signing_keys(now)

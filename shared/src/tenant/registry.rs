@@ -147,11 +147,7 @@ impl<'p> Registry<'p> {
     ///
     /// # Errors
     /// As [`Registry::of_attempt`].
-    pub async fn for_job(
-        &self,
-        enrolled: Enrolled,
-        now: Timestamp,
-    ) -> Result<Tenant, StoreError> {
+    pub async fn for_job(&self, enrolled: Enrolled, now: Timestamp) -> Result<Tenant, StoreError> {
         self.open(enrolled.0, now).await
     }
 

@@ -1,6 +1,11 @@
 //! Structured logs and metrics. Neither ever carries personal data: request
 //! bodies, headers, e-mail addresses and names have no place in a log line.
 
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 /// Starts JSON logging to standard output, which Lambda ships to `CloudWatch`.
@@ -17,4 +22,78 @@ pub fn init() {
         .with_target(false)
         .with_env_filter(filter)
         .try_init();
+}
+
+/// A finished request.
+#[derive(Debug, Serialize)]
+pub struct Finished<'a> {
+    /// Name of the route.
+    pub route: &'a str,
+    /// HTTP status code of the answer.
+    pub status: u16,
+    /// API Gateway's id of the request.
+    pub request_id: &'a str,
+    /// Slug of the tenant, once it is certain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<&'a str>,
+    /// From the event's arrival to the answer, in milliseconds.
+    pub duration: i64,
+}
+
+/// Logs a finished request in `CloudWatch`'s embedded metric format, so that
+/// the line is also read as the metrics `duration`, `server_errors` and
+/// `client_errors` of the route.
+pub fn finished(at: Timestamp, request: &Finished<'_>) {
+    let line = metric_line(at, request);
+    // There is nowhere to tell that standard output is closed.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+fn metric_line(at: Timestamp, request: &Finished<'_>) -> serde_json::Value {
+    let mut line = json!({
+        "_aws": {
+            "Timestamp": at.as_millisecond(),
+            "CloudWatchMetrics": [{
+                "Namespace": "Keystone",
+                "Dimensions": [["route"]],
+                "Metrics": [
+                    { "Name": "duration", "Unit": "Milliseconds" },
+                    { "Name": "server_errors", "Unit": "Count" },
+                    { "Name": "client_errors", "Unit": "Count" },
+                ],
+            }],
+        },
+        "server_errors": u8::from(request.status >= 500),
+        "client_errors": u8::from((400..500).contains(&request.status)),
+    });
+    if let (Some(members), Ok(serde_json::Value::Object(own))) =
+        (line.as_object_mut(), serde_json::to_value(request))
+    {
+        members.extend(own);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_and_dimension_that_is_declared_has_a_value() {
+        let request = Finished {
+            route: "get-batch",
+            status: 503,
+            request_id: "r",
+            tenant: Some("acme"),
+            duration: 1234,
+        };
+        let line = metric_line(Timestamp::UNIX_EPOCH, &request);
+        let declared = &line["_aws"]["CloudWatchMetrics"][0];
+        for metric in declared["Metrics"].as_array().unwrap() {
+            let name = metric["Name"].as_str().unwrap();
+            assert!(line[name].is_number(), "{name}");
+        }
+        assert_eq!(line[declared["Dimensions"][0][0].as_str().unwrap()], "get-batch");
+        assert_eq!((&line["server_errors"], &line["client_errors"]), (&json!(1), &json!(0)));
+    }
 }

@@ -117,13 +117,16 @@ impl Pipeline {
             Err(problem) => Err(problem),
         };
         let response = Response::new(outcome, &request_id);
-        tracing::info!(
-            route = self.spec().name,
-            status = response.status_code,
-            request_id,
-            tenant = tenant.as_ref().map(TenantId::as_str),
-            micros = clock::now().duration_since(now).as_micros(),
-            "request"
+        telemetry::finished(
+            now,
+            &telemetry::Finished {
+                route: self.spec().name,
+                status: response.status_code,
+                request_id: &request_id,
+                tenant: tenant.as_ref().map(TenantId::as_str),
+                duration: i64::try_from(clock::now().duration_since(now).as_millis())
+                    .unwrap_or(i64::MAX),
+            },
         );
         response
     }

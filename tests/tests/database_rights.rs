@@ -1,0 +1,100 @@
+//! What the functions' own database user may do, and what the database itself
+//! refuses: the last line of defence when a function is compromised.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use keystone_tests::Stack;
+use mongodb::bson::{DateTime, Document, doc};
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::{Client, Database};
+
+const UNAUTHORIZED: i32 = 13;
+const VALIDATION_FAILED: i32 = 121;
+
+async fn functions_user(stack: &Stack) -> Client {
+    Client::with_uri_str(stack.value("MONGODB_APP_URI")).await.unwrap()
+}
+
+fn code(error: &Error) -> i32 {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => command.code,
+        ErrorKind::Write(WriteFailure::WriteError(write)) => write.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn refused(database: &Database, command: Document, wanted: i32) {
+    let error = database.run_command(command.clone()).await.expect_err(&command.to_string());
+    assert_eq!(code(&error), wanted, "{command}");
+}
+
+#[tokio::test]
+async fn audit_entries_cannot_be_changed_or_removed() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("rights", &[]).await;
+    let user = functions_user(&stack).await;
+    let audit = user.database(&format!("t_{}_audit", tenant.slug()));
+    let entries = audit.collection::<Document>("entries");
+    let before = entries.count_documents(doc! {}).await.unwrap();
+    assert!(before > 0);
+    for command in [
+        doc! { "update": "entries", "updates": [{ "q": { "_id": 0_i64 }, "u": { "$set": { "leaf": "00" } } }] },
+        doc! { "findAndModify": "entries", "query": { "_id": 0_i64 }, "update": { "$set": { "leaf": "00" } } },
+        doc! { "delete": "entries", "deletes": [{ "q": {}, "limit": 0 }] },
+        doc! { "drop": "entries" },
+        doc! { "dropDatabase": 1 },
+        doc! { "collMod": "entries", "validator": {} },
+    ] {
+        refused(&audit, command, UNAUTHORIZED).await;
+    }
+    assert_eq!(entries.count_documents(doc! {}).await.unwrap(), before);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn the_functions_user_makes_no_tenants_users_or_roles() {
+    let stack = Stack::load();
+    let user = functions_user(&stack).await;
+    let insert = doc! { "insert": "tenants", "documents": [{ "_id": "ghost", "state": "active" }] };
+    refused(&user.database("keystone_control"), insert, UNAUTHORIZED).await;
+    refused(&user.database("t_ghost"), doc! { "find": "users" }, UNAUTHORIZED).await;
+    let admin = user.database("admin");
+    refused(&admin, doc! { "createUser": "ghost", "pwd": "x", "roles": [] }, UNAUTHORIZED).await;
+    let grant = doc! { "grantRolesToUser": "keystone_app", "roles": ["root"] };
+    refused(&admin, grant, UNAUTHORIZED).await;
+}
+
+#[tokio::test]
+async fn the_database_refuses_plaintext_and_other_tenants_documents() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("rights", &[]).await;
+    let user = functions_user(&stack).await;
+    let data = user.database(&format!("t_{}", tenant.slug()));
+    let customer = |id: &str| {
+        let now = DateTime::from_millis(0);
+        doc! {
+            "_id": id, "tenant_id": tenant.slug(), "version": 1_i64, "created_at": now,
+            "updated_at": now, "name": "n", "country": "IE", "gln": null,
+            "delivery_address": null, "phone": null,
+        }
+    };
+    let insert = |document: Document| doc! { "insert": "customers", "documents": [document] };
+    let write_error = async |document: Document| {
+        let customers = data.collection::<Document>("customers");
+        let error = customers.insert_one(document).await.unwrap_err();
+        assert_eq!(code(&error), VALIDATION_FAILED);
+    };
+    // The control: without the defect the same document is accepted.
+    data.run_command(insert(customer("control"))).await.unwrap();
+    data.collection::<Document>("customers").delete_one(doc! { "_id": "control" }).await.unwrap();
+
+    let mut in_clear = customer("a");
+    in_clear.insert("phone", "+353861234567");
+    write_error(in_clear).await;
+    let mut elsewhere = customer("b");
+    elsewhere.insert("tenant_id", "another-tenant");
+    write_error(elsewhere).await;
+    let mut nobody = customer("c");
+    nobody.remove("tenant_id");
+    write_error(nobody).await;
+    tenant.finish().await;
+}

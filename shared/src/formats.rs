@@ -12,6 +12,9 @@ pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> 
         .with_format("bic", is_bic)
         .with_format("e164", is_e164)
         .with_format("country", is_country)
+        // The calendar's own limits, so that what a schema accepts its type does.
+        .with_format("date-time", |text: &str| text.parse::<jiff::Timestamp>().is_ok())
+        .with_format("date", is_date)
         .with_format("decimal", is_decimal)
         .with_format("lot", is_lot)
         .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
@@ -86,6 +89,11 @@ pub fn is_lot(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!\"%&'()*+,-./_:;<=>?".contains(&b))
 }
 
+/// A day of the calendar in the form of RFC 3339: `2027-01-31`.
+pub fn is_date(text: &str) -> bool {
+    text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
+}
+
 /// A telephone number in the form of ITU-T E.164: `+`, up to 15 digits.
 pub fn is_e164(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|digits| {
@@ -133,6 +141,12 @@ mod tests {
             assert!(!is_gtin(bad), "{bad}");
         }
         assert!(is_gln("0614141000005") && !is_gln("0614141000006"));
+    }
+
+    #[test]
+    fn days() {
+        assert!(is_date("2028-02-29") && !is_date("2027-02-29"));
+        assert!(!is_date("20270101") && !is_date("2027-01-01T00:00:00"));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! What the functions' own database user may do, and what the database itself
 //! refuses: the last line of defence when a function is compromised.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use keystone_tests::Stack;
 use mongodb::bson::{DateTime, Document, doc};

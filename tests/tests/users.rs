@@ -1,5 +1,5 @@
 //! Users: who may manage whom, and that it takes effect at once.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
 

@@ -69,9 +69,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
                 status: user.entity.status,
             })
             .collect();
-        let cell =
+        let show =
             |&permission: &Permission| GrantView { permission, grant: permission.grant(role) };
-        let grants = Permission::ALL.iter().map(cell).collect();
+        let grants = Permission::ALL.iter().map(show).collect();
         RoleView { role, grants, user_count: users.len(), users }
     };
     Reply::ok(&Roles { roles: Role::ALL.into_iter().map(column).collect() })

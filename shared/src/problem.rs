@@ -33,7 +33,7 @@ pub enum Problem {
     Unauthenticated,
     /// 401 at sign-in: wrong tenant, account or password, never said which.
     InvalidCredentials,
-    /// 403: the session's role may not do this.
+    /// 403: the user's role may not do this.
     Forbidden,
     /// 404: there is no such thing in this tenant.
     NotFound,

@@ -59,6 +59,25 @@ impl Aws {
         answered.body["SecretString"].as_str().expect("the secret has text").to_owned()
     }
 
+    /// Sets an attribute of the session `sid`, a whole number.
+    pub async fn set_in_session(&self, table: &str, sid: &str, attribute: &str, value: i64) {
+        let headers = [
+            ("content-type", "application/x-amz-json-1.0"),
+            ("x-amz-target", "DynamoDB_20120810.UpdateItem"),
+        ];
+        let body = json!({
+            "TableName": table,
+            "Key": { "sid": { "S": sid } },
+            "UpdateExpression": "SET #attribute = :value",
+            "ConditionExpression": "attribute_exists(sid)",
+            "ExpressionAttributeNames": { "#attribute": attribute },
+            "ExpressionAttributeValues": { ":value": { "N": value.to_string() } },
+        })
+        .to_string();
+        let answered = self.call("dynamodb", "POST", "/", &headers, body).await;
+        assert_eq!(answered.status, 200, "{sid}: {}", answered.body);
+    }
+
     async fn call(
         &self,
         service: &str,

@@ -92,6 +92,11 @@ impl Client {
         self.request("POST", path).json(body).send().await
     }
 
+    /// Removes what is at `path`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.request("DELETE", path).send().await
+    }
+
     /// Changes `path` if it still has the version of `etag`.
     pub async fn patch(&self, path: &str, etag: &str, body: &Value) -> Answer {
         self.request("PATCH", path).header("if-match", etag).json(body).send().await

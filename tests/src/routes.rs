@@ -2,6 +2,12 @@
 
 use keystone::auth::Permission;
 use keystone::http::{PublicRoute, Route, Spec};
+use serde_json::json;
+
+use crate::{Answer, Client};
+
+/// An id that nothing has.
+const NOTHING: &str = "01890000-0000-7000-8000-000000000000";
 
 /// A route with the crate that it belongs to.
 #[derive(Clone, Copy)]
@@ -52,4 +58,15 @@ pub fn fill(path: &str, value: &str) -> String {
     parameters(path)
         .iter()
         .fold(path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), value))
+}
+
+/// A request that, where it is permitted, changes nothing but sessions.
+pub async fn attempt(client: &Client, listed: &Listed) -> Answer {
+    let id = if listed.spec.path.contains("{seq}") { "999999" } else { NOTHING };
+    let path = fill(listed.spec.path, id);
+    let request = client.request(listed.spec.method.as_str(), &path).header("if-match", "\"1\"");
+    match listed.spec.body {
+        Some(_) => request.json(&json!({})).send().await,
+        None => request.send().await,
+    }
 }

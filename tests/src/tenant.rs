@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::Ledger;
 use crate::stack::random;
-use crate::{Client, Stack};
+use crate::{Answer, Client, Stack};
 
 /// Actions that a tenant's trail may hold without a request of the test's.
 const BESIDE: [&str; 2] = ["tenant.provision", "mail.send"];
@@ -73,21 +73,47 @@ impl<'s> Tenant<'s> {
         let tenant = &*self;
         let users = join_all(roles.iter().map(|role| async move {
             let email = tenant.email_of(*role);
-            let token = tenant.invitation_token(&email).await;
-            let client = tenant.stranger();
-            let acceptance =
-                json!({ "tenant": tenant.slug, "token": token, "password": tenant.password });
-            client.post("/v1/invitations/accept", &acceptance).await.must(204);
+            let token = tenant.invitation_token(&email, 0).await;
+            tenant.accept(&token).await.must(204);
             (*role, User { client: tenant.sign_in(*role).await, email })
         }))
         .await;
         self.users.extend(users);
     }
 
-    /// The token in the invitation that was mailed to `email`.
-    async fn invitation_token(&self, email: &str) -> String {
+    /// Invites one more person, who chooses a password and signs in.
+    pub async fn newcomer(&self, name: &str, role: Role) -> Client {
+        let email = self.address_of(name);
+        let invitation = json!({ "email": email, "name": name, "role": role.name() });
+        self.owner().post("/v1/users", &invitation).await.must(201);
+        let token = self.invitation_to(name, 0).await;
+        self.accept(&token).await.must(204);
+        self.sign_in_as(&email).await
+    }
+
+    /// E-mail address of the newcomer `name`.
+    pub fn address_of(&self, name: &str) -> String {
+        format!("{name}@{}.example", self.slug)
+    }
+
+    /// The token of the newcomer's invitation, the one that follows `earlier`
+    /// others.
+    pub async fn invitation_to(&self, name: &str, earlier: usize) -> String {
+        self.stack.aws().invoke(self.stack.value("DRAIN_OUTBOX_FUNCTION"), &json!({})).await;
+        self.invitation_token(&self.address_of(name), earlier).await
+    }
+
+    /// Accepts an invitation with the password that all users have.
+    pub async fn accept(&self, token: &str) -> Answer {
+        let acceptance = json!({ "tenant": self.slug, "token": token, "password": self.password });
+        self.stranger().post("/v1/invitations/accept", &acceptance).await
+    }
+
+    /// The token in the invitation that was mailed to `email` after `earlier`
+    /// others.
+    async fn invitation_token(&self, email: &str, earlier: usize) -> String {
         for _ in 0..100 {
-            if let Some(mail) = self.stack.mails_to(email).await.pop() {
+            if let Some(mail) = self.stack.mails_to(email).await.get(earlier) {
                 let (_, token) = mail.split_once("?token=").expect("the link has a token");
                 return token.chars().take_while(char::is_ascii_alphanumeric).collect();
             }
@@ -104,14 +130,24 @@ impl<'s> Tenant<'s> {
 
     /// Signs a user in once more, at another address.
     pub async fn sign_in(&self, role: Role) -> Client {
+        self.sign_in_as(&self.email_of(role)).await
+    }
+
+    /// Signs in the user with this address.
+    pub async fn sign_in_as(&self, email: &str) -> Client {
         let client = self.stranger();
-        let answer = client.post("/v1/auth/login", &self.credentials(role)).await.expect(200);
+        let answer = client.post("/v1/auth/login", &self.credentials_of(email)).await.expect(200);
         client.with_token(answer.json()["token"].as_str().expect("a token"))
     }
 
     /// What the user of this role signs in with.
     pub fn credentials(&self, role: Role) -> Value {
-        json!({ "tenant": self.slug, "email": self.email_of(role), "password": self.password })
+        self.credentials_of(&self.email_of(role))
+    }
+
+    /// What the user with this address signs in with.
+    pub fn credentials_of(&self, email: &str) -> Value {
+        json!({ "tenant": self.slug, "email": email, "password": self.password })
     }
 
     fn email_of(&self, role: Role) -> String {

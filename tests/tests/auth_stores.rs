@@ -245,6 +245,8 @@ async fn session(now: Timestamp) -> SessionRecord {
         user: random::id(now).unwrap(),
         role: "ops_user".into(),
         amr: vec!["pwd".into()],
+        source_ip: some_address(),
+        user_agent: Some("keystone-tests".into()),
     };
     sessions().create(now, cleared, subject).await.unwrap()
 }

@@ -206,4 +206,6 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     assert_eq!(holders("kms:GenerateDataKey"), ["provision-tenant"]);
     assert_eq!(holders("ses:SendEmail"), ["drain-outbox"]);
     assert_eq!(holders("dynamodb:PutItem"), ["login"]);
+    let lookers = ["end-other-sessions", "list-sessions", "offboard-user"];
+    assert_eq!(holders("dynamodb:Query"), lookers);
 }

@@ -13,9 +13,6 @@ use serde_json::json;
 /// Requests in flight at once.
 const PARALLEL: usize = 6;
 
-/// An id that nothing has.
-const NOTHING: &str = "01890000-0000-7000-8000-000000000000";
-
 /// What a tenant owns.
 struct Property {
     ids: Vec<String>,
@@ -33,8 +30,9 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
     let batch = owner.post("/v1/batches", &samples::batch(&product)).await.expect(201).id();
     let user = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
     let user = owner.post("/v1/users", &user).await.expect(201).id();
+    let session = owner.claims()["sid"].as_str().unwrap().to_owned();
     Property {
-        ids: vec![supplier.clone(), customer, product.clone(), batch, user],
+        ids: vec![supplier.clone(), customer, product.clone(), batch, user, session],
         product,
         supplier,
     }
@@ -44,14 +42,13 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
 async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
     let path = routes::fill(listed.spec.path, id);
     let request = client.request(listed.spec.method.as_str(), &path);
-    if listed.spec.method.as_str() != "PATCH" {
-        return request.send().await;
-    }
-    let change = match listed.spec.name {
-        "update-batch" => json!({ "origin": "FR" }),
-        _ => json!({ "name": "Stolen" }),
+    let body = match (listed.spec.method.as_str(), listed.spec.name) {
+        (_, "update-batch") => json!({ "origin": "FR" }),
+        (_, "offboard-user") => json!({ "reason": "Spite" }),
+        ("PATCH", _) => json!({ "name": "Stolen" }),
+        _ => return request.send().await,
     };
-    request.header("if-match", "\"1\"").json(&change).send().await
+    request.header("if-match", "\"1\"").json(&body).send().await
 }
 
 #[tokio::test]
@@ -136,30 +133,33 @@ async fn audit_entries_are_our_own(ours: &Tenant<'_>) {
 async fn the_matrix_decides_for_every_route_and_role() {
     let stack = Stack::load();
     let tenant = stack.tenant("matrix", &Role::ALL).await;
-    let mut attempts = Vec::new();
-    for role in Role::ALL {
-        attempts.extend(routes::all().into_iter().map(|listed| (role, listed)));
-    }
-    stream::iter(attempts)
-        .for_each_concurrent(PARALLEL, |(role, listed)| {
-            let tenant = &tenant;
-            async move {
-                let Some(permission) = listed.permission else { return };
-                // Signing out needs a session that nobody else uses.
-                let client = match listed.spec.name {
-                    "logout" => tenant.sign_in(role).await,
-                    _ => tenant.user(role).clone(),
-                };
-                let answer = attempt(&client, &listed).await;
-                if permission.grant(role) == Grant::Denied {
-                    answer.must(403);
-                    assert_eq!(answer.json()["type"], "urn:keystone:problem:forbidden");
-                } else {
-                    assert!(![401, 403].contains(&answer.status), "{role:?}: {answer}");
+    // A user's other sessions must not end while they make requests.
+    let (last, first): (Vec<Listed>, Vec<Listed>) =
+        routes::all().into_iter().partition(|listed| listed.spec.name == "end-other-sessions");
+    for routes in [first, last] {
+        let attempts =
+            Role::ALL.iter().flat_map(|role| routes.iter().map(|listed| (*role, *listed)));
+        stream::iter(attempts.collect::<Vec<_>>())
+            .for_each_concurrent(PARALLEL, |(role, listed)| {
+                let tenant = &tenant;
+                async move {
+                    let Some(permission) = listed.permission else { return };
+                    // Signing out needs a session that nobody else uses.
+                    let client = match listed.spec.name {
+                        "logout" => tenant.sign_in(role).await,
+                        _ => tenant.user(role).clone(),
+                    };
+                    let answer = routes::attempt(&client, &listed).await;
+                    if permission.grant(role) == Grant::Denied {
+                        answer.must(403);
+                        assert_eq!(answer.json()["type"], "urn:keystone:problem:forbidden");
+                    } else {
+                        assert!(![401, 403].contains(&answer.status), "{role:?}: {answer}");
+                    }
                 }
-            }
-        })
-        .await;
+            })
+            .await;
+    }
 
     // What the matrix grants an admin only in part.
     let promotion =
@@ -167,17 +167,6 @@ async fn the_matrix_decides_for_every_route_and_role() {
     tenant.user(Role::Admin).post("/v1/users", &promotion).await.must(403);
     tenant.owner().post("/v1/users", &promotion).await.must(201);
     tenant.finish().await;
-}
-
-/// A request that, where it is permitted, changes nothing.
-async fn attempt(client: &Client, listed: &Listed) -> Answer {
-    let id = if listed.spec.path.contains("{seq}") { "999999" } else { NOTHING };
-    let path = routes::fill(listed.spec.path, id);
-    let request = client.request(listed.spec.method.as_str(), &path).header("if-match", "\"1\"");
-    match listed.spec.body {
-        Some(_) => request.json(&json!({})).send().await,
-        None => request.send().await,
-    }
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn only_a_token_of_ours_for_a_living_session_is_accepted() {
         assert_eq!(answer.json()["type"], "urn:keystone:problem:unauthenticated", "{what}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{what}");
     }
-    // The session says what the role is, not the token.
+    // The stored user says what the role is, not the token.
     let promoted = client.with_token(&key.sign(&with(&claims, "role", "super_admin")));
     let written = promoted.post("/v1/products", &samples::product()).await;
     assert!([401, 403].contains(&written.status), "{written}");

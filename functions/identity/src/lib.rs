@@ -1,3 +1,4 @@
-//! Identity: sign-in, sign-out, invitations.
+//! Identity: sign-in, sessions, invitations, users and their roles.
 
 pub mod routes;
+pub mod user;

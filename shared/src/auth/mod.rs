@@ -35,7 +35,7 @@ impl Principal {
         self.user
     }
 
-    /// The user's role, as the session record holds it.
+    /// The user's role, as stored when the request came in.
     pub fn role(&self) -> Role {
         self.role
     }

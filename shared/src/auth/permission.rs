@@ -44,7 +44,7 @@ impl Role {
 }
 
 /// What the matrix answers for a role and a permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
     /// Not permitted.
@@ -62,7 +62,7 @@ pub enum Grant {
 macro_rules! permissions {
     ($($(#[$doc:meta])* $name:ident = $super_admin:ident $admin:ident $ops_user:ident $viewer:ident $demo:ident;)*) => {
         /// A row of the matrix.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum Permission {
             $($(#[$doc])* $name,)*

@@ -2,10 +2,13 @@
 //! the idle limit (claim C9).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use futures::{TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use super::dynamo::{Item, malformed, number, read_number};
@@ -28,6 +31,10 @@ pub struct SessionSubject {
     pub role: String,
     /// How the user proved who they are (RFC 8176), `pwd` or `otp` say.
     pub amr: Vec<String>,
+    /// The address that the user signs in from.
+    pub source_ip: IpAddr,
+    /// The client's description of itself, at most 256 bytes.
+    pub user_agent: Option<String>,
 }
 
 /// A session as stored. Times are exact to the millisecond.
@@ -43,6 +50,10 @@ pub struct SessionRecord {
     pub role: String,
     /// How the user proved who they are.
     pub amr: Vec<String>,
+    /// The address of sign-in.
+    pub source_ip: IpAddr,
+    /// What the client called itself at sign-in.
+    pub user_agent: Option<String>,
     /// Time of sign-in.
     pub created_at: Timestamp,
     /// Time of the last request.
@@ -59,6 +70,12 @@ pub struct Sessions {
 }
 
 const STORE: &str = "session table";
+
+/// The index of the table by user (partition key `user`, all attributes).
+const BY_USER: &str = "by-user";
+
+/// How many sessions are ended at once.
+const REVOKED_AT_ONCE: usize = 16;
 
 impl Sessions {
     /// The sessions in `table` (key `sid`, a string; time to live on `ttl`,
@@ -85,6 +102,8 @@ impl Sessions {
             user: subject.user,
             role: subject.role,
             amr: subject.amr,
+            source_ip: subject.source_ip,
+            user_agent: subject.user_agent,
             created_at,
             last_seen: created_at,
             expires_at: created_at + LIFETIME,
@@ -153,6 +172,89 @@ impl Sessions {
             .map_err(|error| StoreError::unavailable(STORE, &error))?;
         Ok(())
     }
+
+    /// Ends the session `sid` at once if it is alive at `now` and is one of
+    /// `user`, and says whether it was. Needs `DeleteItem`.
+    ///
+    /// # Errors
+    /// As [`Sessions::revoke`].
+    pub async fn revoke_of(&self, now: Timestamp, user: Id, sid: Id) -> Result<bool, StoreError> {
+        let outcome = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("sid", AttributeValue::S(sid.to_string()))
+            .condition_expression("#user = :user AND last_seen > :idle_since AND expires_at > :now")
+            // A reserved word of the expression language.
+            .expression_attribute_names("#user", "user")
+            .expression_attribute_values(":user", AttributeValue::S(user.to_string()))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .expression_attribute_values(":idle_since", number((now - IDLE_LIMIT).as_millisecond()))
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(true),
+            Err(error) => match error.into_service_error() {
+                DeleteItemError::ConditionalCheckFailedException(_) => Ok(false),
+                other => Err(StoreError::unavailable(STORE, &other)),
+            },
+        }
+    }
+
+    /// The sessions of `user` that are alive at `now`, newest first. The index
+    /// follows the table within about a second, so a session made a moment ago
+    /// may be missing. Needs `Query` on the index.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails.
+    pub async fn of_user(
+        &self,
+        user: Id,
+        now: Timestamp,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut items = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_USER)
+            .key_condition_expression("#user = :user")
+            .filter_expression("last_seen > :idle_since AND expires_at > :now")
+            .expression_attribute_names("#user", "user")
+            .expression_attribute_values(":user", AttributeValue::S(user.to_string()))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .expression_attribute_values(":idle_since", number((now - IDLE_LIMIT).as_millisecond()))
+            .into_paginator()
+            .items()
+            .send();
+        let mut found = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| StoreError::unavailable(STORE, &error))?;
+            found.push(SessionRecord::from_item(&item)?);
+        }
+        // Ids are UUIDv7.
+        found.sort_unstable_by_key(|session| std::cmp::Reverse(session.sid));
+        Ok(found)
+    }
+
+    /// Ends all sessions of `user` that are alive at `now` at once, but for
+    /// `except`, and says how many. Needs `Query` on the index and
+    /// `DeleteItem`; finds what [`Sessions::of_user`] finds.
+    ///
+    /// # Errors
+    /// As [`Sessions::revoke`]: some may still be alive.
+    pub async fn revoke_all(
+        &self,
+        now: Timestamp,
+        user: Id,
+        except: Option<Id>,
+    ) -> Result<usize, StoreError> {
+        let mut found = self.of_user(user, now).await?;
+        found.retain(|session| Some(session.sid) != except);
+        stream::iter(found.iter().map(|session| Ok(session.sid)))
+            .try_for_each_concurrent(REVOKED_AT_ONCE, |sid| self.revoke(sid))
+            .await?;
+        Ok(found.len())
+    }
 }
 
 /// `at` without what is finer than a millisecond, as the store keeps it.
@@ -163,6 +265,8 @@ fn to_millisecond(at: Timestamp) -> Result<Timestamp, StoreError> {
 impl SessionRecord {
     fn to_item(&self) -> Item {
         let amr = self.amr.iter().cloned().map(AttributeValue::S).collect();
+        let user_agent =
+            self.user_agent.clone().map_or(AttributeValue::Null(true), AttributeValue::S);
         HashMap::from(
             [
                 ("sid", AttributeValue::S(self.sid.to_string())),
@@ -170,6 +274,8 @@ impl SessionRecord {
                 ("user", AttributeValue::S(self.user.to_string())),
                 ("role", AttributeValue::S(self.role.clone())),
                 ("amr", AttributeValue::L(amr)),
+                ("source_ip", AttributeValue::S(self.source_ip.to_string())),
+                ("user_agent", user_agent),
                 ("created_at", number(self.created_at.as_millisecond())),
                 ("last_seen", number(self.last_seen.as_millisecond())),
                 ("expires_at", number(self.expires_at.as_millisecond())),
@@ -198,6 +304,12 @@ impl SessionRecord {
             amr: amr
                 .and_then(|methods| methods.iter().map(|m| m.as_s().ok().cloned()).collect())
                 .ok_or_else(|| malformed("amr"))?,
+            source_ip: text("source_ip")?.parse().map_err(|_| malformed("source_ip"))?,
+            user_agent: match item.get("user_agent") {
+                Some(AttributeValue::S(text)) => Some(text.clone()),
+                Some(AttributeValue::Null(true)) => None,
+                _ => return Err(malformed("user_agent")),
+            },
             created_at: time("created_at")?,
             last_seen: time("last_seen")?,
             expires_at: time("expires_at")?,
@@ -217,6 +329,8 @@ mod tests {
             user: Id::from_u128(2),
             role: "admin".into(),
             amr: vec!["pwd".into(), "otp".into()],
+            source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            user_agent: Some("curl/8.5".into()),
             created_at,
             last_seen: created_at,
             expires_at: created_at + LIFETIME,
@@ -227,6 +341,8 @@ mod tests {
     fn a_record_survives_storage() {
         let item = record().to_item();
         assert_eq!(SessionRecord::from_item(&item).unwrap(), record());
+        let silent = SessionRecord { user_agent: None, ..record() };
+        assert_eq!(SessionRecord::from_item(&silent.to_item()).unwrap(), silent);
         // The store must not drop the item before the session ends.
         let ttl = read_number(&item, "ttl").unwrap() * 1000;
         assert!(ttl >= record().expires_at.as_millisecond());

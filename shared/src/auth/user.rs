@@ -7,6 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::Role;
 use super::password::PasswordHash;
+use super::session::SessionRecord;
 use crate::random;
 use crate::tenant::{Entity, schema};
 
@@ -23,6 +24,17 @@ pub enum UserStatus {
     Active,
     /// Offboarded.
     Deactivated,
+}
+
+impl UserStatus {
+    /// The status's name in documents and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invited => "invited",
+            Self::Active => "active",
+            Self::Deactivated => "deactivated",
+        }
+    }
 }
 
 /// An open invitation. The token itself is only in the mail.
@@ -52,6 +64,10 @@ pub struct User {
     /// The open invitation.
     #[serde(default)]
     pub invitation: Option<Invitation>,
+    /// When the invitation was accepted. A session from before, made while the
+    /// person was being offboarded, does not come back to life.
+    #[serde(default)]
+    pub activated_at: Option<Timestamp>,
 }
 
 impl Entity for User {
@@ -83,8 +99,24 @@ impl User {
                 token_hash: token.hash(),
                 expires_at: now + INVITATION_LIFE,
             }),
+            activated_at: None,
         };
         Ok((user, token))
+    }
+
+    /// Whether a request of `session` may be served: the user is active, and
+    /// has been since before the session was made.
+    pub fn accepts(&self, session: &SessionRecord) -> bool {
+        self.status == UserStatus::Active
+            && self
+                .activated_at
+                .is_none_or(|at| at.as_millisecond() <= session.created_at.as_millisecond())
+    }
+
+    /// The user without any way to sign in: no password, no open invitation.
+    #[must_use]
+    pub fn deactivated(self) -> Self {
+        Self { status: UserStatus::Deactivated, password: None, invitation: None, ..self }
     }
 }
 
@@ -112,4 +144,51 @@ impl InvitationToken {
 /// trimmed, NFKC, lower case.
 pub fn canonical_email(email: &str) -> String {
     email.trim().nfkc().collect::<String>().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::session::LIFETIME;
+    use crate::tenant::Id;
+
+    fn session(created_at: Timestamp) -> SessionRecord {
+        SessionRecord {
+            sid: Id::from_u128(1),
+            tenant: "acme-dairy".into(),
+            user: Id::from_u128(2),
+            role: "viewer".into(),
+            amr: vec!["pwd".into()],
+            source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            user_agent: None,
+            created_at,
+            last_seen: created_at,
+            expires_at: created_at + LIFETIME,
+        }
+    }
+
+    #[test]
+    fn only_an_active_user_accepts_a_session_and_none_from_before() {
+        let at = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
+        let (invited, _) = User::invite("eve@example.com", "Eve".into(), Role::Viewer, at).unwrap();
+        assert!(!invited.accepts(&session(at)));
+        let active = User {
+            status: UserStatus::Active,
+            invitation: None,
+            activated_at: Some(at),
+            ..invited
+        };
+        assert!(active.accepts(&session(at)));
+        assert!(!active.accepts(&session(at - SignedDuration::from_millis(1))));
+        let gone = active.deactivated();
+        assert!(!gone.accepts(&session(at)));
+        assert!(gone.password.is_none() && gone.invitation.is_none());
+    }
+
+    #[test]
+    fn a_status_keeps_its_name() {
+        for status in [UserStatus::Invited, UserStatus::Active, UserStatus::Deactivated] {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The request pipeline: event in, answer out, with everything between that a
 //! handler must not be able to forget.
 //!
-//! Order: read the event, authenticate, authorise, open the tenant, check
+//! Order: read the event, authenticate, open the tenant, authorise, check
 //! size and media type, and only then the handler. Every outcome is a response
 //! with the security headers; a failed invocation is a crash of ours only.
 

@@ -10,7 +10,8 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use tracing::Instrument;
 
 use super::{Call, Event, PublicCall, PublicRoute, Reply, Request, Response, Route, Spec};
-use crate::auth::{Grant, Principal, Role};
+use crate::auth::user::User;
+use crate::auth::{Grant, Principal};
 use crate::config::{Config, Setting};
 use crate::platform::Platform;
 use crate::tenant::TenantId;
@@ -151,7 +152,9 @@ impl Pipeline {
         }
     }
 
-    /// Session, role, tenant: in this order, each refusing by default.
+    /// Session, tenant, user, role: in this order, each refusing by default.
+    /// Status and role are the stored user's at this moment, so that
+    /// offboarding and a changed role act on the very next request.
     async fn admit(&self, route: &'static Route, request: Request) -> Result<Call, Problem> {
         let now = request.now;
         let token =
@@ -170,10 +173,6 @@ impl Pipeline {
             .await?
             .filter(|session| session.user == claims.sub && session.tenant == claims.tid)
             .ok_or(Problem::Unauthenticated)?;
-        let role = Role::named(&session.role).ok_or(Problem::Unauthenticated)?;
-        if route.permission.grant(role) == Grant::Denied {
-            return Err(Problem::Forbidden);
-        }
         let tenant = self
             .platform
             .registry(now)
@@ -181,6 +180,15 @@ impl Pipeline {
             .of_session(&session, now)
             .await?
             .ok_or(Problem::Unauthenticated)?;
+        let user = tenant
+            .get::<User>(session.user)
+            .await?
+            .filter(|user| user.entity.accepts(&session))
+            .ok_or(Problem::Unauthenticated)?;
+        let role = user.entity.role;
+        if route.permission.grant(role) == Grant::Denied {
+            return Err(Problem::Forbidden);
+        }
         Ok(Call {
             principal: Principal::new(session.user, role, session.sid),
             tenant,

@@ -85,7 +85,7 @@ pub struct Spec {
 pub struct Route {
     /// What the route says of itself.
     pub spec: Spec,
-    /// What the session's role must be granted, in full or in part.
+    /// What the user's role must be granted, in full or in part.
     pub permission: Permission,
 }
 

@@ -79,7 +79,7 @@ impl Tenant {
     ) -> Result<(), Problem> {
         self.recorded(by, action, outcome, async |tx: &mut WriteTx<'_>| {
             tx.about(resource.clone());
-            tx.facts(&facts)?;
+            tx.facts(&facts, &[])?;
             Ok(())
         })
         .await
@@ -186,9 +186,14 @@ impl<'t> WriteTx<'t> {
         self.about = Some(resource);
     }
 
-    /// Adds facts to the entry's delta that no document holds.
-    pub(crate) fn facts(&mut self, facts: &Value) -> Result<(), StoreError> {
-        self.facts = delta(None, Some(facts), &[]).map_err(StoreError::defect)?;
+    /// Adds facts to the entry's delta that no document holds; `personal` are
+    /// JSON pointers to those that are personal data, as in
+    /// [`Entity::PERSONAL`].
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the facts cannot stand in a delta.
+    pub fn facts(&mut self, facts: &Value, personal: &[&str]) -> Result<(), StoreError> {
+        self.facts = delta(None, Some(facts), personal).map_err(StoreError::defect)?;
         Ok(())
     }
 

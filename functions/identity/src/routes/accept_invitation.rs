@@ -107,6 +107,7 @@ async fn activate(
                 status: UserStatus::Active,
                 password: Some(hash.clone()),
                 invitation: None,
+                activated_at: Some(call.request().now),
                 ..user.entity.clone()
             };
             // Stale: somebody accepted it meanwhile.

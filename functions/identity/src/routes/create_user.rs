@@ -1,15 +1,16 @@
 //! `POST /v1/users`
 
-use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::user::{User, UserStatus};
-use keystone::auth::{Grant, Permission, Role, invitation_mail};
+use keystone::auth::{Permission, Role, invitation_mail};
 use keystone::config::Setting;
 use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::mail;
-use keystone::tenant::{Id, StoreError, Stored};
+use keystone::tenant::Filter;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+use crate::user::{Manager, UserView};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -42,59 +43,32 @@ pub struct NewUser {
     role: Role,
 }
 
-/// A user as shown.
-#[derive(Serialize, JsonSchema)]
-pub struct UserView {
-    id: Id,
-    email: String,
-    name: String,
-    role: Role,
-    status: UserStatus,
-    version: i64,
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    created_at: Timestamp,
-}
-
-impl From<&Stored<User>> for UserView {
-    fn from(stored: &Stored<User>) -> Self {
-        Self {
-            id: stored.id,
-            email: stored.entity.email.clone(),
-            name: stored.entity.name.clone(),
-            role: stored.entity.role,
-            status: stored.entity.status,
-            version: stored.version,
-            created_at: stored.created_at,
-        }
-    }
-}
-
 /// The handler. The invitation leaves through the outbox, so that it is sent
-/// if and only if the user was created.
+/// if and only if the user is stored. Somebody who was offboarded keeps their
+/// record: a new invitation to the same address opens it again.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewUser = call.request().body()?;
-    let below = call.principal().grant(Permission::ManageUsers) == Grant::BelowSuperAdmin;
-    if below && new.role == Role::SuperAdmin {
-        return Err(Problem::Forbidden);
-    }
     let id = call.new_id()?;
     let (user, token) = User::invite(&new.email, new.name, new.role, call.now())?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
     let message = invitation_mail(url, call.tenant().id(), &user, &token);
     call.audited("user.invite", async |tx| {
-        let stored = tx.insert(id, user.clone()).await.map_err(taken)?;
+        let manager = Manager::of(tx, &call).await?;
+        manager.over(user.role)?;
+        let with_address = Filter::all().eq("email", user.email.clone());
+        let stored = match tx.find::<User>(with_address).await? {
+            None => tx.insert(id, user.clone()).await?,
+            Some(former) if former.entity.status == UserStatus::Deactivated => {
+                manager.over(former.entity.role)?;
+                tx.replace(&former, user.clone()).await?
+            }
+            Some(_) => {
+                return Err(Problem::Conflict("There is a user with this e-mail address.".into()));
+            }
+        };
         mail::enqueue(tx, call.now(), &message).await?;
-        let view = UserView::from(&stored);
-        Ok(Reply::created(format!("/v1/users/{id}"), &view)?.with_version(stored.version))
+        let location = format!("/v1/users/{}", stored.id);
+        Ok(Reply::created(location, &UserView::from(&stored))?.with_version(stored.version))
     })
     .await
-}
-
-fn taken(error: StoreError) -> Problem {
-    match error {
-        StoreError::Duplicate => {
-            Problem::Conflict("There is a user with this e-mail address.".into())
-        }
-        other => other.into(),
-    }
 }

@@ -114,6 +114,8 @@ async fn sign_in(
         user: user.id,
         role: user.entity.role.name().to_owned(),
         amr: vec!["pwd".to_owned()],
+        source_ip: call.request().ip()?,
+        user_agent: call.request().user_agent.clone(),
     };
     let session = sessions.create(now, cleared, subject).await?;
     let token = call

@@ -1,0 +1,8 @@
+//! `GET /v1/auth/sessions`
+
+use keystone_identity::routes::list_sessions::{ROUTE, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve(&ROUTE, &[], handle).await
+}

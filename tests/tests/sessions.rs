@@ -1,0 +1,155 @@
+//! Sessions: listed, ended by their user, and ended by time.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use keystone::auth::Role;
+use keystone::auth::session::{IDLE_LIMIT, LIFETIME};
+use keystone_tests::routes::{self, Listed};
+use keystone_tests::{Client, Stack};
+use serde_json::{Value, json};
+
+/// Requests in flight at once.
+const PARALLEL: usize = 6;
+
+fn sid(client: &Client) -> String {
+    client.claims()["sid"].as_str().unwrap().to_owned()
+}
+
+async fn listed(client: &Client) -> Vec<Value> {
+    let page = client.get("/v1/auth/sessions").await.expect(200).json();
+    page["items"].as_array().unwrap().clone()
+}
+
+fn ids(sessions: &[Value]) -> Vec<&str> {
+    sessions.iter().map(|session| session["id"].as_str().unwrap()).collect()
+}
+
+/// Checks that `client` is refused by every guarded route.
+async fn is_dead(client: &Client) {
+    let guarded: Vec<Listed> =
+        routes::all().into_iter().filter(|listed| listed.permission.is_some()).collect();
+    stream::iter(guarded)
+        .for_each_concurrent(PARALLEL, |listed| async move {
+            routes::attempt(client, &listed).await.must(401);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_user_sees_and_ends_their_own_sessions() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("own-sessions", &[Role::Viewer]).await;
+    let first = tenant.user(Role::Viewer);
+    let second = tenant.sign_in(Role::Viewer).await;
+    let third = tenant.sign_in(Role::Viewer).await;
+
+    let sessions = listed(&second).await;
+    let (newest, oldest) = (sid(&third), sid(first));
+    assert_eq!(ids(&sessions), [&newest, &sid(&second), &oldest], "newest first");
+    for (session, client) in sessions.iter().zip([&third, &second, first]) {
+        assert_eq!(session["source_ip"], client.address().to_string());
+        assert_eq!(session["current"], session["id"] == sid(&second));
+        let time = |name: &str| -> Timestamp { session[name].as_str().unwrap().parse().unwrap() };
+        assert!(time("created_at") <= time("last_seen"));
+        assert_eq!(time("expires_at"), time("last_seen") + IDLE_LIMIT);
+        assert_eq!(session.as_object().unwrap().len(), 7, "{session}");
+    }
+    // In pages.
+    let page = second.get("/v1/auth/sessions?limit=2").await.expect(200).json();
+    assert_eq!(ids(page["items"].as_array().unwrap()), [&newest, &sid(&second)]);
+    let next = page["next_cursor"].as_str().unwrap();
+    let page = second.get(&format!("/v1/auth/sessions?cursor={next}")).await.expect(200).json();
+    assert_eq!(ids(page["items"].as_array().unwrap()), [&oldest]);
+    assert!(page.get("next_cursor").is_none());
+
+    // Another's session is not there to be seen or ended, not even for those
+    // who manage users.
+    let owner = tenant.owner();
+    assert_eq!(ids(&listed(owner).await), [&sid(owner)]);
+    owner.delete(&format!("/v1/auth/sessions/{newest}")).await.must(404);
+    second.delete(&format!("/v1/auth/sessions/{}", sid(owner))).await.must(404);
+    third.get("/v1/products").await.must(200);
+
+    // One ends, at once and on every route.
+    second.delete(&format!("/v1/auth/sessions/{newest}")).await.must(204);
+    is_dead(&third).await;
+    second.delete(&format!("/v1/auth/sessions/{newest}")).await.must(404);
+    second.delete("/v1/auth/sessions/none").await.must(404);
+    first.get("/v1/products").await.must(200);
+
+    // All others end, the one in use does not.
+    second.delete("/v1/auth/sessions").await.must(204);
+    is_dead(first).await;
+    assert_eq!(ids(&listed(&second).await), [&sid(&second)]);
+    owner.get("/v1/products").await.must(200);
+
+    // One's own as well.
+    second.delete(&format!("/v1/auth/sessions/{}", sid(&second))).await.must(204);
+    second.get("/v1/products").await.must(401);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_session_shows_what_the_client_called_itself() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("agents", &[]).await;
+    let client = tenant.stranger();
+    let agent = format!("Packhouse/2.1 {}", "x".repeat(300));
+    let answer = client
+        .request("POST", "/v1/auth/login")
+        .header("user-agent", &agent)
+        .json(&tenant.credentials(Role::SuperAdmin))
+        .send()
+        .await
+        .expect(200);
+    let client = client.with_token(answer.json()["token"].as_str().unwrap());
+    let sessions = listed(&client).await;
+    assert_eq!(sessions[0]["user_agent"], agent[..256]);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_by_disuse_and_by_age() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("by-time", &[Role::Viewer]).await;
+    let (table, aws) = (stack.value("SESSION_TABLE"), stack.aws());
+    let now = keystone::clock::now();
+    let minute = SignedDuration::from_mins(1);
+    let keeper = tenant.user(Role::Viewer);
+
+    // Unused for 8 hours: dead, though its token has 24.
+    let idle = tenant.sign_in(Role::Viewer).await;
+    let unused = (now - IDLE_LIMIT).as_millisecond();
+    aws.set_in_session(table, &sid(&idle), "last_seen", unused).await;
+    idle.get("/v1/products").await.must(401);
+    idle.get("/v1/products").await.must(401);
+
+    // Used 7 hours 59 minutes ago: lives, and on from there.
+    let busy = tenant.sign_in(Role::Viewer).await;
+    let used = (now - IDLE_LIMIT + minute).as_millisecond();
+    aws.set_in_session(table, &sid(&busy), "last_seen", used).await;
+    busy.get("/v1/products").await.must(200);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    busy.get("/v1/products").await.must(200);
+
+    // At its end it is dead, however much it is used.
+    let old = tenant.sign_in(Role::Viewer).await;
+    old.get("/v1/products").await.must(200);
+    aws.set_in_session(table, &sid(&old), "expires_at", now.as_millisecond()).await;
+    old.get("/v1/products").await.must(401);
+    let lifetime = old.claims()["exp"].as_i64().unwrap() - old.claims()["iat"].as_i64().unwrap();
+    assert_eq!(lifetime, LIFETIME.as_secs());
+
+    // The dead are neither listed nor there to be ended.
+    let alive = listed(keeper).await;
+    assert_eq!(ids(&alive), [&sid(&busy), &sid(keeper)]);
+    for dead in [&idle, &old] {
+        keeper.delete(&format!("/v1/auth/sessions/{}", sid(dead))).await.must(404);
+    }
+    let current: Vec<&Value> = alive.iter().map(|session| &session["current"]).collect();
+    assert_eq!(current, [&json!(false), &json!(true)]);
+    tenant.finish().await;
+}

@@ -27,7 +27,7 @@ MAIL_PATIENCE = 20
 
 def main() -> int:
     stack = dict(line.split("=", 1) for line in settings.STACK_ENV.read_text().splitlines())
-    accounts = _accounts(stack["KEYSTONE_URL"])
+    accounts = _accounts(stack["DATA_KEY"])
     if not accounts["complete"]:
         with step("provisioning the demonstration tenants"):
             demonstration = Demonstration(stack, accounts)
@@ -40,14 +40,15 @@ def main() -> int:
     return 0
 
 
-def _accounts(url: str) -> dict:
-    """The sign-ins of this stack's demonstration, made once."""
+def _accounts(stack: str) -> dict:
+    """The sign-ins of the demonstration, made once in the life of a stack, for
+    which its data key stands: the address changes with a deployment."""
     if settings.DEMO.exists():
         kept = json.loads(settings.DEMO.read_text())
-        if kept["url"] == url:
+        if kept["stack"] == stack:
             return kept
     accounts = {
-        "url": url,
+        "stack": stack,
         "complete": False,
         "people": [
             {

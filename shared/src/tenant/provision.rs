@@ -1,6 +1,9 @@
 //! Making a tenant: every step can be repeated, so that a run which was
 //! interrupted anywhere is finished by the next.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 use mongodb::error::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -10,14 +13,14 @@ use super::registry::TENANTS;
 use super::schema::{self, Index};
 use super::{
     Attribution, Contacts, Filter, Registry, StoreError, Tenant, TenantId, TenantRecord,
-    TenantState, WriteTx, audit_log,
+    TenantState, WriteTx, audit_log, bson_time,
 };
 use crate::auth::Role;
 use crate::auth::user::{InvitationToken, User};
 use crate::config::Setting;
 use crate::crypto::DataKey;
 use crate::mail::Mail;
-use crate::{Problem, mail, random};
+use crate::{Problem, clock, mail, random};
 
 /// Days between two reviews of the audit log, unless the tenant chooses.
 const AUDIT_REVIEW_DAYS: i32 = 30;
@@ -64,6 +67,15 @@ const APP_ROLE: &str = "keystoneApp";
 
 const NAMESPACE_EXISTS: i32 = 48;
 
+/// Collection of the control database with what one run at a time may hold.
+const LOCKS: &str = "locks";
+const GRANTS_LOCK: &str = "grants";
+/// Longest time for which a run holds the lock; a grant takes milliseconds.
+const GRANTS_LOCKED: SignedDuration = SignedDuration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Outlasts the lock of a run that died.
+const LOCK_ATTEMPTS: u32 = 250;
+
 impl Registry<'_> {
     /// Makes the tenant, or finishes what an interrupted run began.
     ///
@@ -84,7 +96,10 @@ impl Registry<'_> {
         }
         self.make_collections(&record.id).await?;
         if grants == Grants::Server {
-            self.grant(&record.id).await?;
+            self.lock_grants().await?;
+            let granted = self.grant(&record.id).await;
+            self.unlock_grants().await?;
+            granted?;
         }
         self.make_key(by, &record.id).await?;
         let tenant = self.open(record, by.now).await?;
@@ -145,6 +160,33 @@ impl Registry<'_> {
             .update_one(doc! { "_id": head_id }, doc! { "$setOnInsert": head })
             .upsert(true)
             .await?;
+        Ok(())
+    }
+
+    /// Keeps other runs from changing the role: not every server makes two
+    /// grants at once without losing one. The lock of a run that died is open
+    /// again after [`GRANTS_LOCKED`].
+    async fn lock_grants(&self) -> Result<(), StoreError> {
+        let locks = self.database().control().collection::<Document>(LOCKS);
+        for _ in 0..LOCK_ATTEMPTS {
+            let now = clock::now();
+            let free = doc! { "_id": GRANTS_LOCK, "until": { "$lte": bson_time(now) } };
+            let taken = doc! { "$set": { "until": bson_time(now + GRANTS_LOCKED) } };
+            match locks.update_one(free, taken).upsert(true).await.map_err(StoreError::from) {
+                Ok(_) => return Ok(()),
+                // It is held: the upsert met the document of its holder.
+                Err(StoreError::Duplicate | StoreError::Conflict) => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Unavailable("the lock of grants"))
+    }
+
+    async fn unlock_grants(&self) -> Result<(), StoreError> {
+        let locks = self.database().control().collection::<Document>(LOCKS);
+        locks.delete_one(doc! { "_id": GRANTS_LOCK }).await?;
         Ok(())
     }
 

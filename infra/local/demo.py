@@ -2,6 +2,8 @@
 all of it made through the public API. Each creating request has an
 Idempotency-Key, so that an interrupted run is continued by the next."""
 
+import base64
+import hmac
 import http.client
 import json
 import re
@@ -10,6 +12,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -140,7 +143,7 @@ class Demonstration:
         """Signs the person in, after accepting the invitation if it is open."""
         client = Client(self.stack["KEYSTONE_URL"])
         # Asked first, because wrong sign-ins count and would lock the address.
-        if person["joined"] and client.sign_in(person):
+        if person["joined"] and client.sign_in(person, self._keep):
             return client
         tried = set()
         for _ in range(MAIL_PATIENCE):
@@ -150,13 +153,16 @@ class Demonstration:
                 accepted = {"tenant": tenant.slug, "token": token, "password": person["password"]}
                 if client.send("POST", "/v1/invitations/accept", accepted)[0] == 204:
                     person["joined"] = True
-                    with self.keeping:
-                        _keep(self.accounts)
-                    client.sign_in(person)
+                    self._keep()
+                    client.sign_in(person, self._keep)
                     return client
             # Another run of the function may be sending the mail right now.
             time.sleep(0.5)
         raise Stop(f"{person['email']} cannot sign in; `make reset` and `make run` start afresh.")
+
+    def _keep(self) -> None:
+        with self.keeping:
+            _keep(self.accounts)
 
     def _tokens(self, tenant: Tenant, person: dict) -> set[str]:
         """The tokens in the invitations that the person was sent."""
@@ -167,6 +173,20 @@ class Demonstration:
         return {token for mail in mails for token in link.findall(mail["BodyText"])}
 
 
+def _fresh_code(person: dict, keep: Callable[[], None]) -> str:
+    """A code (RFC 6238) of the person's app that was not used before."""
+    step_used = max(person.get("totp_step", 0) + 1, int(time.time()) // 30)
+    # The code of the step to come is accepted as well.
+    while step_used > int(time.time()) // 30 + 1:
+        time.sleep(0.5)
+    person["totp_step"] = step_used
+    keep()
+    key = base64.b32decode(person["totp_secret"] + "=" * (-len(person["totp_secret"]) % 8))
+    mac = hmac.digest(key, step_used.to_bytes(8, "big"), "sha1")
+    word = int.from_bytes(mac[mac[19] & 15 :][:4], "big") & 0x7FFFFFFF
+    return f"{word % 1_000_000:06}"
+
+
 class Client:
     """One person's connection to the API."""
 
@@ -175,13 +195,30 @@ class Client:
         self.connection = http.client.HTTPConnection(self.base.netloc, timeout=30)
         self.token = ""
 
-    def sign_in(self, person: dict) -> bool:
+    def sign_in(self, person: dict, keep: Callable[[], None]) -> bool:
+        """Signs in, with the second factor where one is asked for; sets one up
+        where one is required. `keep` stores what changed of the person."""
         details = {key: person[key] for key in ("tenant", "email", "password")}
         status, body = self.send("POST", "/v1/auth/login", details)
         if status == 429:
             raise Stop("the sign-in is locked after too many attempts; wait 15 minutes or `make reset`.")
-        self.token = body.get("token", "")
-        return status == 200
+        if status != 200:
+            return False
+        if "mfa" in body:
+            answer = {"challenge": body["mfa"]["challenge"], "code": _fresh_code(person, keep)}
+            body = self._must("/v1/auth/mfa", answer)
+        self.token = body["token"]
+        if body.get("second_factor_required"):
+            person["totp_secret"] = self._must("/v1/mfa/totp", {})["secret"]
+            body = self._must("/v1/mfa/totp/activate", {"code": _fresh_code(person, keep)})
+            self.token = body["session"]["token"]
+        return True
+
+    def _must(self, path: str, body: dict) -> dict:
+        status, answer = self.send("POST", path, body)
+        if status != 200:
+            raise Stop(f"POST {path} answered {status}: {answer}")
+        return answer
 
     def create(self, path: str, body: dict, key: str) -> str:
         status, answer = self.send("POST", path, body, {"Idempotency-Key": f"demo-{key}"})
@@ -216,6 +253,10 @@ def _explain(url: str, accounts: dict) -> None:
     print(line.format(**{column: column for column in columns}).rstrip())
     for person in people:
         print(line.format(**{column: person[column] for column in columns}).rstrip())
+    print("\nA super_admin signs in with a second factor. For an authenticator app, the secrets are:\n")
+    for person in people:
+        if "totp_secret" in person:
+            print(f"{person['email']}  {person['totp_secret']}")
     print(f"""
 Try it:
 

@@ -21,6 +21,7 @@ pub mod crypto;
 pub mod formats;
 pub mod http;
 pub mod job;
+pub mod letters;
 pub mod mail;
 pub mod platform;
 pub mod problem;

@@ -21,7 +21,7 @@ use crate::tenant::{Database, Registry, StoreError};
 
 /// How long a secret's value is used before it is read again, so that a
 /// rotated secret reaches every warm environment without a redeployment.
-const SECRET_LIFE: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const SECRET_LIFE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Longest time one AWS call may take with its retries. Shorter than any
 /// function's timeout, so that a slow store ends in a 503 and not in silence.
@@ -136,6 +136,26 @@ impl Platform {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(setting, (now, value.clone()));
         Ok(value)
+    }
+
+    /// Replaces the value of the secret that `setting` names.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when Secrets Manager does not take it.
+    pub(crate) async fn put_secret(
+        &self,
+        setting: Setting,
+        value: String,
+    ) -> Result<(), StoreError> {
+        aws_sdk_secretsmanager::Client::new(self.aws().await?)
+            .put_secret_value()
+            .secret_id(self.setting(setting)?)
+            .secret_string(value)
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable("secrets manager", &error))?;
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).remove(&setting);
+        Ok(())
     }
 
     /// The cluster that the secret names now: a changed connection string is

@@ -33,8 +33,12 @@ pub enum Problem {
     Unauthenticated,
     /// 401 at sign-in: wrong tenant, account or password, never said which.
     InvalidCredentials,
+    /// 401: this needs a sign-in that is only minutes old.
+    SignInTooOld,
     /// 403: the user's role may not do this.
     Forbidden,
+    /// 403: the tenant asks for a second factor, and the session has none.
+    SecondFactorRequired,
     /// 404: there is no such thing in this tenant.
     NotFound,
     /// 405: the path exists, the method does not.
@@ -94,8 +98,8 @@ impl Problem {
     pub fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) => 400,
-            Self::Unauthenticated | Self::InvalidCredentials => 401,
-            Self::Forbidden => 403,
+            Self::Unauthenticated | Self::InvalidCredentials | Self::SignInTooOld => 401,
+            Self::Forbidden | Self::SecondFactorRequired => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict(_) => 409,
@@ -124,7 +128,9 @@ impl Problem {
             Self::Malformed(_) => ("malformed", "Malformed request"),
             Self::Unauthenticated => ("unauthenticated", "Authentication required"),
             Self::InvalidCredentials => ("invalid-credentials", "Invalid credentials"),
+            Self::SignInTooOld => ("reauthentication-required", "Sign in again"),
             Self::Forbidden => ("forbidden", "Not permitted"),
+            Self::SecondFactorRequired => ("second-factor-required", "Second factor required"),
             Self::NotFound => ("not-found", "Not found"),
             Self::MethodNotAllowed => ("method-not-allowed", "Method not allowed"),
             Self::Conflict(_) => ("conflict", "Conflict"),
@@ -146,7 +152,15 @@ impl Problem {
                 "Sign in and send the token as 'Authorization: Bearer <token>'.".into()
             }
             Self::InvalidCredentials => "The sign-in details are not correct.".into(),
+            Self::SignInTooOld => {
+                "This needs a sign-in of the last 15 minutes: use POST /v1/auth/reauthenticate."
+                    .into()
+            }
             Self::Forbidden => "Your role does not permit this.".into(),
+            Self::SecondFactorRequired => {
+                "Your organisation asks for a second factor: set one up with POST /v1/mfa/totp."
+                    .into()
+            }
             Self::NotFound => "There is nothing here with that id.".into(),
             Self::MethodNotAllowed => "This path does not take that method.".into(),
             Self::Stale => "It was changed after you read it. Read it again and retry.".into(),

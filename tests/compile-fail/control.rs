@@ -1,7 +1,7 @@
 //! What the other files do wrong, done right.
 
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::{Filter, Id, Tenant, WriteTx};
 use keystone::{Exit, Problem};
 use keystone_traceability::product::{Product, ProductView};
@@ -17,6 +17,7 @@ const ROUTE: Route = Route {
         answer: Answer::json(201, schema_of::<ProductView>),
     },
     permission: Permission::WriteTraceability,
+    assurance: Assurance::Full,
 };
 
 async fn handle(call: Call) -> Result<Reply, Problem> {

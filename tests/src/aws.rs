@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The operator's access to AWS.
@@ -49,33 +50,73 @@ impl Aws {
 
     /// The text of a secret.
     pub async fn secret(&self, arn: &str) -> String {
-        let headers = [
-            ("content-type", "application/x-amz-json-1.1"),
-            ("x-amz-target", "secretsmanager.GetSecretValue"),
-        ];
-        let body = json!({ "SecretId": arn }).to_string();
-        let answered = self.call("secretsmanager", "POST", "/", &headers, body).await;
-        assert_eq!(answered.status, 200, "{arn}: {}", answered.body);
-        answered.body["SecretString"].as_str().expect("the secret has text").to_owned()
+        let found = self.secrets("GetSecretValue", &json!({ "SecretId": arn })).await;
+        found["SecretString"].as_str().expect("the secret has text").to_owned()
+    }
+
+    /// Makes a secret.
+    pub async fn make_secret(&self, name: &str, text: &str) {
+        self.secrets("CreateSecret", &json!({ "Name": name, "SecretString": text })).await;
+    }
+
+    /// Replaces the text of a secret.
+    pub async fn put_secret(&self, name: &str, text: &str) {
+        self.secrets("PutSecretValue", &json!({ "SecretId": name, "SecretString": text })).await;
+    }
+
+    /// Deletes a secret for good.
+    pub async fn delete_secret(&self, name: &str) {
+        let input = json!({ "SecretId": name, "ForceDeleteWithoutRecovery": true });
+        self.secrets("DeleteSecret", &input).await;
+    }
+
+    async fn secrets(&self, action: &str, input: &Value) -> Value {
+        self.json_call("secretsmanager", "1.1", &format!("secretsmanager.{action}"), input).await
+    }
+
+    /// The names of the log groups with this prefix.
+    pub async fn log_groups(&self, prefix: &str) -> Vec<String> {
+        let input = json!({ "logGroupNamePrefix": prefix });
+        let found = self.json_call("logs", "1.1", "Logs_20140328.DescribeLogGroups", &input).await;
+        let groups = found["logGroups"].as_array().expect("log groups").iter();
+        groups.map(|group| group["logGroupName"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// What was logged into a group since `start`, a line for each event.
+    pub async fn log_events(&self, group: &str, start: Timestamp) -> String {
+        let input = json!({ "logGroupName": group, "startTime": start.as_millisecond() });
+        let found = self.json_call("logs", "1.1", "Logs_20140328.FilterLogEvents", &input).await;
+        let events = found["events"].as_array().expect("events").iter();
+        let lines: Vec<&str> =
+            events.map(|event| event["message"].as_str().expect("text")).collect();
+        lines.join("\n")
+    }
+
+    /// The items of a table, as JSON.
+    pub async fn items(&self, table: &str) -> String {
+        let input = json!({ "TableName": table });
+        self.json_call("dynamodb", "1.0", "DynamoDB_20120810.Scan", &input).await.to_string()
+    }
+
+    async fn json_call(&self, service: &str, json: &str, target: &str, input: &Value) -> Value {
+        let media_type = format!("application/x-amz-json-{json}");
+        let headers = [("content-type", media_type.as_str()), ("x-amz-target", target)];
+        let answered = self.call(service, "POST", "/", &headers, input.to_string()).await;
+        assert_eq!(answered.status, 200, "{target}: {}", answered.body);
+        answered.body
     }
 
     /// Sets an attribute of the session `sid`, a whole number.
     pub async fn set_in_session(&self, table: &str, sid: &str, attribute: &str, value: i64) {
-        let headers = [
-            ("content-type", "application/x-amz-json-1.0"),
-            ("x-amz-target", "DynamoDB_20120810.UpdateItem"),
-        ];
-        let body = json!({
+        let input = json!({
             "TableName": table,
             "Key": { "sid": { "S": sid } },
             "UpdateExpression": "SET #attribute = :value",
             "ConditionExpression": "attribute_exists(sid)",
             "ExpressionAttributeNames": { "#attribute": attribute },
             "ExpressionAttributeValues": { ":value": { "N": value.to_string() } },
-        })
-        .to_string();
-        let answered = self.call("dynamodb", "POST", "/", &headers, body).await;
-        assert_eq!(answered.status, 200, "{sid}: {}", answered.body);
+        });
+        self.json_call("dynamodb", "1.0", "DynamoDB_20120810.UpdateItem", &input).await;
     }
 
     async fn call(

@@ -12,6 +12,7 @@
     reason = "a harness fails the test by panicking"
 )]
 
+pub mod authenticator;
 pub mod aws;
 pub mod client;
 pub mod event;

@@ -1,7 +1,7 @@
 //! Every route of every crate.
 
 use keystone::auth::Permission;
-use keystone::http::{PublicRoute, Route, Spec};
+use keystone::http::{Assurance, PublicRoute, Route, Spec};
 use serde_json::json;
 
 use crate::{Answer, Client};
@@ -18,6 +18,8 @@ pub struct Listed {
     pub spec: &'static Spec,
     /// What it needs; `None` for a public route.
     pub permission: Option<Permission>,
+    /// What its session must have shown; `None` for a public route.
+    pub assurance: Option<Assurance>,
 }
 
 /// All routes, by path and method.
@@ -28,6 +30,7 @@ pub fn all() -> Vec<Listed> {
             context,
             spec: &route.spec,
             permission: Some(route.permission),
+            assurance: Some(route.assurance),
         }));
     };
     guarded("audit", &keystone_audit::routes::ROUTES);
@@ -38,6 +41,7 @@ pub fn all() -> Vec<Listed> {
             context,
             spec: &route.spec,
             permission: None,
+            assurance: None,
         }));
     };
     public("identity", &keystone_identity::routes::PUBLIC_ROUTES);

@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::TryStreamExt;
+use jiff::Timestamp;
 use keystone::auth::Role;
+use memchr::memmem;
+use mongodb::bson::{RawDocumentBuf, doc};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -18,6 +22,25 @@ pub struct Stack {
     http: reqwest::Client,
     aws: Aws,
     database: OnceCell<mongodb::Client>,
+}
+
+/// Every document of every database, as raw bytes.
+pub struct Dump(Vec<(String, RawDocumentBuf)>);
+
+impl Dump {
+    /// Whether any document holds these bytes.
+    pub fn holds(&self, part: &[u8]) -> bool {
+        self.holds_but_in(&[], part)
+    }
+
+    /// As [`Dump::holds`], but for collections of these names.
+    pub fn holds_but_in(&self, collections: &[&str], part: &[u8]) -> bool {
+        let finder = memmem::Finder::new(part);
+        self.0
+            .iter()
+            .filter(|(name, _)| !collections.contains(&name.as_str()))
+            .any(|(_, document)| finder.find(document.as_bytes()).is_some())
+    }
 }
 
 /// The repository.
@@ -106,6 +129,45 @@ impl Stack {
     pub async fn database(&self) -> &mongodb::Client {
         let connect = || mongodb::Client::with_uri_str(self.value("MONGODB_ADMIN_URI"));
         self.database.get_or_try_init(connect).await.expect("the database answers")
+    }
+
+    /// Everything that the database holds.
+    pub async fn dump(&self) -> Dump {
+        let client = self.database().await;
+        let mut documents = Vec::new();
+        for name in client.list_database_names().await.expect("the database answers") {
+            let database = client.database(&name);
+            for collection in database.list_collection_names().await.expect("it answers") {
+                let found = database.collection::<RawDocumentBuf>(&collection).find(doc! {}).await;
+                let found: Vec<RawDocumentBuf> =
+                    found.expect("it answers").try_collect().await.expect("it answers");
+                documents.extend(found.into_iter().map(|found| (collection.clone(), found)));
+            }
+        }
+        Dump(documents)
+    }
+
+    /// What all functions have logged since `start`.
+    pub async fn logs(&self, start: Timestamp) -> String {
+        let prefix = format!("/aws/lambda/{}-", self.value("STACK_NAME"));
+        let mut text = String::new();
+        for group in self.aws.log_groups(&prefix).await {
+            text.push_str(&self.aws.log_events(&group, start).await);
+        }
+        text
+    }
+
+    /// Whether a mail to `address` that says `text` leaves now.
+    pub async fn mails_after_drain(&self, address: &str, text: &str) -> bool {
+        for _ in 0..100 {
+            self.aws.invoke(self.value("DRAIN_OUTBOX_FUNCTION"), &serde_json::json!({})).await;
+            // Another run may be sending it right now.
+            if self.mails_to(address).await.iter().any(|mail| mail.contains(text)) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        false
     }
 
     /// The mails sent to `address`, oldest first, as text.

@@ -7,7 +7,9 @@ use futures::future::join_all;
 use keystone::auth::Role;
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
+use crate::authenticator::Authenticator;
 use crate::client::Ledger;
 use crate::stack::random;
 use crate::{Answer, Client, Stack};
@@ -21,6 +23,8 @@ pub struct Tenant<'s> {
     slug: String,
     password: String,
     users: BTreeMap<Role, User>,
+    /// The apps of those who have one, by e-mail address.
+    apps: Mutex<HashMap<String, Authenticator>>,
     ledger: Ledger,
 }
 
@@ -38,6 +42,7 @@ impl<'s> Tenant<'s> {
             password: format!("Threshing {:016x} barn", u64::from_be_bytes(random())),
             slug,
             users: BTreeMap::new(),
+            apps: Mutex::default(),
             ledger: Ledger::default(),
         };
         let owner = json!({ "name": "Orla Byrne", "email": tenant.email_of(Role::SuperAdmin) });
@@ -112,14 +117,62 @@ impl<'s> Tenant<'s> {
     /// The token in the invitation that was mailed to `email` after `earlier`
     /// others.
     async fn invitation_token(&self, email: &str, earlier: usize) -> String {
+        self.token_in_mail(email, "/invitations/", earlier).await
+    }
+
+    /// The token in the mail to `email` whose link has `path` in it.
+    pub async fn mailed_token(&self, email: &str, path: &str) -> String {
+        assert!(self.stack.mails_after_drain(email, path).await, "no mail to {email}");
+        self.token_in_mail(email, path, 0).await
+    }
+
+    async fn token_in_mail(&self, email: &str, path: &str, earlier: usize) -> String {
         for _ in 0..100 {
-            if let Some(mail) = self.stack.mails_to(email).await.get(earlier) {
+            let mails = self.stack.mails_to(email).await;
+            let mut mails = mails.iter().filter(|mail| mail.contains(path));
+            if let Some(mail) = mails.nth(earlier) {
                 let (_, token) = mail.split_once("?token=").expect("the link has a token");
                 return token.chars().take_while(char::is_ascii_alphanumeric).collect();
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("no invitation was mailed to {email}");
+        panic!("no mail with {path} was sent to {email}");
+    }
+
+    /// The stored document of `collection` whose `field` is `value`.
+    pub async fn document(&self, collection: &str, field: &str, value: &str) -> Document {
+        let found = self.collection(collection).await.find_one(doc! { field: value }).await;
+        found.expect("the database answers").expect("there is such a document")
+    }
+
+    /// Sets one field of a stored document behind the back of the functions.
+    pub async fn set_in_document(
+        &self,
+        collection: &str,
+        field: &str,
+        value: &str,
+        path: &str,
+        to: &str,
+    ) {
+        let done = self
+            .collection(collection)
+            .await
+            .update_one(doc! { field: value }, doc! { "$set": { path: to } })
+            .await
+            .expect("the database answers");
+        assert_eq!(done.modified_count, 1);
+    }
+
+    async fn collection(&self, name: &str) -> mongodb::Collection<Document> {
+        self.stack.database().await.database(&format!("t_{}", self.slug)).collection(name)
+    }
+
+    /// The same, with another session for the `super_admin`.
+    #[must_use]
+    pub fn with_owner(mut self, client: Client) -> Self {
+        let email = self.email_of(Role::SuperAdmin);
+        self.users.insert(Role::SuperAdmin, User { email, client });
+        self
     }
 
     /// Somebody at a new address who is not signed in, whose requests to this
@@ -133,11 +186,46 @@ impl<'s> Tenant<'s> {
         self.sign_in_as(&self.email_of(role)).await
     }
 
-    /// Signs in the user with this address.
+    /// Signs in the user with this address, who shows a second factor when
+    /// asked and sets one up when it is required.
     pub async fn sign_in_as(&self, email: &str) -> Client {
         let client = self.stranger();
-        let answer = client.post("/v1/auth/login", &self.credentials_of(email)).await.expect(200);
-        client.with_token(answer.json()["token"].as_str().expect("a token"))
+        let answer = client.post("/v1/auth/login", &self.credentials_of(email)).await;
+        let mut answer = answer.expect(200).json();
+        if let Some(challenge) = answer["mfa"]["challenge"].as_str() {
+            let code = self.app_code(email).await;
+            let shown = json!({ "challenge": challenge, "code": code });
+            answer = client.post("/v1/auth/mfa", &shown).await.expect(200).json();
+        }
+        let client = client.with_token(answer["token"].as_str().expect("a token"));
+        if answer["second_factor_required"] == true {
+            return self.set_up_app(&client, email).await.0;
+        }
+        client
+    }
+
+    /// Sets up an authenticator app for the signed-in user with this address;
+    /// gives the new session and the recovery codes.
+    pub async fn set_up_app(&self, client: &Client, email: &str) -> (Client, Vec<String>) {
+        let begun = client.request("POST", "/v1/mfa/totp").send().await.expect(200).json();
+        let app = Authenticator::new(begun["secret"].as_str().expect("a secret"));
+        self.apps.lock().await.insert(email.to_owned(), app);
+        let code = json!({ "code": self.app_code(email).await });
+        let done = client.post("/v1/mfa/totp/activate", &code).await.expect(200).json();
+        let codes = done["recovery_codes"].as_array().expect("recovery codes").iter();
+        let codes = codes.map(|code| code.as_str().expect("text").to_owned()).collect();
+        (client.with_token(done["session"]["token"].as_str().expect("a token")), codes)
+    }
+
+    /// A code that the app of the user with this address has not shown yet.
+    pub async fn app_code(&self, email: &str) -> String {
+        let mut apps = self.apps.lock().await;
+        apps.get_mut(email).expect("the user has an app").fresh_code().await
+    }
+
+    /// The code that the app shows `drift` steps from now.
+    pub async fn app_code_at(&self, email: &str, drift: i64) -> String {
+        self.apps.lock().await.get(email).expect("the user has an app").code_at(drift)
     }
 
     /// What the user of this role signs in with.
@@ -150,7 +238,8 @@ impl<'s> Tenant<'s> {
         json!({ "tenant": self.slug, "email": email, "password": self.password })
     }
 
-    fn email_of(&self, role: Role) -> String {
+    /// E-mail address of the user of this role.
+    pub fn email_of(&self, role: Role) -> String {
         format!("{}@{}.example", role.name(), self.slug)
     }
 

@@ -244,7 +244,8 @@ async fn session(now: Timestamp) -> SessionRecord {
     let subject = SessionSubject {
         user: random::id(now).unwrap(),
         role: "ops_user".into(),
-        amr: vec!["pwd".into()],
+        credentials: 0,
+        second_factor: false,
         source_ip: some_address(),
         user_agent: Some("keystone-tests".into()),
     };

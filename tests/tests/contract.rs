@@ -203,9 +203,21 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
             .collect()
     };
     assert_eq!(holders("kms:Sign"), ["create-audit-export"]);
-    assert_eq!(holders("kms:GenerateDataKey"), ["provision-tenant"]);
+    // The rotation's use of the key is bound to Secrets Manager.
+    assert_eq!(holders("kms:GenerateDataKey"), ["provision-tenant", "rotate-session-secret"]);
+    assert_eq!(holders("secretsmanager:PutSecretValue"), ["rotate-session-secret"]);
     assert_eq!(holders("ses:SendEmail"), ["drain-outbox"]);
-    assert_eq!(holders("dynamodb:PutItem"), ["login"]);
-    let lookers = ["end-other-sessions", "list-sessions", "offboard-user"];
+    let openers = ["activate-totp", "change-password", "finish-login", "login", "reauthenticate"];
+    assert_eq!(holders("dynamodb:PutItem"), openers);
+    let lookers = [
+        "activate-totp",
+        "change-password",
+        "end-other-sessions",
+        "list-sessions",
+        "offboard-user",
+        "remove-totp",
+        "remove-user-totp",
+        "reset-password",
+    ];
     assert_eq!(holders("dynamodb:Query"), lookers);
 }

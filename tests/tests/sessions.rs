@@ -95,13 +95,13 @@ async fn a_user_sees_and_ends_their_own_sessions() {
 #[tokio::test]
 async fn a_session_shows_what_the_client_called_itself() {
     let stack = Stack::load();
-    let tenant = stack.tenant("agents", &[]).await;
+    let tenant = stack.tenant("agents", &[Role::Viewer]).await;
     let client = tenant.stranger();
     let agent = format!("Packhouse/2.1 {}", "x".repeat(300));
     let answer = client
         .request("POST", "/v1/auth/login")
         .header("user-agent", &agent)
-        .json(&tenant.credentials(Role::SuperAdmin))
+        .json(&tenant.credentials(Role::Viewer))
         .send()
         .await
         .expect(200);

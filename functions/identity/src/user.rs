@@ -22,6 +22,8 @@ pub struct UserView {
     pub role: Role,
     /// Whether the person may sign in.
     pub status: UserStatus,
+    /// Whether the person signs in with a second factor.
+    pub second_factor: bool,
     /// Version, as in the `ETag`.
     pub version: i64,
     /// When the person was first invited.
@@ -40,6 +42,7 @@ impl From<&Stored<User>> for UserView {
             name: stored.entity.name.clone(),
             role: stored.entity.role,
             status: stored.entity.status,
+            second_factor: stored.entity.second_factor_since().is_some(),
             version: stored.version,
             created_at: stored.created_at,
             updated_at: stored.updated_at,

@@ -14,7 +14,13 @@ const MIN_KEY_BYTES: usize = 32;
 const MAX_ID_CHARS: usize = 16;
 
 /// The secret's member that names the key for new signatures.
-const CURRENT: &str = "current";
+pub(super) const CURRENT: &str = "current";
+/// Since when it is that, epoch seconds; kept by the rotation.
+pub(super) const CURRENT_SINCE: &str = "current_since";
+/// The key that is to sign next, which verifies already.
+pub(super) const NEXT: &str = "next";
+/// Since when it is announced, epoch seconds.
+pub(super) const NEXT_SINCE: &str = "next_since";
 
 /// One key for new values and any number that only verify, so that a key can
 /// be replaced while values made with the old one are still in use.
@@ -45,7 +51,8 @@ pub enum KeysError {
 }
 
 impl HmacKeys {
-    /// Parses `{"current":"k1","k1":"<key>", ...}`.
+    /// Parses `{"current":"k1","k1":"<key>", ...}`; what the rotation notes
+    /// beside the keys is no key.
     pub(super) fn parse(secret: &str) -> Result<Self, KeysError> {
         let members: BTreeMap<String, String> =
             serde_json::from_str(secret).map_err(|_| KeysError::Malformed)?;
@@ -53,6 +60,9 @@ impl HmacKeys {
         let mut members: BTreeMap<String, Zeroizing<String>> =
             members.into_iter().map(|(id, text)| (id, Zeroizing::new(text))).collect();
         let current_id = members.remove(CURRENT).ok_or(KeysError::NoCurrent)?.to_string();
+        for note in [CURRENT_SINCE, NEXT, NEXT_SINCE] {
+            members.remove(note);
+        }
         let mut keys = BTreeMap::new();
         for (id, text) in members {
             if !is_id(&id) {

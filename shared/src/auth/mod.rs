@@ -3,15 +3,15 @@
 mod dynamo;
 mod keys;
 pub mod password;
+pub mod rotation;
 pub mod session;
 pub mod throttle;
 pub mod token;
+pub mod totp;
 pub mod user;
 
-mod invitation;
 mod permission;
 
-pub use invitation::invitation_mail;
 pub use keys::KeysError;
 pub use permission::{Grant, Permission, Role};
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use aws_lc_rs::digest;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -21,6 +22,15 @@ pub const IDLE_LIMIT: SignedDuration = SignedDuration::from_hours(8);
 /// A session ends this long after sign-in, however much it is used.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
+/// What is sensitive needs a sign-in no older than this.
+pub const RECENT: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long a sign-in may wait for its second factor.
+pub const CHALLENGE_LIFE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The method (RFC 8176) that stands for a second factor.
+const SECOND_FACTOR: &str = "otp";
+
 /// For whom a session is made. The tenant is the one that the attempt was
 /// admitted for and does not stand here.
 #[derive(Debug, Clone)]
@@ -29,8 +39,11 @@ pub struct SessionSubject {
     pub user: Id,
     /// Name of the user's role.
     pub role: String,
-    /// How the user proved who they are (RFC 8176), `pwd` or `otp` say.
-    pub amr: Vec<String>,
+    /// The user's credentials, as [`User::credentials`](super::user::User)
+    /// counts them.
+    pub credentials: i64,
+    /// Whether the user proved a second factor beside the password.
+    pub second_factor: bool,
     /// The address that the user signs in from.
     pub source_ip: IpAddr,
     /// The client's description of itself, at most 256 bytes.
@@ -48,6 +61,8 @@ pub struct SessionRecord {
     pub user: Id,
     /// Name of the role that the user had at sign-in.
     pub role: String,
+    /// The credentials that the user had at sign-in.
+    pub credentials: i64,
     /// How the user proved who they are.
     pub amr: Vec<String>,
     /// The address of sign-in.
@@ -60,6 +75,29 @@ pub struct SessionRecord {
     pub last_seen: Timestamp,
     /// End of the session at the latest.
     pub expires_at: Timestamp,
+}
+
+impl SessionRecord {
+    /// Whether the user proved a second factor.
+    pub fn has_second_factor(&self) -> bool {
+        self.amr.iter().any(|method| method == SECOND_FACTOR)
+    }
+
+    /// Whether the sign-in is recent enough at `now` for what is sensitive.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        now.duration_since(self.created_at) <= RECENT
+    }
+}
+
+/// A sign-in whose password was right and that waits for a second factor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// Slug of the tenant.
+    pub tenant: String,
+    /// Id of the user.
+    pub user: Id,
+    /// The credentials that the user had when the password was right.
+    pub credentials: i64,
 }
 
 /// The session store and its table.
@@ -101,7 +139,8 @@ impl Sessions {
             tenant: cleared.into_tenant(),
             user: subject.user,
             role: subject.role,
-            amr: subject.amr,
+            credentials: subject.credentials,
+            amr: methods(subject.second_factor),
             source_ip: subject.source_ip,
             user_agent: subject.user_agent,
             created_at,
@@ -148,7 +187,8 @@ impl Sessions {
         match outcome {
             Ok(output) => {
                 let item = output.attributes.ok_or_else(|| malformed("sid"))?;
-                SessionRecord::from_item(&item).map(Some)
+                // One that another version of this code wrote has ended.
+                Ok(SessionRecord::from_item(&item).ok())
             }
             Err(error) => match error.into_service_error() {
                 UpdateItemError::ConditionalCheckFailedException(_) => Ok(None),
@@ -229,7 +269,7 @@ impl Sessions {
         let mut found = Vec::new();
         while let Some(item) = items.next().await {
             let item = item.map_err(|error| StoreError::unavailable(STORE, &error))?;
-            found.push(SessionRecord::from_item(&item)?);
+            found.extend(SessionRecord::from_item(&item).ok());
         }
         // Ids are UUIDv7.
         found.sort_unstable_by_key(|session| std::cmp::Reverse(session.sid));
@@ -257,6 +297,107 @@ impl Sessions {
     }
 }
 
+impl Sessions {
+    /// Remembers at `now` that the password was right, and gives the token by
+    /// which the sign-in is finished. Needs `PutItem`.
+    ///
+    /// # Errors
+    /// As [`Sessions::create`].
+    pub async fn challenge(
+        &self,
+        now: Timestamp,
+        cleared: Cleared,
+        user: Id,
+        credentials: i64,
+    ) -> Result<String, StoreError> {
+        let token = hex::encode(crate::random::bytes::<32>()?);
+        let expires_at = now + CHALLENGE_LIFE;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item("sid", challenge_key(&token))
+            .item("tenant", AttributeValue::S(cleared.into_tenant()))
+            // Not `user`, by which the index finds sessions.
+            .item("challenged", AttributeValue::S(user.to_string()))
+            .item("credentials", number(credentials))
+            .item("expires_at", number(expires_at.as_millisecond()))
+            .item("ttl", number(expires_at.as_second() + 1))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        Ok(token)
+    }
+
+    /// The open challenge of `token` at `now`. Needs `GetItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails.
+    pub async fn challenged(
+        &self,
+        now: Timestamp,
+        token: &str,
+    ) -> Result<Option<Challenge>, StoreError> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("sid", challenge_key(token))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        let Some(item) = found.item else { return Ok(None) };
+        if read_number(&item, "expires_at")? <= now.as_millisecond() {
+            return Ok(None);
+        }
+        let text = |name: &'static str| {
+            let value = item.get(name).and_then(|value| value.as_s().ok());
+            value.cloned().ok_or_else(|| malformed(name))
+        };
+        Ok(Some(Challenge {
+            tenant: text("tenant")?,
+            user: text("challenged")?.parse().map_err(|_| malformed("challenged"))?,
+            credentials: read_number(&item, "credentials")?,
+        }))
+    }
+
+    /// Uses the challenge of `token` up, and says whether it was this call
+    /// that did. Needs `DeleteItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails: there must be no session then.
+    pub async fn redeem(&self, token: &str) -> Result<bool, StoreError> {
+        let outcome = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("sid", challenge_key(token))
+            .condition_expression("attribute_exists(sid)")
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(true),
+            Err(error) => match error.into_service_error() {
+                DeleteItemError::ConditionalCheckFailedException(_) => Ok(false),
+                other => Err(StoreError::unavailable(STORE, &other)),
+            },
+        }
+    }
+}
+
+/// Where a challenge is kept: the table never sees its token. No session id
+/// looks like this.
+fn challenge_key(token: &str) -> AttributeValue {
+    let hash = digest::digest(&digest::SHA256, token.as_bytes());
+    AttributeValue::S(format!("challenge#{}", hex::encode(hash)))
+}
+
+/// How a user proved who they are (RFC 8176).
+fn methods(second_factor: bool) -> Vec<String> {
+    let methods: &[&str] = if second_factor { &["pwd", SECOND_FACTOR] } else { &["pwd"] };
+    methods.iter().map(|&method| method.to_owned()).collect()
+}
+
 /// `at` without what is finer than a millisecond, as the store keeps it.
 fn to_millisecond(at: Timestamp) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(at.as_millisecond()).map_err(StoreError::defect)
@@ -273,6 +414,7 @@ impl SessionRecord {
                 ("tenant", AttributeValue::S(self.tenant.clone())),
                 ("user", AttributeValue::S(self.user.to_string())),
                 ("role", AttributeValue::S(self.role.clone())),
+                ("credentials", number(self.credentials)),
                 ("amr", AttributeValue::L(amr)),
                 ("source_ip", AttributeValue::S(self.source_ip.to_string())),
                 ("user_agent", user_agent),
@@ -301,6 +443,7 @@ impl SessionRecord {
             tenant: text("tenant")?,
             user: id("user")?,
             role: text("role")?,
+            credentials: read_number(item, "credentials")?,
             amr: amr
                 .and_then(|methods| methods.iter().map(|m| m.as_s().ok().cloned()).collect())
                 .ok_or_else(|| malformed("amr"))?,
@@ -328,6 +471,7 @@ mod tests {
             tenant: "acme-dairy".into(),
             user: Id::from_u128(2),
             role: "admin".into(),
+            credentials: 3,
             amr: vec!["pwd".into(), "otp".into()],
             source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             user_agent: Some("curl/8.5".into()),
@@ -346,6 +490,15 @@ mod tests {
         // The store must not drop the item before the session ends.
         let ttl = read_number(&item, "ttl").unwrap() * 1000;
         assert!(ttl >= record().expires_at.as_millisecond());
+    }
+
+    #[test]
+    fn a_sign_in_stays_recent_for_a_quarter_of_an_hour() {
+        let at = |age| record().is_recent(record().created_at + age);
+        assert!(at(SignedDuration::ZERO) && at(RECENT));
+        assert!(!at(RECENT + SignedDuration::from_millis(1)));
+        let without = SessionRecord { amr: methods(false), ..record() };
+        assert!(record().has_second_factor() && !without.has_second_factor());
     }
 
     #[test]

@@ -44,6 +44,12 @@ pub enum Purpose {
     SignIn,
     /// Redemption of an invitation token.
     Invitation,
+    /// Sign-in with a second factor, a code of the app or a recovery code.
+    SecondFactor,
+    /// A request for a mail by which a password can be replaced.
+    ResetRequest,
+    /// Redemption of a token of such a mail.
+    Reset,
 }
 
 impl Purpose {
@@ -51,6 +57,9 @@ impl Purpose {
         match self {
             Self::SignIn => "sign-in",
             Self::Invitation => "invitation",
+            Self::SecondFactor => "second-factor",
+            Self::ResetRequest => "reset-request",
+            Self::Reset => "reset",
         }
     }
 }
@@ -387,6 +396,44 @@ impl Admission<'_> {
             .map_err(|error| StoreError::unavailable("throttle table", &error))?;
         self.throttle.release(&self.address_key, &self.entry).await?;
         Ok(Cleared { tenant: self.tenant })
+    }
+
+    /// Says that the attempt was neither right nor wrong: the account's count
+    /// keeps it, so that nobody is mailed without end, and the address's does
+    /// not, so that nobody is locked out who only asked.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails; the attempt then stays counted.
+    pub async fn spent(self) -> Result<(), StoreError> {
+        self.throttle.release(&self.address_key, &self.entry).await
+    }
+}
+
+impl Throttle {
+    /// Uses the one-time value number `step` of `series` up at `now`, and says
+    /// whether neither it nor a later one was used before. Good for values
+    /// that cease to be valid within a day. Needs `UpdateItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails: take the value for used.
+    pub async fn use_once(
+        &self,
+        now: Timestamp,
+        series: &AccountKey,
+        step: u64,
+    ) -> Result<bool, StoreError> {
+        let outcome = self
+            .update(
+                &format!("step#{}", series.digest),
+                "SET last_step = :step, expires_at = :expires_at",
+                "attribute_not_exists(last_step) OR last_step < :step",
+                [
+                    (":step", AttributeValue::N(step.to_string())),
+                    (":expires_at", number(now.as_second() + 24 * 60 * 60)),
+                ],
+            )
+            .await?;
+        Ok(matches!(outcome, Write::Done))
     }
 }
 

@@ -8,11 +8,16 @@ use unicode_normalization::UnicodeNormalization;
 use super::Role;
 use super::password::PasswordHash;
 use super::session::SessionRecord;
+use super::totp::Seed;
+use crate::crypto::{Place, Sealed, at_rest_option};
 use crate::random;
-use crate::tenant::{Entity, schema};
+use crate::tenant::{Entity, Id, schema};
 
 /// How long an invitation may be accepted.
 pub const INVITATION_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How long a forgotten password may be replaced after it was asked for.
+pub const RESET_LIFE: SignedDuration = SignedDuration::from_mins(30);
 
 /// Where a user stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -37,13 +42,33 @@ impl UserStatus {
     }
 }
 
-/// An open invitation. The token itself is only in the mail.
+/// What is stored of a token that was mailed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Invitation {
+#[serde(deny_unknown_fields)]
+pub struct Mailed {
     /// SHA-256 of the token, hex.
-    pub token_hash: String,
-    /// Until when it may be accepted.
-    pub expires_at: Timestamp,
+    token_hash: String,
+    /// Until when it may be used.
+    expires_at: Timestamp,
+}
+
+impl Mailed {
+    /// Whether the token may still be used at `now`.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+    }
+}
+
+/// A second factor: an authenticator app, and codes for when it is lost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondFactor {
+    /// When the app was shown to work; until then nobody is asked for it.
+    #[serde(default)]
+    pub active_since: Option<Timestamp>,
+    /// SHA-256 of the recovery codes that were not used yet, hex.
+    #[serde(default)]
+    pub recovery_codes: Vec<String>,
 }
 
 /// A user of a tenant.
@@ -63,18 +88,31 @@ pub struct User {
     pub password: Option<PasswordHash>,
     /// The open invitation.
     #[serde(default)]
-    pub invitation: Option<Invitation>,
-    /// When the invitation was accepted. A session from before, made while the
-    /// person was being offboarded, does not come back to life.
+    pub invitation: Option<Mailed>,
+    /// The open request for another password.
     #[serde(default)]
-    pub activated_at: Option<Timestamp>,
+    pub password_reset: Option<Mailed>,
+    /// The second factor, also while it is being set up.
+    #[serde(default)]
+    pub second_factor: Option<SecondFactor>,
+    /// The seed that the authenticator app shares.
+    #[serde(default, with = "at_rest_option")]
+    pub totp_seed: Option<Sealed<Seed>>,
+    /// Counts the changes of password and second factor. A session or a
+    /// half-finished sign-in from before the last one is not accepted.
+    pub credentials: i64,
 }
 
 impl Entity for User {
     const COLLECTION: &'static schema::Collection = &schema::USERS;
     const RESOURCE: &'static str = "user";
     const PERSONAL: &'static [&'static str] = &["/email", "/name"];
-    const SECRET: &'static [&'static str] = &["/password", "/invitation/token_hash"];
+    const SECRET: &'static [&'static str] = &[
+        "/password",
+        "/invitation/token_hash",
+        "/password_reset/token_hash",
+        "/second_factor/recovery_codes",
+    ];
 }
 
 impl User {
@@ -87,43 +125,85 @@ impl User {
         name: String,
         role: Role,
         now: Timestamp,
-    ) -> Result<(Self, InvitationToken), random::Unavailable> {
-        let token = InvitationToken(hex::encode(random::bytes::<32>()?));
+    ) -> Result<(Self, MailedToken), random::Unavailable> {
+        let token = MailedToken::new()?;
         let user = Self {
             email: canonical_email(email),
             name,
             role,
             status: UserStatus::Invited,
             password: None,
-            invitation: Some(Invitation {
-                token_hash: token.hash(),
-                expires_at: now + INVITATION_LIFE,
-            }),
-            activated_at: None,
+            invitation: Some(token.lasting(now + INVITATION_LIFE)),
+            password_reset: None,
+            second_factor: None,
+            totp_seed: None,
+            credentials: 0,
         };
         Ok((user, token))
     }
 
     /// Whether a request of `session` may be served: the user is active, and
-    /// has been since before the session was made.
+    /// has the credentials with which the session was made.
     pub fn accepts(&self, session: &SessionRecord) -> bool {
-        self.status == UserStatus::Active
-            && self
-                .activated_at
-                .is_none_or(|at| at.as_millisecond() <= session.created_at.as_millisecond())
+        self.status == UserStatus::Active && self.credentials == session.credentials
     }
 
-    /// The user without any way to sign in: no password, no open invitation.
+    /// When the second factor was shown to work, if there is one.
+    pub fn second_factor_since(&self) -> Option<Timestamp> {
+        self.second_factor.as_ref().and_then(|factor| factor.active_since)
+    }
+
+    /// The user with another password, who must sign in with it: earlier
+    /// sessions, and tokens by which it could be set, are worth nothing.
+    #[must_use]
+    pub fn with_password(self, password: PasswordHash) -> Self {
+        Self {
+            status: UserStatus::Active,
+            password: Some(password),
+            invitation: None,
+            password_reset: None,
+            credentials: self.credentials + 1,
+            ..self
+        }
+    }
+
+    /// The user without a second factor; earlier sessions are worth nothing.
+    #[must_use]
+    pub fn without_second_factor(self) -> Self {
+        Self { second_factor: None, totp_seed: None, credentials: self.credentials + 1, ..self }
+    }
+
+    /// The user without any way to sign in.
     #[must_use]
     pub fn deactivated(self) -> Self {
-        Self { status: UserStatus::Deactivated, password: None, invitation: None, ..self }
+        Self {
+            status: UserStatus::Deactivated,
+            password: None,
+            invitation: None,
+            password_reset: None,
+            ..self.without_second_factor()
+        }
     }
 }
 
-/// The secret of an invitation: 256 random bits, hex.
-pub struct InvitationToken(String);
+/// Where the seed of the user's authenticator app is sealed.
+pub fn seed_place(user: Id) -> Place<'static> {
+    Place { collection: schema::USERS.name, document: user, field: "totp_seed" }
+}
 
-impl InvitationToken {
+/// A token that proves that its bearer reads the mail of an address: 256
+/// random bits, hex.
+pub struct MailedToken(String);
+
+impl MailedToken {
+    /// A token that nobody has.
+    ///
+    /// # Errors
+    /// When no randomness is to be had.
+    pub fn new() -> Result<Self, random::Unavailable> {
+        Ok(Self(hex::encode(random::bytes::<32>()?)))
+    }
+
     /// A token as somebody sent it.
     pub fn from_text(text: &str) -> Self {
         Self(text.to_owned())
@@ -134,9 +214,14 @@ impl InvitationToken {
         &self.0
     }
 
-    /// The form in which it is stored.
+    /// The form in which it is stored and found.
     pub fn hash(&self) -> String {
         hex::encode(digest::digest(&digest::SHA256, self.0.as_bytes()))
+    }
+
+    /// What is stored of it.
+    pub fn lasting(&self, expires_at: Timestamp) -> Mailed {
+        Mailed { token_hash: self.hash(), expires_at }
     }
 }
 
@@ -152,12 +237,14 @@ mod tests {
     use crate::auth::session::LIFETIME;
     use crate::tenant::Id;
 
-    fn session(created_at: Timestamp) -> SessionRecord {
+    fn session(credentials: i64) -> SessionRecord {
+        let created_at = Timestamp::UNIX_EPOCH;
         SessionRecord {
             sid: Id::from_u128(1),
             tenant: "acme-dairy".into(),
             user: Id::from_u128(2),
             role: "viewer".into(),
+            credentials,
             amr: vec!["pwd".into()],
             source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             user_agent: None,
@@ -167,22 +254,29 @@ mod tests {
         }
     }
 
+    fn invited() -> User {
+        let at = Timestamp::UNIX_EPOCH;
+        User::invite("eve@example.com", "Eve".into(), Role::Viewer, at).unwrap().0
+    }
+
     #[test]
     fn only_an_active_user_accepts_a_session_and_none_from_before() {
-        let at = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
-        let (invited, _) = User::invite("eve@example.com", "Eve".into(), Role::Viewer, at).unwrap();
-        assert!(!invited.accepts(&session(at)));
-        let active = User {
-            status: UserStatus::Active,
-            invitation: None,
-            activated_at: Some(at),
-            ..invited
-        };
-        assert!(active.accepts(&session(at)));
-        assert!(!active.accepts(&session(at - SignedDuration::from_millis(1))));
-        let gone = active.deactivated();
-        assert!(!gone.accepts(&session(at)));
+        assert!(!invited().accepts(&session(0)));
+        let active = User { status: UserStatus::Active, ..invited() };
+        assert!(active.accepts(&session(0)));
+        let changed = active.clone().without_second_factor();
+        assert!(!changed.accepts(&session(0)) && changed.accepts(&session(1)));
+        let gone = changed.deactivated();
+        assert!((0..9).all(|credentials| !gone.accepts(&session(credentials))));
         assert!(gone.password.is_none() && gone.invitation.is_none());
+    }
+
+    #[test]
+    fn a_mailed_token_ends_on_time() {
+        let sent = Timestamp::UNIX_EPOCH;
+        let kept = MailedToken::new().unwrap().lasting(sent + RESET_LIFE);
+        assert!(kept.is_open(sent + RESET_LIFE - SignedDuration::from_millis(1)));
+        assert!(!kept.is_open(sent + RESET_LIFE));
     }
 
     #[test]

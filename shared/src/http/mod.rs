@@ -20,4 +20,4 @@ pub(crate) use input::value as read_value;
 pub use list::{List, PageQuery};
 pub use pipeline::{Pipeline, serve, serve_public};
 pub use reply::{Reply, Response};
-pub use route::{Answer, Method, PublicRoute, Route, Spec, schema_of};
+pub use route::{Answer, Assurance, Method, PublicRoute, Route, Spec, schema_of};

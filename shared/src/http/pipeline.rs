@@ -152,7 +152,8 @@ impl Pipeline {
         }
     }
 
-    /// Session, tenant, user, role: in this order, each refusing by default.
+    /// Session, tenant, user, factors, role, age of the sign-in: in this order,
+    /// each refusing by default.
     /// Status and role are the stored user's at this moment, so that
     /// offboarding and a changed role act on the very next request.
     async fn admit(&self, route: &'static Route, request: Request) -> Result<Call, Problem> {
@@ -180,14 +181,24 @@ impl Pipeline {
             .of_session(&session, now)
             .await?
             .ok_or(Problem::Unauthenticated)?;
-        let user = tenant
-            .get::<User>(session.user)
-            .await?
-            .filter(|user| user.entity.accepts(&session))
-            .ok_or(Problem::Unauthenticated)?;
+        let (user, settings) = tokio::join!(tenant.get::<User>(session.user), async {
+            // Who proved a second factor has every factor there is.
+            if session.has_second_factor() || route.assurance.serves_enrolment() {
+                return Ok(None);
+            }
+            tenant.settings().await.map(Some)
+        });
+        let user =
+            user?.filter(|user| user.entity.accepts(&session)).ok_or(Problem::Unauthenticated)?;
         let role = user.entity.role;
+        if settings?.is_some_and(|settings| settings.entity.require_second_factor(role)) {
+            return Err(Problem::SecondFactorRequired);
+        }
         if route.permission.grant(role) == Grant::Denied {
             return Err(Problem::Forbidden);
+        }
+        if route.assurance.needs_recent() && !session.is_recent(now) {
+            return Err(Problem::SignInTooOld);
         }
         Ok(Call {
             principal: Principal::new(session.user, role, session.sid),

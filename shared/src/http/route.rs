@@ -80,6 +80,35 @@ pub struct Spec {
     pub answer: Answer,
 }
 
+/// What a session must have shown before a route serves it. A route that
+/// could weaken an account or an authorisation asks for a recent sign-in, so
+/// that a stolen token alone does not do it (OWASP ASVS 5.0, 7.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assurance {
+    /// Nothing but that it is alive: also serves those who must still set up
+    /// a second factor.
+    Alive,
+    /// As `Alive`, and the sign-in is at most 15 minutes old.
+    AliveRecent,
+    /// Every factor that the tenant asks of the user's role.
+    Full,
+    /// As `Full`, and the sign-in is at most 15 minutes old.
+    FullRecent,
+}
+
+impl Assurance {
+    /// Whether a session without the second factor that the tenant asks for
+    /// is served.
+    pub const fn serves_enrolment(self) -> bool {
+        matches!(self, Self::Alive | Self::AliveRecent)
+    }
+
+    /// Whether the sign-in must be recent.
+    pub const fn needs_recent(self) -> bool {
+        matches!(self, Self::AliveRecent | Self::FullRecent)
+    }
+}
+
 /// A route that needs a session and a permission.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
@@ -87,6 +116,8 @@ pub struct Route {
     pub spec: Spec,
     /// What the user's role must be granted, in full or in part.
     pub permission: Permission,
+    /// What the session must have shown.
+    pub assurance: Assurance,
 }
 
 /// A route that anyone may call.

@@ -10,6 +10,7 @@ mod provision;
 mod read;
 mod registry;
 pub mod schema;
+mod settings;
 mod write;
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Page, Stored};
-pub use registry::{Contact, Contacts, Enrolled, Registry, TenantRecord, TenantState};
+pub use registry::{Enrolled, Registry, TenantRecord, TenantState};
+pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
 pub use write::{Attribution, WriteTx};
 
 use crate::crypto::{CryptoError, Keyring, Place, Plain, Sealed};

@@ -12,18 +12,15 @@ use super::database::{audit_database, data_database};
 use super::registry::TENANTS;
 use super::schema::{self, Index};
 use super::{
-    Attribution, Contacts, Filter, Registry, StoreError, Tenant, TenantId, TenantRecord,
+    Attribution, Contacts, Filter, Registry, Settings, StoreError, Tenant, TenantId, TenantRecord,
     TenantState, WriteTx, audit_log, bson_time,
 };
 use crate::auth::Role;
-use crate::auth::user::{InvitationToken, User};
+use crate::auth::user::{MailedToken, User};
 use crate::config::Setting;
 use crate::crypto::DataKey;
 use crate::mail::Mail;
 use crate::{Problem, clock, mail, random};
-
-/// Days between two reviews of the audit log, unless the tenant chooses.
-const AUDIT_REVIEW_DAYS: i32 = 30;
 
 /// What an operator says about a tenant to be made.
 #[derive(Debug, Clone)]
@@ -88,7 +85,7 @@ impl Registry<'_> {
         by: &Attribution,
         new: &NewTenant,
         grants: Grants,
-        invitation: impl Fn(&TenantId, &User, &InvitationToken) -> Mail,
+        invitation: impl Fn(&TenantId, &User, &MailedToken) -> Result<Mail, Problem>,
     ) -> Result<Provisioned, Problem> {
         let record = self.enter(new).await?;
         if record.state != TenantState::Provisioning {
@@ -114,8 +111,6 @@ impl Registry<'_> {
             id: new.id.clone(),
             legal_name: new.legal_name.clone(),
             country: new.country.clone(),
-            contacts: new.contacts.clone(),
-            audit_review_days: AUDIT_REVIEW_DAYS,
             state: TenantState::Provisioning,
         };
         let mut fields = match serialize_to_bson(&record).map_err(StoreError::from)? {
@@ -244,7 +239,7 @@ async fn genesis(
     tenant: &Tenant,
     by: &Attribution,
     new: &NewTenant,
-    invitation: impl Fn(&TenantId, &User, &InvitationToken) -> Mail,
+    invitation: impl Fn(&TenantId, &User, &MailedToken) -> Result<Mail, Problem>,
 ) -> Result<(), Problem> {
     let (user, token) = User::invite(
         &new.super_admin_email,
@@ -256,7 +251,7 @@ async fn genesis(
     if tenant.find::<User>(invited).await?.is_some() {
         return Ok(());
     }
-    let message = invitation(tenant.id(), &user, &token);
+    let message = invitation(tenant.id(), &user, &token)?;
     let id = random::id(by.now)?;
     tenant
         .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
@@ -265,6 +260,7 @@ async fn genesis(
                 id: tenant.id().to_string(),
             });
             tx.insert(id, user.clone()).await?;
+            tx.settle(Settings::new(new.contacts.clone(), by.now)).await?;
             mail::enqueue(tx, by.now, &message).await?;
             Ok(())
         })

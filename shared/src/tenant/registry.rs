@@ -31,30 +31,6 @@ pub enum TenantState {
     Closed,
 }
 
-/// A person whom we reach for a tenant.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Contact {
-    /// Name of the person.
-    pub name: String,
-    /// E-mail address.
-    pub email: String,
-}
-
-/// The contacts that a tenant keeps current (claim C21).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Contacts {
-    /// Receives breach and sub-processor notices.
-    pub primary: Contact,
-    /// Receives security notices; the primary contact when absent.
-    #[serde(default)]
-    pub security: Option<Contact>,
-    /// Receives invoices; the primary contact when absent.
-    #[serde(default)]
-    pub billing: Option<Contact>,
-}
-
 /// A tenant's entry in the registry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TenantRecord {
@@ -65,10 +41,6 @@ pub struct TenantRecord {
     pub legal_name: String,
     /// ISO 3166-1 alpha-2 code.
     pub country: String,
-    /// Whom we reach.
-    pub contacts: Contacts,
-    /// Days between two attested reviews of the audit log.
-    pub audit_review_days: i32,
     /// Where the tenant stands in its life.
     pub state: TenantState,
 }

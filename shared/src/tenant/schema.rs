@@ -52,9 +52,16 @@ const fn entities(
 /// People who may sign in.
 pub const USERS: Collection = entities(
     "users",
-    &[],
-    &[unique(&[("email", 1)]), plain(&[("invitation.token_hash", 1)]), BY_AGE],
+    &["totp_seed"],
+    &[
+        unique(&[("email", 1)]),
+        plain(&[("invitation.token_hash", 1)]),
+        plain(&[("password_reset.token_hash", 1)]),
+        BY_AGE,
+    ],
 );
+/// What the tenant decides for itself; one document.
+pub const SETTINGS: Collection = entities("settings", &[], &[]);
 /// Businesses that goods come from.
 pub const SUPPLIERS: Collection = entities("suppliers", &["banking"], &[BY_AGE]);
 /// Businesses that goods go to.
@@ -79,8 +86,8 @@ pub const IDEMPOTENCY: Collection = Collection {
 };
 
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 7] =
-    [&USERS, &SUPPLIERS, &CUSTOMERS, &PRODUCTS, &BATCHES, &OUTBOX, &IDEMPOTENCY];
+pub const COLLECTIONS: [&Collection; 8] =
+    [&USERS, &SETTINGS, &SUPPLIERS, &CUSTOMERS, &PRODUCTS, &BATCHES, &OUTBOX, &IDEMPOTENCY];
 
 /// The tenant's wrapped data keys.
 pub(super) const DATA_KEYS: &str = "data_keys";

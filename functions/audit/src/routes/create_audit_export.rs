@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::config::Setting;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,6 +22,7 @@ pub const ROUTE: Route = Route {
         answer: Answer { status: 200, media_type: "application/pdf", schema: None },
     },
     permission: Permission::ExportAudit,
+    assurance: Assurance::Full,
 };
 
 /// What the function needs beyond what every guarded function does.

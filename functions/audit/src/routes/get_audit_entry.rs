@@ -2,7 +2,7 @@
 
 use keystone::Problem;
 use keystone::auth::{Grant, Permission};
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::view::AuditEntryView;
 
@@ -18,6 +18,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<AuditEntryView>),
     },
     permission: Permission::QueryAudit,
+    assurance: Assurance::Full,
 };
 
 /// The handler. Where the matrix grants own actions only, others' entries do

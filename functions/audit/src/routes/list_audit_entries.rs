@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of};
+use keystone::http::{
+    Answer, Assurance, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,6 +26,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<List<AuditEntryView>>),
     },
     permission: Permission::QueryAudit,
+    assurance: Assurance::Full,
 };
 
 /// What to list.

@@ -2,11 +2,11 @@
 
 use keystone::Problem;
 use keystone::auth::user::{User, UserStatus};
-use keystone::auth::{Permission, Role, invitation_mail};
+use keystone::auth::{Permission, Role};
 use keystone::config::Setting;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
-use keystone::mail;
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::Filter;
+use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,6 +24,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(201, schema_of::<UserView>),
     },
     permission: Permission::ManageUsers,
+    assurance: Assurance::FullRecent,
 };
 
 /// What the function needs beyond what every guarded function does.
@@ -51,7 +52,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.new_id()?;
     let (user, token) = User::invite(&new.email, new.name, new.role, call.now())?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
-    let message = invitation_mail(url, call.tenant().id(), &user, &token);
+    let message = letters::invitation(url, call.tenant().id(), &user, &token)?;
     call.audited("user.invite", async |tx| {
         let manager = Manager::of(tx, &call).await?;
         manager.over(user.role)?;
@@ -60,7 +61,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             None => tx.insert(id, user.clone()).await?,
             Some(former) if former.entity.status == UserStatus::Deactivated => {
                 manager.over(former.entity.role)?;
-                tx.replace(&former, user.clone()).await?
+                // Counted on, so that no session of before comes back to life.
+                let credentials = former.entity.credentials;
+                tx.replace(&former, User { credentials, ..user.clone() }).await?
             }
             Some(_) => {
                 return Err(Problem::Conflict("There is a user with this e-mail address.".into()));

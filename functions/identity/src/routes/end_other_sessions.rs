@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::audit::entry::{Outcome, Resource};
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec};
 use serde_json::json;
 
 /// The route.
@@ -18,6 +18,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::empty(),
     },
     permission: Permission::OwnAccount,
+    assurance: Assurance::Full,
 };
 
 /// The handler. As with signing out, the sessions end before that is

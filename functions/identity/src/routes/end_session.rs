@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::audit::entry::{Outcome, Resource};
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec};
 use keystone::tenant::Id;
 use serde_json::json;
 
@@ -19,6 +19,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::empty(),
     },
     permission: Permission::OwnAccount,
+    assurance: Assurance::Full,
 };
 
 /// The handler. As with signing out, the session ends before that is

@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::user::User;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::user::UserView;
 
@@ -19,6 +19,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<UserView>),
     },
     permission: Permission::ManageUsers,
+    assurance: Assurance::Full,
 };
 
 /// The handler.

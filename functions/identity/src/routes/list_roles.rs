@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::auth::user::{User, UserStatus};
 use keystone::auth::{Grant, Permission, Role};
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::{Filter, Id, Page, Stored, Tenant};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,6 +20,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<Roles>),
     },
     permission: Permission::ManageUsers,
+    assurance: Assurance::Full,
 };
 
 /// The permission matrix with its holders.

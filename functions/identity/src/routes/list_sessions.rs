@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::session::{IDLE_LIMIT, SessionRecord};
-use keystone::http::{Answer, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of};
+use keystone::http::{
+    Answer, Assurance, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of,
+};
 use keystone::tenant::Id;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -23,6 +25,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<List<SessionView>>),
     },
     permission: Permission::OwnAccount,
+    assurance: Assurance::Full,
 };
 
 /// A session as shown to its user.

@@ -3,7 +3,9 @@
 use keystone::Problem;
 use keystone::auth::user::{User, UserStatus};
 use keystone::auth::{Permission, Role};
-use keystone::http::{Answer, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of};
+use keystone::http::{
+    Answer, Assurance, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of,
+};
 use keystone::tenant::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,6 +24,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<List<UserView>>),
     },
     permission: Permission::ManageUsers,
+    assurance: Assurance::Full,
 };
 
 /// What to list.

@@ -1,12 +1,9 @@
 //! `POST /v1/auth/login`
 
-use jiff::Timestamp;
 use keystone::Problem;
-use keystone::audit::entry::{Actor, ActorKind, Outcome, Resource};
+use keystone::audit::entry::Outcome;
 use keystone::auth::password::{self, PasswordInput};
-use keystone::auth::session::SessionSubject;
-use keystone::auth::throttle::{AccountKey, Admission, AdmitError, LockedBy, Purpose};
-use keystone::auth::token::Claims;
+use keystone::auth::throttle::{AccountKey, Admission, Purpose};
 use keystone::auth::user::{User, UserStatus, canonical_email};
 use keystone::config::Setting;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
@@ -15,16 +12,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::sign_in::{self, SignedIn};
+
 /// The route.
 pub const ROUTE: PublicRoute = PublicRoute {
     spec: Spec {
         name: "login",
         method: Method::Post,
         path: "/v1/auth/login",
-        summary: "Signs in. After 10 failures in 15 minutes: 429.",
+        summary: "Signs in, or asks for the second factor. After 10 failures in 15 minutes: 429.",
         query: None,
         body: Some(schema_of::<Login>),
-        answer: Answer::json(200, schema_of::<SignedIn>),
+        answer: Answer::json(200, schema_of::<LoggedIn>),
     },
 };
 
@@ -54,14 +53,36 @@ pub struct Login {
     password: PasswordInput,
 }
 
-/// A new session.
+/// A session, or a question.
 #[derive(Serialize, JsonSchema)]
-pub struct SignedIn {
-    /// Send it as `Authorization: Bearer <token>`.
-    token: String,
-    /// When the session ends at the latest; sooner after 8 hours of disuse.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    expires_at: Timestamp,
+#[serde(untagged)]
+pub enum LoggedIn {
+    /// The user is signed in.
+    SignedIn(SignedIn),
+    /// The password is right and a second factor is asked for.
+    Challenged {
+        /// What to answer with `POST /v1/auth/mfa`.
+        mfa: Asked,
+    },
+}
+
+/// A second factor asked for.
+#[derive(Serialize, JsonSchema)]
+pub struct Asked {
+    /// Send it back with the code, within 5 minutes.
+    challenge: String,
+    /// What is accepted.
+    methods: [FactorMethod; 2],
+}
+
+/// A way to prove a second factor.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FactorMethod {
+    /// A code of the authenticator app.
+    Totp,
+    /// One of the recovery codes.
+    RecoveryCode,
 }
 
 /// The handler. The order is the guarantee: the attempt is counted before
@@ -75,7 +96,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let ip = call.request().ip()?;
     let admission = match throttle.admit(now, ip, &account, Purpose::SignIn).await {
         Ok(admission) => admission,
-        Err(denial) => return Err(denied(&call, denial).await),
+        Err(denial) => return Err(sign_in::denied(call.platform(), call.request(), denial).await),
     };
     let tenant = call.platform().registry(now).await?.of_attempt(&admission, now).await?;
     let user = match &tenant {
@@ -86,10 +107,17 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let pepper = call.platform().pepper(now).await?;
     let matches = password::verify(&admission, &login.password, stored, &pepper);
     match (tenant, user) {
-        (Some(tenant), Some(user)) if matches => sign_in(&call, &tenant, &user, admission).await,
+        (Some(tenant), Some(user)) if matches => {
+            let answer = match user.entity.second_factor_since() {
+                Some(_) => challenge(&call, &tenant, &user, admission).await?,
+                None => LoggedIn::SignedIn(enter(&call, &tenant, &user, admission).await?),
+            };
+            Reply::ok(&answer)
+        }
         (Some(tenant), user) => {
-            let id = user.map_or_else(|| "unknown".to_owned(), |user| user.id.to_string());
-            record(&call, &tenant, &id, "session.create", Outcome::Failed, json!({})).await?;
+            let user = user.map(|user| user.id);
+            let (action, failed) = ("session.create", Outcome::Failed);
+            sign_in::record(call.request(), &tenant, user, action, failed, json!({})).await?;
             Err(Problem::InvalidCredentials)
         }
         (None, _) => Err(Problem::InvalidCredentials),
@@ -101,80 +129,34 @@ async fn find_active(tenant: &Tenant, email: &str) -> Result<Option<Stored<User>
     Ok(found.filter(|user| user.entity.status == UserStatus::Active))
 }
 
-async fn sign_in(
+async fn enter(
     call: &PublicCall,
     tenant: &Tenant,
     user: &Stored<User>,
     admission: Admission<'_>,
-) -> Result<Reply, Problem> {
-    let now = call.request().now;
+) -> Result<SignedIn, Problem> {
+    let (platform, request) = (call.platform(), call.request());
     let cleared = admission.succeeded().await?;
-    let sessions = call.platform().sessions().await?;
-    let subject = SessionSubject {
-        user: user.id,
-        role: user.entity.role.name().to_owned(),
-        amr: vec!["pwd".to_owned()],
-        source_ip: call.request().ip()?,
-        user_agent: call.request().user_agent.clone(),
-    };
-    let session = sessions.create(now, cleared, subject).await?;
-    let token = call
-        .platform()
-        .signing_keys(now)
-        .await?
-        .sign(&Claims::of(&session, call.platform().parties()?))
-        .map_err(|_| Problem::Internal)?;
-    let id = user.id.to_string();
+    let session =
+        sign_in::open(platform, request, cleared, user, user.entity.credentials, false).await?;
     let facts = json!({ "role": user.entity.role.name() });
-    if let Err(problem) = record(call, tenant, &id, "session.create", Outcome::Success, facts).await
-    {
-        // No session without its audit entry.
-        sessions.revoke(session.sid).await?;
-        return Err(problem);
-    }
-    Reply::ok(&SignedIn { token, expires_at: session.expires_at })
+    let (action, success) = ("session.create", Outcome::Success);
+    let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
+    sign_in::answer(platform, tenant, &user.entity, session, recorded).await
 }
 
-/// The answer to an attempt that was not admitted. The first denial of a
-/// window is recorded in the tenant's audit trail, if there is such a tenant.
-async fn denied(call: &PublicCall, denial: AdmitError) -> Problem {
-    let AdmitError::Locked { retry_after, by, first, .. } = &denial else {
-        return denial.into();
-    };
-    if *first {
-        let now = call.request().now;
-        let by = match by {
-            LockedBy::Address => "address",
-            LockedBy::Account => "account",
-        };
-        let recorded = async {
-            let registry = call.platform().registry(now).await?;
-            match registry.of_denial(&denial, now).await? {
-                Some(tenant) => {
-                    let facts = json!({ "locked": by });
-                    record(call, &tenant, "unknown", "session.lock", Outcome::Denied, facts).await
-                }
-                None => Ok(()),
-            }
-        };
-        if let Err(problem) = recorded.await {
-            return problem;
-        }
-    }
-    Problem::TooManyRequests(*retry_after)
-}
-
-async fn record(
+async fn challenge(
     call: &PublicCall,
     tenant: &Tenant,
-    user: &str,
-    action: &'static str,
-    outcome: Outcome,
-    facts: serde_json::Value,
-) -> Result<(), Problem> {
-    let kind = if outcome == Outcome::Success { ActorKind::User } else { ActorKind::Anonymous };
-    let actor = Actor { kind, id: user.to_owned(), role: None, session: None };
-    let by = call.request().attribution(actor)?;
-    let resource = Resource { kind: "user".into(), id: user.to_owned() };
-    tenant.record(&by, action, resource, outcome, facts).await
+    user: &Stored<User>,
+    admission: Admission<'_>,
+) -> Result<LoggedIn, Problem> {
+    let cleared = admission.succeeded().await?;
+    let sessions = call.platform().sessions().await?;
+    let now = call.request().now;
+    let challenge = sessions.challenge(now, cleared, user.id, user.entity.credentials).await?;
+    let (action, success) = ("session.challenge", Outcome::Success);
+    sign_in::record(call.request(), tenant, Some(user.id), action, success, json!({})).await?;
+    let methods = [FactorMethod::Totp, FactorMethod::RecoveryCode];
+    Ok(LoggedIn::Challenged { mfa: Asked { challenge, methods } })
 }

@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::audit::entry::{Outcome, Resource};
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -17,6 +17,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::empty(),
     },
     permission: Permission::OwnAccount,
+    assurance: Assurance::Alive,
 };
 
 /// The handler. The session ends first: if it cannot be recorded the client

@@ -1,14 +1,16 @@
 //! `POST /v1/users/{id}/offboard`
 
+use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::auth::user::{User, UserStatus};
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
-use keystone::tenant::Id;
+use keystone::auth::user::{User, UserStatus, canonical_email};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::tenant::{Contact, Id, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::sign_in;
 use crate::user::{Manager, UserView, offboarded};
 
 /// The route.
@@ -23,6 +25,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<Offboarded>),
     },
     permission: Permission::ManageUsers,
+    assurance: Assurance::FullRecent,
 };
 
 /// Why somebody leaves.
@@ -32,6 +35,11 @@ pub struct Offboarding {
     /// For the audit trail.
     #[schemars(length(min = 1, max = 500))]
     reason: String,
+    /// Id of the user who takes over what the leaver stands for; required
+    /// when they are one of the tenant's contacts.
+    #[serde(default)]
+    #[schemars(with = "Id")]
+    successor: Option<Id>,
 }
 
 /// What was ended.
@@ -41,6 +49,8 @@ pub struct Offboarded {
     user: UserView,
     /// How many sessions ended.
     sessions_ended: usize,
+    /// For how many of the tenant's contacts the successor stands in.
+    contacts_passed_on: usize,
 }
 
 /// The handler. The transaction ends the access: from its commit on the
@@ -62,15 +72,54 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
                 return Err(offboarded());
             }
             let sessions_ended = sessions.of_user(id, call.now()).await?.len();
+            let contacts_passed_on =
+                pass_contacts_on(tx, call.now(), &before.entity, &offboarding).await?;
             let facts = json!({ "reason": offboarding.reason, "sessions_ended": sessions_ended });
             tx.facts(&facts, &["/reason"])?;
             let after = tx.replace(&before, before.entity.clone().deactivated()).await?;
-            let answer = Offboarded { user: UserView::from(&after), sessions_ended };
+            let user = UserView::from(&after);
+            let answer = Offboarded { user, sessions_ended, contacts_passed_on };
             Ok(Reply::ok(&answer)?.with_version(after.version))
         })
         .await?;
-    if let Err(error) = sessions.revoke_all(call.now(), id, None).await {
-        tracing::warn!(cause = %error, "session records of an offboarded user stay until they expire");
-    }
+    sign_in::sweep(call.platform(), call.now(), id, None).await;
     Ok(reply)
+}
+
+/// Puts the successor in every place of the tenant's contacts where the
+/// leaver stands, so that no notice goes to somebody who has gone.
+async fn pass_contacts_on(
+    tx: &mut WriteTx<'_>,
+    now: Timestamp,
+    leaver: &User,
+    offboarding: &Offboarding,
+) -> Result<usize, Problem> {
+    let before = tx.settings().await?;
+    let mut after = before.entity.clone();
+    let successor = match offboarding.successor {
+        Some(id) => {
+            let found = tx.get::<User>(id).await?.map(|user| user.entity);
+            let active = found
+                .filter(|user| user.status == UserStatus::Active && user.email != leaver.email);
+            let wrong = || Problem::invalid("/successor", "Must be another, active user.");
+            Some(active.ok_or_else(wrong)?)
+        }
+        None => None,
+    };
+    let mut passed_on = 0;
+    for contact in after.contacts.iter_mut() {
+        if canonical_email(&contact.email) == leaver.email {
+            let successor = successor.as_ref().ok_or_else(|| {
+                let message = "Is required: the user is one of your organisation's contacts.";
+                Problem::invalid("/successor", message)
+            })?;
+            *contact = Contact { name: successor.name.clone(), email: successor.email.clone() };
+            passed_on += 1;
+        }
+    }
+    if passed_on > 0 {
+        after.contacts_confirmed_at = now;
+        tx.replace(&before, after).await?;
+    }
+    Ok(passed_on)
 }

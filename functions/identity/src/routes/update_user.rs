@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::user::{User, UserStatus};
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::user::{Manager, UserPatch, UserView, offboarded};
 
@@ -19,6 +19,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<UserView>),
     },
     permission: Permission::ManageUsers,
+    assurance: Assurance::FullRecent,
 };
 
 /// The handler. A changed role acts on the user's very next request, since

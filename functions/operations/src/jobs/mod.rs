@@ -2,3 +2,4 @@
 
 pub mod drain_outbox;
 pub mod provision_tenant;
+pub mod rotate_session_secret;

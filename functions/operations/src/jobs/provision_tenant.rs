@@ -2,9 +2,9 @@
 
 use keystone::Problem;
 use keystone::audit::entry::ActorKind;
-use keystone::auth::invitation_mail;
 use keystone::config::Setting;
 use keystone::job::Job;
+use keystone::letters;
 use keystone::tenant::{Contact, Contacts, Grants, NewTenant, Provisioned, TenantId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -86,7 +86,7 @@ pub async fn handle(job: Job) -> Result<Provisioned, Problem> {
         .registry(job.now)
         .await?
         .provision(&by, &new, input.grants.unwrap_or(Grants::Server), |tenant, user, token| {
-            invitation_mail(url, tenant, user, token)
+            letters::invitation(url, tenant, user, token)
         })
         .await
 }

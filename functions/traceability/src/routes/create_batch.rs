@@ -2,7 +2,7 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::StoreError;
 
 use crate::batch::{BatchView, NewBatch};
@@ -19,6 +19,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(201, schema_of::<BatchView>),
     },
     permission: Permission::WriteTraceability,
+    assurance: Assurance::Full,
 };
 
 /// The handler.

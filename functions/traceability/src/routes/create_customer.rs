@@ -2,7 +2,7 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::customer::{CustomerView, NewCustomer};
 
@@ -18,6 +18,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(201, schema_of::<CustomerView>),
     },
     permission: Permission::WritePartners,
+    assurance: Assurance::Full,
 };
 
 /// The handler. What was sealed is shown masked: only a read discloses.

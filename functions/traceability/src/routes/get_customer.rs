@@ -3,7 +3,7 @@
 use keystone::Problem;
 use keystone::audit::entry::Resource;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::customer::{Customer, CustomerView};
 
@@ -19,6 +19,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<CustomerView>),
     },
     permission: Permission::ReadTraceability,
+    assurance: Assurance::Full,
 };
 
 /// The handler. A disclosure in clear is recorded before it is made.

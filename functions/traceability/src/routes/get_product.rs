@@ -2,7 +2,7 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::product::{Product, ProductView};
 
@@ -18,6 +18,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<ProductView>),
     },
     permission: Permission::ReadTraceability,
+    assurance: Assurance::Full,
 };
 
 /// The handler.

@@ -2,7 +2,9 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of};
+use keystone::http::{
+    Answer, Assurance, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of,
+};
 use keystone::tenant::Filter;
 
 use crate::customer::{Customer, CustomerView};
@@ -19,6 +21,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<List<CustomerView>>),
     },
     permission: Permission::ReadTraceability,
+    assurance: Assurance::Full,
 };
 
 /// The handler.

@@ -2,7 +2,9 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of};
+use keystone::http::{
+    Answer, Assurance, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of,
+};
 use keystone::tenant::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +23,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<List<ProductView>>),
     },
     permission: Permission::ReadTraceability,
+    assurance: Assurance::Full,
 };
 
 /// What to list.

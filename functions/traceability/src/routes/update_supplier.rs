@@ -2,7 +2,7 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::supplier::{Supplier, SupplierPatch, SupplierView};
 
@@ -18,6 +18,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::json(200, schema_of::<SupplierView>),
     },
     permission: Permission::WritePartners,
+    assurance: Assurance::Full,
 };
 
 /// The handler. What is sealed is shown masked: only a read discloses.

@@ -1,0 +1,8 @@
+//! `POST /v1/mfa/totp`
+
+use keystone_identity::routes::enrol_totp::{ROUTE, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve(&ROUTE, &[], handle).await
+}

@@ -1,0 +1,99 @@
+//! The password that somebody chooses with a mailed token.
+
+use keystone::Problem;
+use keystone::auth::password::{Password, PasswordContext, PasswordHash, PasswordInput};
+use keystone::auth::throttle::{AccountKey, Purpose};
+use keystone::auth::user::{Mailed, MailedToken, User};
+use keystone::http::PublicCall;
+use keystone::tenant::{Filter, StoreError, Stored, Tenant};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::sign_in;
+
+/// A token and the password chosen.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenAndPassword {
+    /// Slug of the tenant, from the link.
+    #[schemars(length(min = 1, max = 64))]
+    tenant: String,
+    /// Token, from the link.
+    #[schemars(length(min = 1, max = 128))]
+    token: String,
+    /// Password: 12 to 128 characters of any script, not easily guessed.
+    #[schemars(length(min = 1, max = 1024))]
+    password: PasswordInput,
+}
+
+/// A kind of token.
+pub struct Kind {
+    /// What is counted.
+    pub purpose: Purpose,
+    /// The field of a user that the token is found by.
+    pub field: &'static str,
+    /// What is stored of the token, for a user who may use it.
+    pub of: fn(&User) -> Option<&Mailed>,
+}
+
+/// Whose token it is, and their new password.
+pub struct Chosen {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The user.
+    pub user: Stored<User>,
+    /// The password as stored.
+    pub hash: PasswordHash,
+}
+
+/// The refusal of a token that somebody used at the same time.
+pub fn used_meanwhile(error: StoreError) -> Problem {
+    match error {
+        StoreError::Stale => Problem::InvalidCredentials,
+        other => other.into(),
+    }
+}
+
+impl Kind {
+    /// Checks token and password. Wrong tokens are throttled like wrong
+    /// passwords; a weak password with a right token is not.
+    ///
+    /// # Errors
+    /// 401 for a token that is wrong, used or too old; 422 for a password that
+    /// may not be chosen, after which the token is still good.
+    pub async fn redeem(
+        &self,
+        call: &PublicCall,
+        body: &TokenAndPassword,
+    ) -> Result<Chosen, Problem> {
+        let (platform, request) = (call.platform(), call.request());
+        let throttle = platform.throttle().await?;
+        let account = AccountKey::new(&body.tenant, &body.token);
+        let admission =
+            match throttle.admit(request.now, request.ip()?, &account, self.purpose).await {
+                Ok(admission) => admission,
+                Err(denial) => return Err(sign_in::denied(platform, request, denial).await),
+            };
+        let registry = platform.registry(request.now).await?;
+        let tenant = registry
+            .of_attempt(&admission, request.now)
+            .await?
+            .ok_or(Problem::InvalidCredentials)?;
+        let hash = MailedToken::from_text(&body.token).hash();
+        let user = tenant
+            .find::<User>(Filter::all().eq(self.field, hash))
+            .await?
+            .filter(|user| (self.of)(&user.entity).is_some_and(|kept| kept.is_open(request.now)))
+            .ok_or(Problem::InvalidCredentials)?;
+        let _ = admission.succeeded().await?;
+        let context = PasswordContext {
+            email: &user.entity.email,
+            name: &user.entity.name,
+            tenant: &body.tenant,
+        };
+        let password = Password::new("/password", &body.password, context)
+            .map_err(|error| Problem::Invalid(vec![error]))?;
+        let hash = password.hash(&platform.pepper(request.now).await?)?;
+        Ok(Chosen { tenant, user, hash })
+    }
+}

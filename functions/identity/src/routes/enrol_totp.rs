@@ -1,0 +1,51 @@
+//! `POST /v1/mfa/totp`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::auth::totp::{Enrolment, Seed};
+use keystone::auth::user::{SecondFactor, User, seed_place};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "enrol-totp",
+        method: Method::Post,
+        path: "/v1/mfa/totp",
+        summary: "Begins to set up an authenticator app; finish with its first code.",
+        query: None,
+        body: None,
+        answer: Answer::json(200, schema_of::<Enrolment>),
+    },
+    permission: Permission::OwnAccount,
+    assurance: Assurance::AliveRecent,
+};
+
+/// The handler. The seed is shown in this answer only, and not kept for an
+/// `Idempotency-Key`; asked for again before it is activated, another takes
+/// its place.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let (tenant, id) = (call.tenant(), call.principal().user());
+    let seed = Seed::new()?;
+    let enrolment = tenant
+        .audited(&call.attribution()?, "user.enrol_second_factor", async |tx| {
+            let before = tx.get::<User>(id).await?.ok_or(Problem::Unauthenticated)?;
+            if before.entity.second_factor_since().is_some() {
+                return Err(Problem::Conflict(
+                    "Your account has a second factor; remove it before you set up another.".into(),
+                ));
+            }
+            let after = User {
+                second_factor: Some(SecondFactor {
+                    active_since: None,
+                    recovery_codes: Vec::new(),
+                }),
+                totp_seed: Some(tenant.seal(seed_place(id), &seed)?),
+                ..before.entity.clone()
+            };
+            tx.replace(&before, after).await?;
+            Ok(seed.enrolment(tenant.id().as_str(), &before.entity.email)?)
+        })
+        .await?;
+    Reply::ok(&enrolment)
+}

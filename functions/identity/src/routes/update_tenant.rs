@@ -1,0 +1,37 @@
+//! `PATCH /v1/tenant`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+
+use crate::tenant::{SettingsPatch, TenantView};
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "update-tenant",
+        method: Method::Patch,
+        path: "/v1/tenant",
+        summary: "Changes the tenant's settings (JSON merge patch); needs If-Match.",
+        query: None,
+        body: Some(schema_of::<SettingsPatch>),
+        answer: Answer::json(200, schema_of::<TenantView>),
+    },
+    permission: Permission::ManageTenant,
+    assurance: Assurance::FullRecent,
+};
+
+/// The handler. Who must have a second factor acts on the very next request
+/// of those who have none.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let version = call.request().if_match()?;
+    let patch: SettingsPatch = call.request().body()?;
+    let user = call.principal().user();
+    call.audited("settings.update", async |tx| {
+        let before = tx.settings().await?.at_version(version)?;
+        let after = patch.apply(&before.entity, user, call.now());
+        let after = tx.replace(&before, after).await?;
+        Ok(Reply::ok(&TenantView::new(call.tenant(), &after))?.with_version(after.version))
+    })
+    .await
+}

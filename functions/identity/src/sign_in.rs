@@ -1,0 +1,162 @@
+//! What all ways to a session share.
+
+use jiff::Timestamp;
+use keystone::Problem;
+use keystone::audit::entry::{Actor, ActorKind, Outcome, Resource};
+use keystone::auth::session::{SessionRecord, SessionSubject};
+use keystone::auth::throttle::{AdmitError, Cleared, LockedBy};
+use keystone::auth::token::Claims;
+use keystone::auth::user::User;
+use keystone::http::Request;
+use keystone::platform::Platform;
+use keystone::tenant::{Attribution, Id, Stored, Tenant};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A new session.
+#[derive(Serialize, JsonSchema)]
+pub struct SignedIn {
+    /// Send it as `Authorization: Bearer <token>`.
+    token: String,
+    /// When the session ends at the latest; sooner after 8 hours of disuse.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    expires_at: Timestamp,
+    /// True when the tenant asks for a second factor that the user must still
+    /// set up: until then nothing else is served.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    second_factor_required: bool,
+}
+
+/// Opens a session for `user`, whose credentials are (or, with the write that
+/// follows, will be) those that `credentials` counts.
+///
+/// # Errors
+/// [`Problem`] when a store does not answer; there is no session then.
+pub async fn open(
+    platform: &Platform,
+    request: &Request,
+    cleared: Cleared,
+    user: &Stored<User>,
+    credentials: i64,
+    second_factor: bool,
+) -> Result<SessionRecord, Problem> {
+    let subject = SessionSubject {
+        user: user.id,
+        role: user.entity.role.name().to_owned(),
+        credentials,
+        second_factor,
+        source_ip: request.ip()?,
+        user_agent: request.user_agent.clone(),
+    };
+    Ok(platform.sessions().await?.create(request.now, cleared, subject).await?)
+}
+
+/// The answer with the token of `session`, once `recorded` says that its audit
+/// entry is written: no session without its entry.
+///
+/// # Errors
+/// What went wrong, with the session ended.
+pub async fn answer(
+    platform: &Platform,
+    tenant: &Tenant,
+    user: &User,
+    session: SessionRecord,
+    recorded: Result<(), Problem>,
+) -> Result<SignedIn, Problem> {
+    let answer = async {
+        recorded?;
+        let required = !session.has_second_factor()
+            && tenant.settings().await?.entity.require_second_factor(user.role);
+        let token = platform
+            .signing_keys(session.created_at)
+            .await?
+            .sign(&Claims::of(&session, platform.parties()?))
+            .map_err(|_| Problem::Internal)?;
+        let expires_at = session.expires_at;
+        Ok(SignedIn { token, expires_at, second_factor_required: required })
+    };
+    match answer.await {
+        Ok(answer) => Ok(answer),
+        Err(problem) => {
+            platform.sessions().await?.revoke(session.sid).await?;
+            Err(problem)
+        }
+    }
+}
+
+/// Deletes the user's session records but for `except`. They are worth nothing
+/// already, since the user's credentials changed, so that a failure is no more
+/// than untidy.
+pub async fn sweep(platform: &Platform, now: Timestamp, user: Id, except: Option<Id>) {
+    let swept = async { platform.sessions().await?.revoke_all(now, user, except).await };
+    if let Err(error) = swept.await {
+        tracing::warn!(cause = %error, "dead session records stay until they expire");
+    }
+}
+
+/// The answer to an attempt that was not admitted. The first denial of a
+/// window is recorded in the tenant's audit trail, if there is such a tenant.
+pub async fn denied(platform: &Platform, request: &Request, denial: AdmitError) -> Problem {
+    let AdmitError::Locked { retry_after, by, first, .. } = &denial else {
+        return denial.into();
+    };
+    if *first {
+        let by = match by {
+            LockedBy::Address => "address",
+            LockedBy::Account => "account",
+        };
+        let recorded = async {
+            let registry = platform.registry(request.now).await?;
+            match registry.of_denial(&denial, request.now).await? {
+                Some(tenant) => {
+                    let facts = json!({ "locked": by });
+                    record(request, &tenant, None, "session.lock", Outcome::Denied, facts).await
+                }
+                None => Ok(()),
+            }
+        };
+        if let Err(problem) = recorded.await {
+            return problem;
+        }
+    }
+    Problem::TooManyRequests(*retry_after)
+}
+
+/// Who signs in or tries to, for an audit entry; `user` when it is known.
+///
+/// # Errors
+/// As [`Request::attribution`].
+pub fn attribution(
+    request: &Request,
+    user: Option<Id>,
+    outcome: Outcome,
+) -> Result<Attribution, Problem> {
+    let kind = if outcome == Outcome::Success { ActorKind::User } else { ActorKind::Anonymous };
+    request.attribution(Actor { kind, id: named(user), role: None, session: None })
+}
+
+/// The user as an audit entry's resource.
+pub fn resource(user: Option<Id>) -> Resource {
+    Resource { kind: "user".into(), id: named(user) }
+}
+
+/// Records an event of a sign-in that writes nothing.
+///
+/// # Errors
+/// As [`Tenant::record`].
+pub async fn record(
+    request: &Request,
+    tenant: &Tenant,
+    user: Option<Id>,
+    action: &'static str,
+    outcome: Outcome,
+    facts: Value,
+) -> Result<(), Problem> {
+    let by = attribution(request, user, outcome)?;
+    tenant.record(&by, action, resource(user), outcome, facts).await
+}
+
+fn named(user: Option<Id>) -> String {
+    user.map_or_else(|| "unknown".to_owned(), |user| user.to_string())
+}

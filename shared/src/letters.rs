@@ -1,0 +1,213 @@
+//! What the mails say. Each is a [`Letter`], which two templates turn into
+//! the text and the HTML part.
+
+use askama::Template;
+
+use crate::Problem;
+use crate::auth::user::{MailedToken, User};
+use crate::mail::Mail;
+use crate::tenant::TenantId;
+
+/// What every letter consists of.
+struct Letter<'a> {
+    subject: &'a str,
+    name: &'a str,
+    paragraphs: Vec<String>,
+    link: Option<Link<'a>>,
+    closing: &'a str,
+}
+
+struct Link<'a> {
+    label: &'a str,
+    url: String,
+}
+
+#[derive(Template)]
+#[template(path = "letter.txt")]
+struct Text<'a> {
+    letter: &'a Letter<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "letter.html")]
+struct Html<'a> {
+    letter: &'a Letter<'a>,
+}
+
+impl Letter<'_> {
+    fn to(&self, address: &str) -> Result<Mail, Problem> {
+        let failed = |error: askama::Error| {
+            tracing::error!(cause = %error, "a letter cannot be written");
+            Problem::Internal
+        };
+        Ok(Mail {
+            to: address.to_owned(),
+            subject: self.subject.to_owned(),
+            text: Text { letter: self }.render().map_err(failed)?,
+            html: Html { letter: self }.render().map_err(failed)?,
+        })
+    }
+}
+
+/// Invites `user` to `tenant`, with the link that carries the token.
+///
+/// # Errors
+/// [`Problem::Internal`] when it cannot be written.
+pub fn invitation(
+    public_url: &str,
+    tenant: &TenantId,
+    user: &User,
+    token: &MailedToken,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Your invitation to Keystone",
+        name: &user.name,
+        paragraphs: vec![
+            format!("you have been invited to Keystone, as {} of {tenant}.", user.role.name()),
+            "Choose your password within 7 days.".into(),
+        ],
+        link: Some(Link {
+            label: "Choose your password",
+            url: format!("{public_url}/invitations/{tenant}?token={}", token.expose()),
+        }),
+        closing: "If you did not expect this, ignore this message. \
+                  Nobody can sign in with it but you.",
+    }
+    .to(&user.email)
+}
+
+/// Lets `user` of `tenant` choose another password, with the link that
+/// carries the token.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn password_reset(
+    public_url: &str,
+    tenant: &TenantId,
+    user: &User,
+    token: &MailedToken,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Choose a new Keystone password",
+        name: &user.name,
+        paragraphs: vec![
+            format!("somebody asked to replace your password at {tenant}."),
+            "If it was you, choose a new one within 30 minutes. \
+             Everybody who is signed in to your account is then signed out."
+                .into(),
+        ],
+        link: Some(Link {
+            label: "Choose a new password",
+            url: format!("{public_url}/password-reset/{tenant}?token={}", token.expose()),
+        }),
+        closing: "If it was not you, ignore this message: your password stays as it is.",
+    }
+    .to(&user.email)
+}
+
+/// What changed about how a user signs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountChange {
+    /// The user chose another password.
+    Password,
+    /// An authenticator app is asked for from now on.
+    SecondFactorOn,
+    /// No second factor is asked for any more.
+    SecondFactorOff,
+    /// A recovery code was used; so many are left.
+    RecoveryCode(usize),
+}
+
+/// Tells `user` of `tenant` that something about signing in changed, so that
+/// they notice when it was not them (OWASP ASVS 5.0, 6.3.7).
+///
+/// # Errors
+/// As [`invitation`].
+pub fn account_change(
+    tenant: &TenantId,
+    user: &User,
+    change: AccountChange,
+) -> Result<Mail, Problem> {
+    let (subject, told) = match change {
+        AccountChange::Password => (
+            "Your Keystone password was changed",
+            "your password was changed. Every other session was signed out.".to_owned(),
+        ),
+        AccountChange::SecondFactorOn => (
+            "A second factor protects your Keystone account",
+            "an authenticator app was set up. Signing in now asks for its code.".to_owned(),
+        ),
+        AccountChange::SecondFactorOff => (
+            "The second factor of your Keystone account was removed",
+            "the authenticator app and its recovery codes were removed. \
+             Every session was signed out."
+                .to_owned(),
+        ),
+        AccountChange::RecoveryCode(left) => (
+            "A recovery code of your Keystone account was used",
+            format!("somebody signed in with one of your recovery codes; {left} are left."),
+        ),
+    };
+    Letter {
+        subject,
+        name: &user.name,
+        paragraphs: vec![format!("this is about your account at {tenant}:"), told],
+        link: None,
+        closing: "If it was not you, tell an administrator of your organisation at once.",
+    }
+    .to(&user.email)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::auth::Role;
+
+    fn eve() -> (TenantId, User, MailedToken) {
+        let (user, token) = User::invite(
+            "Eve@Example.com",
+            "<b>Eve</b> & co".into(),
+            Role::Viewer,
+            Timestamp::UNIX_EPOCH,
+        )
+        .unwrap();
+        (TenantId::parse("acme").unwrap(), user, token)
+    }
+
+    #[test]
+    fn names_cannot_bring_markup() {
+        let (tenant, user, token) = eve();
+        let mail = invitation("https://app.example", &tenant, &user, &token).unwrap();
+        assert_eq!(mail.to, "eve@example.com");
+        assert!(mail.text.starts_with("Hello <b>Eve</b> & co,\n\nyou have been invited"));
+        assert!(!mail.html.contains("<b>"), "{}", mail.html);
+    }
+
+    #[test]
+    fn links_carry_the_token_in_both_parts() {
+        let (tenant, user, token) = eve();
+        let url = "https://app.example";
+        for (mail, path) in [
+            (invitation(url, &tenant, &user, &token).unwrap(), "invitations"),
+            (password_reset(url, &tenant, &user, &token).unwrap(), "password-reset"),
+        ] {
+            let link = format!("{url}/{path}/acme?token={}", token.expose());
+            assert!(mail.text.contains(&format!(":\n{link}\n\n")), "{}", mail.text);
+            assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
+        }
+    }
+
+    #[test]
+    fn a_notice_says_what_changed() {
+        let (tenant, user, _) = eve();
+        let mail = account_change(&tenant, &user, AccountChange::RecoveryCode(9)).unwrap();
+        assert_eq!(
+            mail.text,
+            "Hello <b>Eve</b> & co,\n\nthis is about your account at acme:\n\n\
+             somebody signed in with one of your recovery codes; 9 are left.\n\n\
+             If it was not you, tell an administrator of your organisation at once.\n\nKeystone"
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! Passwords changed and forgotten (claims C7 and C21).
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use keystone::auth::Role;
+use keystone_tests::{Answer, Client, Stack, Tenant};
+use serde_json::json;
+
+/// A password that nobody has yet.
+const OTHER: &str = "Combine harvester under seven moons";
+
+async fn sign_in(tenant: &Tenant<'_>, role: Role, password: &str) -> Answer {
+    let mut credentials = tenant.credentials(role);
+    credentials["password"] = json!(password);
+    tenant.stranger().post("/v1/auth/login", &credentials).await
+}
+
+async fn ask(client: Client, slug: &str, email: &str) -> Answer {
+    client.post("/v1/auth/password-reset", &json!({ "tenant": slug, "email": email })).await
+}
+
+async fn confirm(tenant: &Tenant<'_>, token: &str, password: &str) -> Answer {
+    let chosen = json!({ "tenant": tenant.slug(), "token": token, "password": password });
+    tenant.stranger().post("/v1/auth/password-reset/confirm", &chosen).await
+}
+
+#[tokio::test]
+async fn a_change_ends_every_other_session() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("password-change", &[Role::Viewer]).await;
+    let viewer = tenant.user(Role::Viewer);
+    let elsewhere = tenant.sign_in(Role::Viewer).await;
+    let old = tenant.credentials(Role::Viewer)["password"].as_str().unwrap().to_owned();
+    let change = |current: &str, new: &str| {
+        let body = json!({ "current_password": current, "new_password": new });
+        async move { viewer.post("/v1/auth/password", &body).await }
+    };
+    let field = |answer: &Answer| answer.json()["errors"][0]["field"].clone();
+    assert_eq!(field(&change("wrong", OTHER).await.expect(422)), "/current_password");
+    assert_eq!(field(&change(&old, "short").await.expect(422)), "/new_password");
+    assert_eq!(field(&change(&old, "password-1234").await.expect(422)), "/new_password");
+    viewer.get("/v1/products").await.must(200);
+
+    let changed = change(&old, OTHER).await.expect(200).json();
+    for dead in [viewer, &elsewhere] {
+        dead.get("/v1/products").await.must(401);
+    }
+    let fresh = viewer.with_token(changed["token"].as_str().unwrap());
+    fresh.get("/v1/products").await.must(200);
+    let sessions = fresh.get("/v1/auth/sessions").await.expect(200).json();
+    assert_eq!(sessions["items"].as_array().unwrap().len(), 1, "{sessions}");
+    sign_in(&tenant, Role::Viewer, &old).await.must(401);
+    sign_in(&tenant, Role::Viewer, OTHER).await.must(200);
+    let email = tenant.email_of(Role::Viewer);
+    assert!(stack.mails_after_drain(&email, "your password was changed").await);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_forgotten_password_is_replaced_once() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("password-reset", &[Role::Viewer]).await;
+    let (viewer, email) = (tenant.user(Role::Viewer), tenant.email_of(Role::Viewer));
+    ask(tenant.stranger(), tenant.slug(), &email.to_uppercase()).await.must(204);
+    let token = tenant.mailed_token(&email, "/password-reset/").await;
+    // Asking changes nothing yet, and a weak password does not cost the token.
+    viewer.get("/v1/products").await.must(200);
+    confirm(&tenant, &token, "short").await.must(422);
+    let answers =
+        join_all([confirm(&tenant, &token, OTHER), confirm(&tenant, &token, OTHER)]).await;
+    let done = answers.iter().filter(|answer| answer.status == 204).count();
+    assert_eq!(done, 1, "{} {}", answers[0], answers[1]);
+    viewer.get("/v1/products").await.must(401);
+    confirm(&tenant, &token, OTHER).await.must(401);
+    sign_in(&tenant, Role::Viewer, OTHER).await.must(200);
+    assert!(stack.mails_after_drain(&email, "your password was changed").await);
+
+    // It neither skips the second factor nor removes it.
+    let owner = tenant.email_of(Role::SuperAdmin);
+    ask(tenant.stranger(), tenant.slug(), &owner).await.must(204);
+    let token = tenant.mailed_token(&owner, "/password-reset/").await;
+    confirm(&tenant, &token, OTHER).await.must(204);
+    tenant.owner().get("/v1/products").await.must(401);
+    let asked = sign_in(&tenant, Role::SuperAdmin, OTHER).await.expect(200).json();
+    let code = tenant.app_code(&owner).await;
+    let shown = json!({ "challenge": asked["mfa"]["challenge"], "code": code });
+    let client = tenant.stranger();
+    let answer = client.post("/v1/auth/mfa", &shown).await.expect(200).json();
+    let client = client.with_token(answer["token"].as_str().unwrap());
+    tenant.with_owner(client).finish().await;
+}
+
+#[tokio::test]
+async fn a_token_is_stored_hashed_and_ends_after_half_an_hour() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("reset-expiry", &[Role::Viewer]).await;
+    let email = tenant.email_of(Role::Viewer);
+    ask(tenant.stranger(), tenant.slug(), &email).await.must(204);
+    let token = tenant.mailed_token(&email, "/password-reset/").await;
+    let user = tenant.document("users", "email", &email).await;
+    assert!(!user.to_string().contains(&token));
+    let reset = user.get_document("password_reset").unwrap();
+    let expires_at: jiff::Timestamp = reset.get_str("expires_at").unwrap().parse().unwrap();
+    let life = expires_at.duration_since(keystone::clock::now());
+    assert!((1..=1800).contains(&life.as_secs()), "{life:?}");
+    let past = (keystone::clock::now()).to_string();
+    tenant.set_in_document("users", "email", &email, "password_reset.expires_at", &past).await;
+    confirm(&tenant, &token, OTHER).await.must(401);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_learns_who_has_an_account() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("reset-silence", &[Role::Viewer]).await;
+    let email = tenant.email_of(Role::Viewer);
+    let mut medians = Vec::new();
+    for (client, slug, email) in [
+        (tenant.stranger(), tenant.slug(), email.as_str()),
+        (tenant.stranger(), tenant.slug(), "nobody@keystone.example"),
+        // No tenant, no audit trail that could tell of it.
+        (stack.client(), "no-such-tenant", email.as_str()),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..7 {
+            let started = Instant::now();
+            let answer = ask(client.clone(), slug, email).await.expect(204);
+            assert!(answer.body.is_empty());
+            times.push(started.elapsed());
+        }
+        times.sort_unstable();
+        medians.push(times[3]);
+    }
+    let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+    assert!(*most < *least + Duration::from_millis(75), "{medians:?}");
+    // No account is mailed without end.
+    for expected in [204, 204, 204, 429] {
+        ask(tenant.stranger(), tenant.slug(), &email).await.must(expected);
+    }
+    tenant.finish().await;
+}

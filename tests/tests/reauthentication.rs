@@ -1,0 +1,93 @@
+//! What is sensitive needs a sign-in of the last quarter of an hour.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use futures::{StreamExt, stream};
+use keystone::auth::Role;
+use keystone::auth::session::RECENT;
+use keystone::clock;
+use keystone::http::Assurance;
+use keystone_tests::routes::{self, Listed};
+use keystone_tests::{Client, Stack};
+use serde_json::json;
+
+/// Requests in flight at once.
+const PARALLEL: usize = 6;
+
+/// Moves the sign-in of `client` into the past, `milliseconds` from now.
+async fn age(stack: &Stack, client: &Client, milliseconds: i64) {
+    let sid = client.claims()["sid"].as_str().unwrap().to_owned();
+    let at = clock::now().as_millisecond() - milliseconds;
+    stack.aws().set_in_session(stack.value("SESSION_TABLE"), &sid, "created_at", at).await;
+}
+
+#[tokio::test]
+async fn sensitive_routes_ask_for_a_recent_sign_in() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("recent", &[]).await;
+    let owner = tenant.owner();
+    let limit = i64::try_from(RECENT.as_millis()).unwrap();
+    age(&stack, owner, limit + 1).await;
+    let sensitive: Vec<Listed> = routes::all()
+        .into_iter()
+        .filter(|listed| listed.assurance.is_some_and(Assurance::needs_recent))
+        .collect();
+    let names: Vec<&str> = sensitive.iter().map(|listed| listed.spec.name).collect();
+    assert_eq!(
+        names,
+        [
+            "change-password",
+            "remove-totp",
+            "enrol-totp",
+            "activate-totp",
+            "update-tenant",
+            "create-user",
+            "update-user",
+            "offboard-user",
+            "remove-user-totp",
+        ]
+    );
+    stream::iter(sensitive)
+        .for_each_concurrent(PARALLEL, |listed| async move {
+            let answer = routes::attempt(owner, &listed).await;
+            answer.must(401);
+            let kind = &answer.json()["type"];
+            assert_eq!(kind, "urn:keystone:problem:reauthentication-required", "{answer}");
+        })
+        .await;
+    // Everything else goes on.
+    owner.get("/v1/users").await.must(200);
+
+    // The password alone is not enough for who has a second factor.
+    let email = tenant.email_of(Role::SuperAdmin);
+    let password = tenant.credentials(Role::SuperAdmin)["password"].clone();
+    let missing = owner.post("/v1/auth/reauthenticate", &json!({ "password": password })).await;
+    assert_eq!(missing.expect(422).json()["errors"][0]["field"], "/code");
+    let proofs = json!({ "password": "wrong", "code": tenant.app_code(&email).await });
+    owner.post("/v1/auth/reauthenticate", &proofs).await.must(401);
+    let proofs = json!({ "password": password, "code": "000000" });
+    owner.post("/v1/auth/reauthenticate", &proofs).await.must(401);
+    let proofs = json!({ "password": password, "code": tenant.app_code(&email).await });
+    let renewed = owner.post("/v1/auth/reauthenticate", &proofs).await.expect(200).json();
+    // The old token is worth nothing any more.
+    owner.get("/v1/users").await.must(401);
+    let renewed = owner.with_token(renewed["token"].as_str().unwrap());
+    renewed.get("/v1/users").await.must(200);
+    let new = json!({ "email": "new@keystone.example", "name": "New", "role": "viewer" });
+    renewed.post("/v1/users", &new).await.must(201);
+    tenant.with_owner(renewed).finish().await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_counted_here_too() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("recent-throttle", &[Role::Viewer]).await;
+    let viewer = tenant.user(Role::Viewer);
+    for _ in 0..10 {
+        viewer.post("/v1/auth/reauthenticate", &json!({ "password": "wrong" })).await.must(401);
+    }
+    let right = json!({ "password": tenant.credentials(Role::Viewer)["password"] });
+    viewer.post("/v1/auth/reauthenticate", &right).await.must(429);
+    // It is the same count as that of sign-in.
+    tenant.stranger().post("/v1/auth/login", &tenant.credentials(Role::Viewer)).await.must(429);
+    tenant.finish().await;
+}

@@ -34,6 +34,8 @@ def main() -> int:
     check_prerequisites(builds)
     if builds:
         settings.LOCAL.mkdir(exist_ok=True)
+        # It holds sign-ins, and what the emulator keeps of secrets.
+        settings.LOCAL.chmod(0o700)
         venvs.install(*(TEST_TOOLS if options.verb == "test" else RUN_TOOLS))
     python = settings.venv_program("emulator", "python")
     if not os.path.exists(python):

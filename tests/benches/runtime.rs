@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use keystone::auth::Role;
 use keystone_tests::event::Event;
 use keystone_tests::runtime_api::{Function, build_directory};
-use keystone_tests::{Stack, samples, stack};
+use keystone_tests::{Stack, Tenant, samples, stack};
 use tokio::time::Instant;
 
 /// Processes started, of each function.
@@ -19,6 +20,10 @@ const COLD: usize = 30;
 const WARM: usize = 1000;
 /// Requests before those that count.
 const WARM_UP: usize = 20;
+/// Sign-ins.
+const LOGINS: usize = 100;
+/// The work factor of stored passwords (claim C7).
+const BCRYPT_COST: u32 = 12;
 
 /// A function to measure.
 struct Subject {
@@ -33,7 +38,7 @@ struct Subject {
 async fn main() {
     build();
     let stack = Stack::load();
-    let tenant = stack.tenant("bench", &[]).await;
+    let tenant = stack.tenant("bench", &[Role::Viewer]).await;
     let product = tenant.owner().post("/v1/products", &samples::product()).await.expect(201).id();
     let path = format!("/v1/products/{product}");
     let subjects = [
@@ -80,7 +85,37 @@ async fn main() {
     println!(
         "Cold: process start to first answer, {COLD} processes. Warm: {WARM} requests to one."
     );
+    logins(&stack, &tenant).await;
     tenant.finish().await;
+}
+
+/// Sign-ins and bcrypt alone, by turns, so that what else the machine does
+/// meets both.
+async fn logins(stack: &Stack, tenant: &Tenant<'_>) {
+    let environment = stack.environment("login").await;
+    let mut function = Function::start(&build_directory().join("login"), &environment).await;
+    let credentials = tenant.credentials(Role::Viewer);
+    let (mut whole, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..=LOGINS {
+        let event = Event::new("POST", "/v1/auth/login", &[], stack::address()).json(&credentials);
+        let begun = Instant::now();
+        let answer = function.request(&event).await;
+        whole.push(begun.elapsed());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        tenant.vouch_for(&event.request_id());
+        let begun = Instant::now();
+        let hashed = bcrypt::hash_with_salt([b'x'; 44], BCRYPT_COST, stack::random());
+        bare.push(begun.elapsed());
+        hashed.expect("44 bytes can be hashed");
+    }
+    // The first opens the stores.
+    let (whole, bare) = (percentile(&whole[1..], 50), percentile(&bare[1..], 50));
+    println!(
+        "Sign-in: p50 {}, of which bcrypt(12) alone p50 {}: {} beside it. {LOGINS} of each by turns.",
+        shown(whole),
+        shown(bare),
+        shown(whole.saturating_sub(bare))
+    );
 }
 
 /// Builds the functions that are measured as they are deployed; cargo has built
@@ -88,7 +123,8 @@ async fn main() {
 fn build() {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--locked", "--features", "keystone-tests/floor"])
-        .args(["-p", "keystone-tests", "-p", "keystone-operations", "-p", "keystone-traceability"])
+        .args(["-p", "keystone-tests", "-p", "keystone-identity", "-p", "keystone-operations"])
+        .args(["-p", "keystone-traceability", "--bin", "login"])
         .args(["--bin", "health", "--bin", "get-product"])
         .current_dir(stack::root())
         .status()

@@ -124,6 +124,8 @@ async fn audit_entries_are_our_own(ours: &Tenant<'_>) {
         let own = entry["actor"]["id"] == *own_id;
         ops_user.get(&path).await.must(if own { 200 } else { 404 });
     }
+    let owner = ours.owner().claims()["sub"].as_str().unwrap().to_owned();
+    ops_user.get(&format!("/v1/audit?actor={owner}")).await.must(403);
     let listed = ops_user.get("/v1/audit?limit=100").await.expect(200).json();
     let listed = listed["items"].as_array().unwrap();
     assert!(!listed.is_empty() && listed.iter().all(|entry| entry["actor"]["id"] == *own_id));

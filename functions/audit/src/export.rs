@@ -41,7 +41,7 @@ pub struct SignedPdf {
 pub async fn signed_pdf(call: &Call, filter: FilterInput) -> Result<SignedPdf, Problem> {
     let described = describe(&filter);
     let period = (filter.from, filter.to);
-    let wanted = filter.for_principal(call.principal());
+    let wanted = filter.for_principal(call.principal())?;
     let most = MOST_ENTRIES;
     if call.tenant().count_audit_entries(&wanted, most + 1).await? > most {
         return Err(Problem::invalid(

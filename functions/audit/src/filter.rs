@@ -1,6 +1,7 @@
 //! Filters of the audit trail as a client sends them.
 
 use jiff::Timestamp;
+use keystone::Problem;
 use keystone::auth::{Grant, Permission, Principal};
 use keystone::tenant::AuditFilter;
 use schemars::JsonSchema;
@@ -37,16 +38,26 @@ pub struct FilterInput {
 impl FilterInput {
     /// The filter, narrowed to the principal's own actions where the matrix
     /// grants no more.
-    pub fn for_principal(self, principal: &Principal) -> AuditFilter {
-        let own = principal.grant(Permission::QueryAudit) == Grant::Own;
-        AuditFilter {
-            actor: if own { Some(principal.user().to_string()) } else { self.actor },
+    ///
+    /// # Errors
+    /// 403 when it asks for somebody else's then.
+    pub fn for_principal(self, principal: &Principal) -> Result<AuditFilter, Problem> {
+        let mut actor = self.actor;
+        if principal.grant(Permission::QueryAudit) == Grant::Own {
+            let own = principal.user().to_string();
+            if actor.is_some_and(|actor| actor != own) {
+                return Err(Problem::Forbidden);
+            }
+            actor = Some(own);
+        }
+        Ok(AuditFilter {
+            actor,
             action: self.action,
             resource_type: self.resource_type,
             resource_id: self.resource_id,
             from: self.from,
             to: self.to,
             ip: self.ip.map(|ip| ip.to_canonical().to_string()),
-        }
+        })
     }
 }

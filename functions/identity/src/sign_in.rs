@@ -59,22 +59,18 @@ pub async fn open(
 /// What went wrong, with the session ended.
 pub async fn answer(
     platform: &Platform,
-    tenant: &Tenant,
-    user: &User,
     session: SessionRecord,
     recorded: Result<(), Problem>,
 ) -> Result<SignedIn, Problem> {
     let answer = async {
         recorded?;
-        let required = !session.has_second_factor()
-            && tenant.settings().await?.entity.require_second_factor(user.role);
         let token = platform
             .signing_keys(session.created_at)
             .await?
             .sign(&Claims::of(&session, platform.parties()?))
             .map_err(|_| Problem::Internal)?;
         let expires_at = session.expires_at;
-        Ok(SignedIn { token, expires_at, second_factor_required: required })
+        Ok(SignedIn { token, expires_at, second_factor_required: false })
     };
     match answer.await {
         Ok(answer) => Ok(answer),
@@ -82,6 +78,14 @@ pub async fn answer(
             platform.sessions().await?.revoke(session.sid).await?;
             Err(problem)
         }
+    }
+}
+
+impl SignedIn {
+    /// The same, saying whether the user must still set up a second factor.
+    #[must_use]
+    pub fn requiring_second_factor(self, required: bool) -> Self {
+        Self { second_factor_required: required, ..self }
     }
 }
 

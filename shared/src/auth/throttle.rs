@@ -386,15 +386,19 @@ impl Admission<'_> {
     /// [`StoreError`] when the store fails: refuse the sign-in. The attempt
     /// then stays counted.
     pub async fn succeeded(self) -> Result<Cleared, StoreError> {
-        self.throttle
-            .client
-            .delete_item()
-            .table_name(&self.throttle.table)
-            .key(PARTITION_KEY, AttributeValue::S(self.account_key))
-            .send()
-            .await
-            .map_err(|error| StoreError::unavailable("throttle table", &error))?;
-        self.throttle.release(&self.address_key, &self.entry).await?;
+        let cleared = async {
+            self.throttle
+                .client
+                .delete_item()
+                .table_name(&self.throttle.table)
+                .key(PARTITION_KEY, AttributeValue::S(self.account_key))
+                .send()
+                .await
+                .map_err(|error| StoreError::unavailable("throttle table", &error))
+        };
+        // At once: neither depends on the other.
+        let released = self.throttle.release(&self.address_key, &self.entry);
+        tokio::try_join!(cleared, released)?;
         Ok(Cleared { tenant: self.tenant })
     }
 

@@ -86,7 +86,7 @@ impl Request {
             .trim()
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'))
-            .and_then(|version| version.parse().ok())
+            .and_then(|text| text.parse().ok().filter(|version: &i64| version.to_string() == text))
             .ok_or(Problem::Stale)
     }
 

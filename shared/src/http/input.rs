@@ -3,13 +3,14 @@
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, ValidationError, Validator};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
@@ -54,14 +55,78 @@ pub(super) fn body<T: DeserializeOwned + JsonSchema + 'static>(bytes: &[u8]) -> 
     if bytes.is_empty() {
         return Err(Problem::Malformed("A JSON body is required.".into()));
     }
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
-        Problem::Malformed(format!(
-            "The body is not valid JSON (line {}, column {}).",
-            error.line(),
-            error.column()
-        ))
+    let Distinct(value) = serde_json::from_slice(bytes).map_err(|error| {
+        let what = if error.is_data() { "gives a member twice" } else { "is not valid JSON" };
+        let (line, column) = (error.line(), error.column());
+        Problem::Malformed(format!("The body {what} (line {line}, column {column})."))
     })?;
     self::value(value)
+}
+
+/// JSON whose objects have each member once: of two, readers disagree which
+/// counts (RFC 8259 §4).
+struct Distinct(Value);
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(DistinctVisitor).map(Self)
+    }
+}
+
+struct DistinctVisitor;
+
+impl<'de> Visitor<'de> for DistinctVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut found = Vec::new();
+        while let Some(Distinct(item)) = items.next_element()? {
+            found.push(item);
+        }
+        Ok(found.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut found = Map::new();
+        while let Some((name, Distinct(member))) = members.next_entry::<String, _>()? {
+            if found.insert(name, member).is_some() {
+                return Err(A::Error::custom("a member twice"));
+            }
+        }
+        Ok(found.into())
+    }
 }
 
 /// Reads a JSON value.
@@ -133,12 +198,15 @@ fn accept<T: DeserializeOwned>(checked: &Checked, mut value: Value) -> Result<T,
     })
 }
 
-/// Brings all text to Unicode NFC, and refuses control characters.
+/// Brings all text to Unicode NFC, and refuses what cannot be seen or makes a
+/// line look like another: text goes into mails and reports.
 fn normalise(value: &mut Value, at: &str, errors: &mut Vec<FieldError>) {
     match value {
         Value::String(text) => {
-            if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            if text.chars().any(is_control) {
                 errors.push(FieldError::new(at, "Must not contain control characters."));
+            } else if !text.is_empty() && text.trim().is_empty() {
+                errors.push(FieldError::new(at, "Must not be blank."));
             }
             if !unicode_normalization::is_nfc(text) {
                 *text = text.nfc().collect();
@@ -156,6 +224,13 @@ fn normalise(value: &mut Value, at: &str, errors: &mut Vec<FieldError>) {
         }
         _ => {}
     }
+}
+
+/// Control characters, line and paragraph separators, and what changes the
+/// direction of text or is nothing to see (Unicode Technical Report 36 §2).
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Appends a member's name to a JSON pointer (RFC 6901 §3).
@@ -327,7 +402,31 @@ mod tests {
     fn text_is_normalised_and_control_characters_are_refused() {
         let composed = body::<Sample>("{\"name\":\"e\u{301}\"}".as_bytes()).unwrap();
         assert_eq!(composed.name, "\u{e9}");
-        assert_eq!(errors(r#"{"name":"a\u0000"}"#)[0].0, "/name");
+        for wrong in ["a\\u0000", "a\\nb", "a\u{202e}b", "\u{200b}", "\u{2028}", " ", "\u{3000}"] {
+            let found = errors(&format!(r#"{{"name":"{wrong}"}}"#));
+            assert_eq!(found[0].0, "/name", "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_given_twice_is_refused() {
+        for twice in [r#"{"name":"a","name":"a"}"#, r#"{"name":"a","inner":{"iban":"","iban":""}}"#]
+        {
+            match body::<Sample>(twice.as_bytes()) {
+                Err(Problem::Malformed(detail)) => {
+                    assert!(detail.starts_with("The body gives a member twice"), "{detail}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        for wrong in ["{", "nul", "[1e400]", "{\"name\":\"a\"} x"] {
+            match body::<Sample>(wrong.as_bytes()) {
+                Err(Problem::Malformed(detail)) => {
+                    assert!(detail.starts_with("The body is not valid JSON"), "{detail}");
+                }
+                other => panic!("{wrong}: {other:?}"),
+            }
+        }
     }
 
     #[test]

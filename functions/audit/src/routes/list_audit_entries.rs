@@ -75,7 +75,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         to: query.to,
         ip: query.ip,
     }
-    .for_principal(call.principal());
+    .for_principal(call.principal())?;
     let limit = page.limit();
     let found = call.tenant().audit_entries_where(&filter, page.after::<u64>()?, limit + 1).await?;
     let list = List::new(found, limit, |record| record.entry.seq);

@@ -82,7 +82,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             Ok(())
         })
         .await;
-    let session = sign_in::answer(platform, tenant, &after, session, recorded).await?;
+    let session = sign_in::answer(platform, session, recorded).await?;
     sign_in::sweep(platform, request.now, user.id, Some(sid)).await;
     Reply::ok(&Activated { session, recovery_codes })
 }

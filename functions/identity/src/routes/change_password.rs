@@ -80,7 +80,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             Ok(())
         })
         .await;
-    let answer = sign_in::answer(platform, tenant, &after, session, recorded).await?;
+    let answer = sign_in::answer(platform, session, recorded).await?;
     sign_in::sweep(platform, request.now, user.id, Some(sid)).await;
     Reply::ok(&answer)
 }

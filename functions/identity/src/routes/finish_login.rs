@@ -88,7 +88,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
             proof.spend(tx, request, user.id).await
         })
         .await;
-    Reply::ok(&sign_in::answer(platform, &tenant, &user.entity, session, recorded).await?)
+    Reply::ok(&sign_in::answer(platform, session, recorded).await?)
 }
 
 async fn refused(

@@ -137,12 +137,16 @@ async fn enter(
 ) -> Result<SignedIn, Problem> {
     let (platform, request) = (call.platform(), call.request());
     let cleared = admission.succeeded().await?;
-    let session =
-        sign_in::open(platform, request, cleared, user, user.entity.credentials, false).await?;
+    let credentials = user.entity.credentials;
+    let (session, settings) = tokio::try_join!(
+        sign_in::open(platform, request, cleared, user, credentials, false),
+        async { Ok(tenant.settings().await?) },
+    )?;
     let facts = json!({ "role": user.entity.role.name() });
     let (action, success) = ("session.create", Outcome::Success);
     let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
-    sign_in::answer(platform, tenant, &user.entity, session, recorded).await
+    let required = settings.entity.require_second_factor(user.entity.role);
+    Ok(sign_in::answer(platform, session, recorded).await?.requiring_second_factor(required))
 }
 
 async fn challenge(

@@ -69,6 +69,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         cleared = second;
         proof = Some(shown);
     }
+    let required =
+        !has_factor && tenant.settings().await?.entity.require_second_factor(user.entity.role);
     let session =
         sign_in::open(platform, request, cleared, &user, user.entity.credentials, has_factor)
             .await?;
@@ -83,7 +85,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             }
         })
         .await;
-    let answer = sign_in::answer(platform, tenant, &user.entity, session, recorded).await?;
+    let answer =
+        sign_in::answer(platform, session, recorded).await?.requiring_second_factor(required);
     platform.sessions().await?.revoke(call.principal().session()).await?;
     Reply::ok(&answer)
 }

@@ -213,6 +213,7 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         "activate-totp",
         "change-password",
         "end-other-sessions",
+        "end-user-sessions",
         "list-sessions",
         "offboard-user",
         "remove-totp",

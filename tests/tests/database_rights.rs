@@ -56,6 +56,32 @@ async fn audit_entries_cannot_be_changed_or_removed() {
 }
 
 #[tokio::test]
+async fn wrapped_keys_are_read_and_nothing_else() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("rights", &[]).await;
+    let user = functions_user(&stack).await;
+    let keys = user.database(&format!("t_{}_keys", tenant.slug()));
+    let stored = keys.collection::<Document>("data_keys");
+    assert_eq!(stored.count_documents(doc! {}).await.unwrap(), 1);
+    for command in [
+        doc! { "insert": "data_keys", "documents": [{ "_id": "k", "tenant_id": tenant.slug() }] },
+        doc! { "update": "data_keys", "updates": [{ "q": {}, "u": { "$set": { "version": 9 } } }] },
+        doc! { "delete": "data_keys", "deletes": [{ "q": {}, "limit": 0 }] },
+        doc! { "drop": "data_keys" },
+    ] {
+        refused(&keys, command, UNAUTHORIZED).await;
+    }
+    // Nor is anything removed from the rest.
+    let data = user.database(&format!("t_{}", tenant.slug()));
+    for collection in ["users", "audit_head", "customers"] {
+        let all = doc! { "delete": collection, "deletes": [{ "q": {}, "limit": 0 }] };
+        refused(&data, all, UNAUTHORIZED).await;
+        refused(&data, doc! { "drop": collection }, UNAUTHORIZED).await;
+    }
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn the_functions_user_makes_no_tenants_users_or_roles() {
     let stack = Stack::load();
     let user = functions_user(&stack).await;
@@ -90,7 +116,11 @@ async fn the_database_refuses_plaintext_and_other_tenants_documents() {
     };
     // The control: without the defect the same document is accepted.
     data.run_command(insert(customer("control"))).await.unwrap();
-    data.collection::<Document>("customers").delete_one(doc! { "_id": "control" }).await.unwrap();
+    let control =
+        doc! { "delete": "customers", "deletes": [{ "q": { "_id": "control" }, "limit": 1 }] };
+    refused(&data, control.clone(), UNAUTHORIZED).await;
+    let administrator = stack.database().await.database(data.name());
+    administrator.run_command(control).await.unwrap();
 
     let mut in_clear = customer("a");
     in_clear.insert("phone", "+353861234567");

@@ -36,6 +36,8 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
         names,
         [
             "change-password",
+            "end-other-sessions",
+            "end-session",
             "remove-totp",
             "enrol-totp",
             "activate-totp",
@@ -43,6 +45,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
             "create-user",
             "update-user",
             "offboard-user",
+            "end-user-sessions",
             "remove-user-totp",
         ]
     );

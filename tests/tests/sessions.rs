@@ -93,6 +93,27 @@ async fn a_user_sees_and_ends_their_own_sessions() {
 }
 
 #[tokio::test]
+async fn who_manages_a_user_ends_their_sessions() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("ended-by-admin", &[Role::Admin, Role::Viewer]).await;
+    let (admin, viewer) = (tenant.user(Role::Admin), tenant.user(Role::Viewer));
+    let elsewhere = tenant.sign_in(Role::Viewer).await;
+    let path = |client: &Client| {
+        format!("/v1/users/{}/sessions", client.claims()["sub"].as_str().unwrap())
+    };
+    viewer.delete(&path(viewer)).await.must(403);
+    for above in [admin, tenant.owner()] {
+        admin.delete(&path(above)).await.must(403);
+    }
+    admin.delete(&path(viewer)).await.must(204);
+    is_dead(viewer).await;
+    is_dead(&elsewhere).await;
+    let again = tenant.sign_in(Role::Viewer).await;
+    assert_eq!(ids(&listed(&again).await), [&sid(&again)]);
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn a_session_shows_what_the_client_called_itself() {
     let stack = Stack::load();
     let tenant = stack.tenant("agents", &[Role::Viewer]).await;

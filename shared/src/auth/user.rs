@@ -162,15 +162,21 @@ impl User {
             password: Some(password),
             invitation: None,
             password_reset: None,
-            credentials: self.credentials + 1,
-            ..self
+            ..self.signed_out()
         }
+    }
+
+    /// The user, all of whose sessions and half-finished sign-ins are worth
+    /// nothing.
+    #[must_use]
+    pub fn signed_out(self) -> Self {
+        Self { credentials: self.credentials + 1, ..self }
     }
 
     /// The user without a second factor; earlier sessions are worth nothing.
     #[must_use]
     pub fn without_second_factor(self) -> Self {
-        Self { second_factor: None, totp_seed: None, credentials: self.credentials + 1, ..self }
+        Self { second_factor: None, totp_seed: None, ..self.signed_out() }
     }
 
     /// The user without any way to sign in.

@@ -263,7 +263,11 @@ impl Call {
             self.request.path.iter().map(|(name, value)| format!("{name}={value}")).collect();
         Ok(Some(Key {
             id: Id::from(uuid::Builder::from_custom_bytes(bytes).into_uuid()),
-            fingerprint: hex::encode(sha256(&[path.join("&").as_bytes(), &self.request.body])),
+            fingerprint: hex::encode(sha256(&[
+                path.join("&").as_bytes(),
+                self.request.header("if-match").unwrap_or_default().as_bytes(),
+                &self.request.body,
+            ])),
         }))
     }
 }

@@ -57,6 +57,12 @@ impl Database {
         self.client.database(&data_database(id))
     }
 
+    /// The database of a tenant's wrapped data keys, in which the functions'
+    /// user may find, and nothing else.
+    pub(super) fn tenant_keys(&self, id: &TenantId) -> mongodb::Database {
+        self.client.database(&keys_database(id))
+    }
+
     /// The database of a tenant's audit entries, in which the functions' user
     /// may find and insert, and nothing else.
     pub(super) fn tenant_audit(&self, id: &TenantId) -> mongodb::Database {
@@ -64,9 +70,13 @@ impl Database {
     }
 }
 
-/// Slugs hold no underscore, so the two names cannot meet.
+/// Slugs hold no underscore, so the names cannot meet.
 pub(super) fn data_database(id: &TenantId) -> String {
     format!("t_{id}")
+}
+
+pub(super) fn keys_database(id: &TenantId) -> String {
+    format!("t_{id}_keys")
 }
 
 pub(super) fn audit_database(id: &TenantId) -> String {

@@ -8,7 +8,7 @@ use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 use mongodb::error::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use super::database::{audit_database, data_database};
+use super::database::{audit_database, data_database, keys_database};
 use super::registry::TENANTS;
 use super::schema::{self, Index};
 use super::{
@@ -93,9 +93,10 @@ impl Registry<'_> {
         }
         self.make_collections(&record.id).await?;
         if grants == Grants::Server {
-            self.lock_grants().await?;
+            let holder = hex::encode(random::bytes::<16>()?);
+            self.lock_grants(&holder).await?;
             let granted = self.grant(&record.id).await;
-            self.unlock_grants().await?;
+            self.unlock_grants(&holder).await?;
             granted?;
         }
         self.make_key(by, &record.id).await?;
@@ -141,10 +142,10 @@ impl Registry<'_> {
                 make_expiry(&data, collection.name, seconds).await?;
             }
         }
-        for name in [schema::DATA_KEYS, schema::AUDIT_HEAD] {
-            make_collection(&data, name, schema::tenant_validator(id)).await?;
-        }
-        make_indexes(&data, schema::DATA_KEYS, &[Index { keys: &[("version", 1)], unique: true }])
+        make_collection(&data, schema::AUDIT_HEAD, schema::tenant_validator(id)).await?;
+        let keys = self.database().tenant_keys(id);
+        make_collection(&keys, schema::DATA_KEYS, schema::tenant_validator(id)).await?;
+        make_indexes(&keys, schema::DATA_KEYS, &[Index { keys: &[("version", 1)], unique: true }])
             .await?;
         let audit = self.database().tenant_audit(id);
         make_collection(&audit, schema::AUDIT_ENTRIES, schema::audit_validator(id)).await?;
@@ -161,12 +162,13 @@ impl Registry<'_> {
     /// Keeps other runs from changing the role: not every server makes two
     /// grants at once without losing one. The lock of a run that died is open
     /// again after [`GRANTS_LOCKED`].
-    async fn lock_grants(&self) -> Result<(), StoreError> {
+    async fn lock_grants(&self, holder: &str) -> Result<(), StoreError> {
         let locks = self.database().control().collection::<Document>(LOCKS);
         for _ in 0..LOCK_ATTEMPTS {
             let now = clock::now();
             let free = doc! { "_id": GRANTS_LOCK, "until": { "$lte": bson_time(now) } };
-            let taken = doc! { "$set": { "until": bson_time(now + GRANTS_LOCKED) } };
+            let until = bson_time(now + GRANTS_LOCKED);
+            let taken = doc! { "$set": { "until": until, "holder": holder } };
             match locks.update_one(free, taken).upsert(true).await.map_err(StoreError::from) {
                 Ok(_) => return Ok(()),
                 // It is held: the upsert met the document of its holder.
@@ -179,14 +181,15 @@ impl Registry<'_> {
         Err(StoreError::Unavailable("the lock of grants"))
     }
 
-    async fn unlock_grants(&self) -> Result<(), StoreError> {
+    /// Opens the lock, unless it went over to another run meanwhile.
+    async fn unlock_grants(&self, holder: &str) -> Result<(), StoreError> {
         let locks = self.database().control().collection::<Document>(LOCKS);
-        locks.delete_one(doc! { "_id": GRANTS_LOCK }).await?;
+        locks.delete_one(doc! { "_id": GRANTS_LOCK, "holder": holder }).await?;
         Ok(())
     }
 
-    /// The functions may read and write the tenant's data, and only find and
-    /// insert among its audit entries.
+    /// The functions may read and write the tenant's data and remove nothing,
+    /// read its wrapped keys, and find and insert audit entries.
     async fn grant(&self, id: &TenantId) -> Result<(), StoreError> {
         let privilege = |database: String, actions: &[&str]| {
             doc! { "resource": { "db": database, "collection": "" }, "actions": actions }
@@ -197,7 +200,8 @@ impl Registry<'_> {
             .run_command(doc! {
                 "grantPrivilegesToRole": APP_ROLE,
                 "privileges": [
-                    privilege(data_database(id), &["find", "insert", "update", "remove"]),
+                    privilege(data_database(id), &["find", "insert", "update"]),
+                    privilege(keys_database(id), &["find"]),
                     privilege(audit_database(id), &["find", "insert"]),
                 ],
             })
@@ -206,7 +210,7 @@ impl Registry<'_> {
     }
 
     async fn make_key(&self, by: &Attribution, id: &TenantId) -> Result<(), StoreError> {
-        let keys = self.database().tenant(id).collection::<DataKey>(schema::DATA_KEYS);
+        let keys = self.database().tenant_keys(id).collection::<DataKey>(schema::DATA_KEYS);
         if keys.find_one(doc! { "tenant_id": id.as_str() }).await?.is_some() {
             return Ok(());
         }

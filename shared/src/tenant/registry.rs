@@ -160,7 +160,7 @@ impl<'p> Registry<'p> {
     async fn unwrap_keys(&self, id: &TenantId) -> Result<Keyring, StoreError> {
         let records: Vec<DataKey> = self
             .database
-            .tenant(id)
+            .tenant_keys(id)
             .collection(schema::DATA_KEYS)
             .find(doc! { "tenant_id": id.as_str() })
             .await?

@@ -89,7 +89,7 @@ pub const IDEMPOTENCY: Collection = Collection {
 pub const COLLECTIONS: [&Collection; 8] =
     [&USERS, &SETTINGS, &SUPPLIERS, &CUSTOMERS, &PRODUCTS, &BATCHES, &OUTBOX, &IDEMPOTENCY];
 
-/// The tenant's wrapped data keys.
+/// The tenant's wrapped data keys, in a database of their own.
 pub(super) const DATA_KEYS: &str = "data_keys";
 /// The head of the tenant's audit tree; one document.
 pub(super) const AUDIT_HEAD: &str = "audit_head";

@@ -18,7 +18,7 @@ pub const ROUTE: Route = Route {
         answer: Answer::empty(),
     },
     permission: Permission::OwnAccount,
-    assurance: Assurance::Full,
+    assurance: Assurance::FullRecent,
 };
 
 /// The handler. As with signing out, the sessions end before that is

@@ -138,14 +138,20 @@ async fn enter(
     let (platform, request) = (call.platform(), call.request());
     let cleared = admission.succeeded().await?;
     let credentials = user.entity.credentials;
-    let (session, settings) = tokio::try_join!(
-        sign_in::open(platform, request, cleared, user, credentials, false),
-        async { Ok(tenant.settings().await?) },
-    )?;
     let facts = json!({ "role": user.entity.role.name() });
     let (action, success) = ("session.create", Outcome::Success);
-    let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
-    let required = settings.entity.require_second_factor(user.entity.role);
+    // At once: none needs what another finds, and without its entry the
+    // session is ended again.
+    let (session, recorded, settings) = tokio::join!(
+        sign_in::open(platform, request, cleared, user, credentials, false),
+        sign_in::record(request, tenant, Some(user.id), action, success, facts),
+        tenant.settings(),
+    );
+    let session = session?;
+    let (recorded, required) = match settings {
+        Ok(settings) => (recorded, settings.entity.require_second_factor(user.entity.role)),
+        Err(error) => (Err(error.into()), true),
+    };
     Ok(sign_in::answer(platform, session, recorded).await?.requiring_second_factor(required))
 }
 

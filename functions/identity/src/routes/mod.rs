@@ -8,6 +8,7 @@ pub mod change_password;
 pub mod create_user;
 pub mod end_other_sessions;
 pub mod end_session;
+pub mod end_user_sessions;
 pub mod enrol_totp;
 pub mod finish_login;
 pub mod get_tenant;
@@ -27,12 +28,13 @@ pub mod update_tenant;
 pub mod update_user;
 
 /// Every guarded route of this crate.
-pub const ROUTES: [&Route; 18] = [
+pub const ROUTES: [&Route; 19] = [
     &activate_totp::ROUTE,
     &change_password::ROUTE,
     &create_user::ROUTE,
     &end_other_sessions::ROUTE,
     &end_session::ROUTE,
+    &end_user_sessions::ROUTE,
     &enrol_totp::ROUTE,
     &get_tenant::ROUTE,
     &get_user::ROUTE,

@@ -63,18 +63,30 @@ def outputs(aws: Aws) -> dict[str, str]:
 
 def deploy(aws: Aws) -> None:
     """Brings the stack to what the template and the built functions say, doing no more than that takes."""
-    wanted = {
-        "template": _sha256(TEMPLATE.read_bytes() + SAMCONFIG.read_bytes()),
-        "functions": {name: _sha256((LAMBDA_DIR / name / "bootstrap").read_bytes()) for name in functions.names()},
-    }
+    template = _sha256(TEMPLATE.read_bytes() + SAMCONFIG.read_bytes())
+    built = {name: _sha256((LAMBDA_DIR / name / "bootstrap").read_bytes()) for name in functions.names()}
     current = json.loads(DEPLOYED.read_text()) if DEPLOYED.exists() and stack_status(aws) else {}
-    if current.get("template") != wanted["template"]:
+    if current.get("template") != template:
         _deploy_stack(aws)
     else:
-        changed = [name for name, sha in wanted["functions"].items() if current["functions"].get(name) != sha]
+        # An emulator that was killed has forgotten what came after its last
+        # clean stop, so what it holds counts, not what it was once given.
+        held = _code(aws)
+        before = current.get("functions", {})
+        changed = [name for name, sha in built.items() if before.get(name) != {"built": sha, "held": held.get(name)}]
         if changed:
             _update_code(aws, changed)
-    DEPLOYED.write_text(json.dumps(wanted, indent=1))
+    held = _code(aws)
+    deployed = {name: {"built": sha, "held": held[name]} for name, sha in built.items()}
+    DEPLOYED.write_text(json.dumps({"template": template, "functions": deployed}, indent=1))
+
+
+def _code(aws: Aws) -> dict[str, str]:
+    """SHA-256 of each function's package as the emulator holds it."""
+    pages = aws.client("lambda").get_paginator("list_functions").paginate()
+    found = {function["FunctionName"]: function["CodeSha256"] for page in pages for function in page["Functions"]}
+    prefix = f"{STACK_NAME}-"
+    return {name.removeprefix(prefix): code for name, code in found.items() if name.startswith(prefix)}
 
 
 def _sha256(data: bytes) -> str:

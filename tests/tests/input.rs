@@ -130,7 +130,7 @@ async fn every_wrong_field_is_named(client: &Client, listed: &Listed) {
 
     let with_nul: Map<String, Value> = properties
         .iter()
-        .filter(|(_, property)| holds_text(property))
+        .filter(|(_, property)| holds_text(property) && property["format"] != "password")
         .map(|(name, _)| (name.clone(), json!("a\u{0}b")))
         .collect();
     if !with_nul.is_empty() {

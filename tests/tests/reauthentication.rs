@@ -7,7 +7,7 @@ use keystone::auth::session::RECENT;
 use keystone::clock;
 use keystone::http::Assurance;
 use keystone_tests::routes::{self, Listed};
-use keystone_tests::{Client, Stack};
+use keystone_tests::{Client, Stack, stack};
 use serde_json::json;
 
 /// Requests in flight at once.
@@ -83,14 +83,28 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
 #[tokio::test]
 async fn wrong_passwords_are_counted_here_too() {
     let stack = Stack::load();
-    let tenant = stack.tenant("recent-throttle", &[Role::Viewer]).await;
+    let tenant = stack.tenant("recent-throttle", &[Role::Viewer, Role::OpsUser]).await;
     let viewer = tenant.user(Role::Viewer);
     for _ in 0..10 {
         viewer.post("/v1/auth/reauthenticate", &json!({ "password": "wrong" })).await.must(401);
     }
     let right = json!({ "password": tenant.credentials(Role::Viewer)["password"] });
     viewer.post("/v1/auth/reauthenticate", &right).await.must(429);
-    // It is the same count as that of sign-in.
-    tenant.stranger().post("/v1/auth/login", &tenant.credentials(Role::Viewer)).await.must(429);
+    // The counts are apart: sign-in goes on, and whoever is locked out of it by
+    // others' guesses can still do what needs the password.
+    let viewer = tenant.sign_in(Role::Viewer).await;
+    let mut wrong = tenant.credentials(Role::Viewer);
+    wrong["password"] = json!("wrong");
+    for expected in [[401; 10].as_slice(), &[429]].concat() {
+        tenant.stranger().post("/v1/auth/login", &wrong).await.must(expected);
+    }
+    viewer.at(stack::address()).post("/v1/auth/reauthenticate", &right).await.must(429);
+    let other = json!({ "password": tenant.credentials(Role::OpsUser)["password"] });
+    let mut wrong = tenant.credentials(Role::OpsUser);
+    wrong["password"] = json!("wrong");
+    for _ in 0..10 {
+        tenant.stranger().post("/v1/auth/login", &wrong).await.must(401);
+    }
+    tenant.user(Role::OpsUser).post("/v1/auth/reauthenticate", &other).await.must(200);
     tenant.finish().await;
 }

@@ -13,8 +13,8 @@ use crate::sign_in;
 /// What the check needs beyond what every guarded function does.
 pub const SETTINGS: [Setting; 2] = [Setting::ThrottleTable, Setting::PepperSecret];
 
-/// Whether `password` is that of `user`, who makes the request. It counts as
-/// an attempt to sign in; `None` for a wrong one.
+/// Whether `password` is that of `user`, who makes the request; `None` for a
+/// wrong one, which is counted.
 ///
 /// # Errors
 /// 429 after ten failures in a quarter of an hour.
@@ -27,7 +27,7 @@ pub async fn check(
     let throttle = platform.throttle().await?;
     let account = AccountKey::new(call.tenant().id().as_str(), &user.entity.email);
     let admission =
-        match throttle.admit(request.now, request.ip()?, &account, Purpose::SignIn).await {
+        match throttle.admit(request.now, request.ip()?, &account, Purpose::StepUp).await {
             Ok(admission) => admission,
             Err(denial) => return Err(sign_in::denied(platform, request, denial).await),
         };

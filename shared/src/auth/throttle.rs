@@ -42,6 +42,9 @@ const LOCK_NOTED: &str = "lock_noted";
 pub enum Purpose {
     /// Sign-in with a password.
     SignIn,
+    /// The password once more, from somebody who is signed in: what outsiders
+    /// get wrong does not keep them from it.
+    StepUp,
     /// Redemption of an invitation token.
     Invitation,
     /// Sign-in with a second factor, a code of the app or a recovery code.
@@ -56,6 +59,7 @@ impl Purpose {
     const fn key_prefix(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
+            Self::StepUp => "step-up",
             Self::Invitation => "invitation",
             Self::SecondFactor => "second-factor",
             Self::ResetRequest => "reset-request",

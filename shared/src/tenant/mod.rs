@@ -23,7 +23,7 @@ pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Page, Stored};
-pub use registry::{Enrolled, Registry, TenantRecord, TenantState};
+pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
 pub use write::{Attribution, WriteTx};
 

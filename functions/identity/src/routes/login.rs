@@ -4,10 +4,10 @@ use keystone::Problem;
 use keystone::audit::entry::Outcome;
 use keystone::auth::password::{self, PasswordInput};
 use keystone::auth::throttle::{AccountKey, Admission, Purpose};
-use keystone::auth::user::{User, UserStatus, canonical_email};
+use keystone::auth::user::{User, UserStatus};
 use keystone::config::Setting;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
-use keystone::tenant::{Filter, Stored, Tenant};
+use keystone::tenant::{Account, Stored, Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -98,19 +98,29 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
         Ok(admission) => admission,
         Err(denial) => return Err(sign_in::denied(call.platform(), call.request(), denial).await),
     };
-    let tenant = call.platform().registry(now).await?.of_attempt(&admission, now).await?;
-    let user = match &tenant {
-        Some(tenant) => find_active(tenant, &login.email).await?,
-        None => None,
+    let registry = call.platform().registry(now).await?;
+    let found = registry.account_of_attempt(&admission, &login.email, now).await?;
+    let (tenant, user, settings) = match found {
+        Some(Account { tenant, user, settings }) => {
+            let user = user.filter(|user| user.entity.status == UserStatus::Active);
+            (Some(tenant), user, Some(settings))
+        }
+        None => (None, None, None),
     };
     let stored = user.as_ref().and_then(|user| user.entity.password.as_ref());
     let pepper = call.platform().pepper(now).await?;
     let matches = password::verify(&admission, &login.password, stored, &pepper);
     match (tenant, user) {
         (Some(tenant), Some(user)) if matches => {
+            let role = user.entity.role;
+            let required = settings.is_some_and(|found| found.require_second_factor(role));
             let answer = match user.entity.second_factor_since() {
                 Some(_) => challenge(&call, &tenant, &user, admission).await?,
-                None => LoggedIn::SignedIn(enter(&call, &tenant, &user, admission).await?),
+                None => LoggedIn::SignedIn(
+                    enter(&call, &tenant, &user, admission)
+                        .await?
+                        .requiring_second_factor(required),
+                ),
             };
             Reply::ok(&answer)
         }
@@ -124,11 +134,6 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     }
 }
 
-async fn find_active(tenant: &Tenant, email: &str) -> Result<Option<Stored<User>>, Problem> {
-    let found = tenant.find::<User>(Filter::all().eq("email", canonical_email(email))).await?;
-    Ok(found.filter(|user| user.entity.status == UserStatus::Active))
-}
-
 async fn enter(
     call: &PublicCall,
     tenant: &Tenant,
@@ -140,19 +145,9 @@ async fn enter(
     let credentials = user.entity.credentials;
     let facts = json!({ "role": user.entity.role.name() });
     let (action, success) = ("session.create", Outcome::Success);
-    // At once: none needs what another finds, and without its entry the
-    // session is ended again.
-    let (session, recorded, settings) = tokio::join!(
-        sign_in::open(platform, request, cleared, user, credentials, false),
-        sign_in::record(request, tenant, Some(user.id), action, success, facts),
-        tenant.settings(),
-    );
-    let session = session?;
-    let (recorded, required) = match settings {
-        Ok(settings) => (recorded, settings.entity.require_second_factor(user.entity.role)),
-        Err(error) => (Err(error.into()), true),
-    };
-    Ok(sign_in::answer(platform, session, recorded).await?.requiring_second_factor(required))
+    let session = sign_in::open(platform, request, cleared, user, credentials, false).await?;
+    let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
+    sign_in::answer(platform, session, recorded).await
 }
 
 async fn challenge(

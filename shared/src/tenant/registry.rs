@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::{Database, Filter, Settings, StoreError, Stored, Tenant, TenantId, schema};
+use super::{Database, Filter, StoreError, Stored, Tenant, TenantId, schema};
 use crate::auth::session::SessionRecord;
 use crate::auth::throttle::{Admission, AdmitError};
 use crate::auth::user::{User, canonical_email};
@@ -55,8 +55,6 @@ pub struct Account {
     pub tenant: Tenant,
     /// The user, whatever their status.
     pub user: Option<Stored<User>>,
-    /// What the tenant decided.
-    pub settings: Settings,
 }
 
 /// The registry of tenants, read with the platform's clients.
@@ -93,8 +91,8 @@ impl<'p> Registry<'p> {
     }
 
     /// The tenant that an admitted attempt names, as [`Registry::of_attempt`],
-    /// with the user of this address and the settings. All three are read at
-    /// once, and what was read of a tenant that is not active is dropped.
+    /// with the user of this address. Both are read at once, and what was read
+    /// of a tenant that is not active is dropped.
     ///
     /// # Errors
     /// As [`Registry::of_attempt`].
@@ -109,22 +107,14 @@ impl<'p> Registry<'p> {
         };
         let data = self.database.tenant(&id);
         let of_user = Filter::all().eq("email", canonical_email(email)).for_tenant(&id);
-        let of_settings = Filter::all().for_tenant(&id);
         let users = data.collection::<Document>(schema::USERS.name);
-        let decided = data.collection::<Document>(schema::SETTINGS.name);
-        let (record, user, settings) = tokio::join!(
-            self.record(&id),
-            users.find_one(of_user).into_future(),
-            decided.find_one(of_settings).into_future(),
-        );
+        let (record, user) = tokio::join!(self.record(&id), users.find_one(of_user).into_future());
         let Some(record) = record?.filter(|record| record.state == TenantState::Active) else {
             return Ok(None);
         };
         let user = user?.map(|found| Stored::from_document(found, &id)).transpose()?;
-        let settings = settings?.ok_or_else(|| StoreError::defect("a tenant has no settings"))?;
-        let settings = Stored::<Settings>::from_document(settings, &id)?.entity;
         let tenant = self.open(record, now).await?;
-        Ok(Some(Account { tenant, user, settings }))
+        Ok(Some(Account { tenant, user }))
     }
 
     /// The tenant that a locked-out attempt names, to record the lockout in its

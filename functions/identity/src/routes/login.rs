@@ -100,27 +100,21 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     };
     let registry = call.platform().registry(now).await?;
     let found = registry.account_of_attempt(&admission, &login.email, now).await?;
-    let (tenant, user, settings) = match found {
-        Some(Account { tenant, user, settings }) => {
+    let (tenant, user) = match found {
+        Some(Account { tenant, user }) => {
             let user = user.filter(|user| user.entity.status == UserStatus::Active);
-            (Some(tenant), user, Some(settings))
+            (Some(tenant), user)
         }
-        None => (None, None, None),
+        None => (None, None),
     };
     let stored = user.as_ref().and_then(|user| user.entity.password.as_ref());
     let pepper = call.platform().pepper(now).await?;
     let matches = password::verify(&admission, &login.password, stored, &pepper);
     match (tenant, user) {
         (Some(tenant), Some(user)) if matches => {
-            let role = user.entity.role;
-            let required = settings.is_some_and(|found| found.require_second_factor(role));
             let answer = match user.entity.second_factor_since() {
                 Some(_) => challenge(&call, &tenant, &user, admission).await?,
-                None => LoggedIn::SignedIn(
-                    enter(&call, &tenant, &user, admission)
-                        .await?
-                        .requiring_second_factor(required),
-                ),
+                None => LoggedIn::SignedIn(enter(&call, &tenant, &user, admission).await?),
             };
             Reply::ok(&answer)
         }
@@ -141,13 +135,15 @@ async fn enter(
     admission: Admission<'_>,
 ) -> Result<SignedIn, Problem> {
     let (platform, request) = (call.platform(), call.request());
-    let cleared = admission.succeeded().await?;
+    let (cleared, settings) = tokio::join!(admission.succeeded(), tenant.settings());
+    let (cleared, settings) = (cleared?, settings?.entity);
     let credentials = user.entity.credentials;
     let facts = json!({ "role": user.entity.role.name() });
     let (action, success) = ("session.create", Outcome::Success);
     let session = sign_in::open(platform, request, cleared, user, credentials, false).await?;
     let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
-    sign_in::answer(platform, session, recorded).await
+    let required = settings.require_second_factor(user.entity.role);
+    Ok(sign_in::answer(platform, session, recorded).await?.requiring_second_factor(required))
 }
 
 async fn challenge(

@@ -51,8 +51,9 @@ def _role(aws, refs: dict, name: str, properties: dict) -> None:
 
 
 def _table(aws, refs: dict, name: str, properties: dict) -> None:
+    if (wanted := properties.get("TimeToLiveSpecification")) is None:
+        return
     client = aws.client("dynamodb")
-    wanted = properties["TimeToLiveSpecification"]
     current = client.describe_time_to_live(TableName=refs[name])["TimeToLiveDescription"]
     if current.get("AttributeName") != wanted["AttributeName"]:
         client.update_time_to_live(TableName=refs[name], TimeToLiveSpecification=wanted)

@@ -151,6 +151,8 @@ def _write_stack_env(aws: deployment.Aws, uris: dict[str, str]) -> None:
         "STACK_NAME": STACK_NAME,
         "PROVISION_TENANT_FUNCTION": f"{STACK_NAME}-provision-tenant",
         "DRAIN_OUTBOX_FUNCTION": f"{STACK_NAME}-drain-outbox",
+        "MAINTAIN_KEYS_FUNCTION": f"{STACK_NAME}-maintain-keys",
+        "SUBJECT_KEY_TABLE": out["SubjectKeyTableName"],
         "MONGODB_ADMIN_URI": uris["keystone_admin"],
         "MONGODB_APP_URI": uris["keystone_app"],
         "THROTTLE_TABLE": out["ThrottleTableName"],

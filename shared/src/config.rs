@@ -29,6 +29,8 @@ pub enum Setting {
     ThrottleTable,
     /// Name of the session table.
     SessionTable,
+    /// Name of the table of subjects' secrets.
+    SubjectKeyTable,
     /// Sender of all mail.
     MailFrom,
     /// Address under which people reach the product, for links in mail.
@@ -50,6 +52,7 @@ impl Setting {
             Self::ReportSigningKey => "REPORT_SIGNING_KEY",
             Self::ThrottleTable => "THROTTLE_TABLE",
             Self::SessionTable => "SESSION_TABLE",
+            Self::SubjectKeyTable => "SUBJECT_KEY_TABLE",
             Self::MailFrom => "MAIL_FROM",
             Self::PublicUrl => "PUBLIC_URL",
         }

@@ -18,6 +18,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod erasure;
 pub mod formats;
 pub mod http;
 pub mod job;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Problem;
 use crate::config::Setting;
-use crate::crypto::{Place, Sealed, at_rest};
+use crate::crypto::{Place, Sealed, Subject, at_rest};
 use crate::platform::Platform;
 use crate::tenant::{Entity, Id, StoreError, Stored, Tenant, WriteTx, bson_time, schema};
 
@@ -67,13 +67,19 @@ fn place(id: Id) -> Place<'static> {
     Place { collection: schema::OUTBOX.name, document: id, field: "message" }
 }
 
-/// Puts `mail` into the outbox, to leave when the transaction is committed.
+/// Puts `mail` to the user `to` into the outbox, to leave when the transaction
+/// is committed.
 ///
 /// # Errors
 /// [`StoreError`] when it cannot be sealed or stored.
-pub async fn enqueue(tx: &mut WriteTx<'_>, now: Timestamp, mail: &Mail) -> Result<(), StoreError> {
+pub async fn enqueue(
+    tx: &mut WriteTx<'_>,
+    now: Timestamp,
+    to: Id,
+    mail: &Mail,
+) -> Result<(), StoreError> {
     let id = crate::random::id(now)?;
-    let message = tx.tenant().seal(place(id), mail)?;
+    let message = tx.tenant().seal(place(id), Subject::User(to), mail).await?;
     let queued = Queued { state: State::Pending, due_at: bson_time(now), attempts: 0, message };
     tx.keep(id, queued).await
 }
@@ -102,9 +108,9 @@ pub async fn deliver_due(
     let mut done = Delivered::default();
     for _ in 0..limit {
         let Some(queued) = tenant.claim_due_mail(by.now, LEASE).await? else { break };
-        let sent = match tenant.open(place(queued.id), &queued.entity.message) {
+        let sent = match tenant.open(place(queued.id), &queued.entity.message).await {
             Ok(mail) => send(platform, mail.expose()).await,
-            Err(error) => Err(StoreError::defect(error)),
+            Err(error) => Err(error.into()),
         };
         match sent {
             Ok(()) => {

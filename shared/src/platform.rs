@@ -16,7 +16,7 @@ use crate::auth::session::Sessions;
 use crate::auth::throttle::Throttle;
 use crate::auth::token::{Parties, SigningKeys};
 use crate::config::{Config, Setting};
-use crate::crypto::KeyCache;
+use crate::crypto::{KeyCache, SubjectSecrets, Vault};
 use crate::tenant::{Database, Registry, StoreError};
 
 /// How long a secret's value is used before it is read again, so that a
@@ -105,6 +105,16 @@ impl Platform {
     /// As [`Platform::kms`].
     pub async fn ses(&self) -> Result<aws_sdk_sesv2::Client, StoreError> {
         Ok(aws_sdk_sesv2::Client::new(self.aws().await?))
+    }
+
+    /// Where tenants' keys come from.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the table is not configured.
+    pub async fn vault(&self) -> Result<Vault, StoreError> {
+        let table = self.setting(Setting::SubjectKeyTable)?;
+        let secrets = SubjectSecrets::new(self.dynamodb().await?.clone(), table);
+        Ok(Vault { kms: self.kms().await?.clone(), secrets })
     }
 
     /// Unwrapped tenant keys, for a bounded time.

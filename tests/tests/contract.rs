@@ -204,7 +204,9 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     };
     assert_eq!(holders("kms:Sign"), ["create-audit-export"]);
     // The rotation's use of the key is bound to Secrets Manager.
-    assert_eq!(holders("kms:GenerateDataKey"), ["provision-tenant", "rotate-session-secret"]);
+    assert_eq!(holders("kms:GenerateDataKey"), ["rotate-session-secret"]);
+    let key_makers = ["maintain-keys", "provision-tenant"];
+    assert_eq!(holders("kms:GenerateDataKeyWithoutPlaintext"), key_makers);
     assert_eq!(holders("secretsmanager:PutSecretValue"), ["rotate-session-secret"]);
     assert_eq!(holders("ses:SendEmail"), ["drain-outbox"]);
     let openers = ["activate-totp", "change-password", "finish-login", "login", "reauthenticate"];
@@ -221,4 +223,8 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         "reset-password",
     ];
     assert_eq!(holders("dynamodb:Query"), lookers);
+    // Only who ends sessions or erases subjects deletes items.
+    let erasers = ["erase-customer", "erase-supplier", "erase-user", "maintain-keys"];
+    let deleters = holders("dynamodb:DeleteItem");
+    assert!(erasers.iter().all(|eraser| deleters.contains(&(*eraser).to_owned())));
 }

@@ -32,7 +32,7 @@ pub async fn check(
             Err(denial) => return Err(sign_in::denied(platform, request, denial).await),
         };
     let pepper = platform.pepper(request.now).await?;
-    if password::verify(&admission, password, user.entity.password.as_ref(), &pepper) {
+    if password::verify(&admission, password, user.entity.password.as_ref(), &pepper).await {
         return Ok(Some(admission.succeeded().await?));
     }
     Ok(None)

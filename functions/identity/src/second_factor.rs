@@ -55,7 +55,7 @@ pub async fn app_code_fits(
     code: &Code,
 ) -> Result<bool, Problem> {
     let Some(sealed) = &user.entity.totp_seed else { return Ok(false) };
-    let seed = tenant.open(seed_place(user.id), sealed).map_err(|error| {
+    let seed = tenant.open(seed_place(user.id), sealed).await.map_err(|error| {
         tracing::error!(cause = %error, "a seed does not open");
         Problem::Internal
     })?;
@@ -63,7 +63,7 @@ pub async fn app_code_fits(
         return Ok(false);
     };
     // Steps are counted for the seed: another app begins anew.
-    let app = AccountKey::new(tenant.id().as_str(), &hex::encode(sealed.tag()));
+    let app = AccountKey::new(tenant.id().as_str(), &seed.expose().fingerprint());
     Ok(throttle.use_once(request.now, &app, step).await?)
 }
 
@@ -123,7 +123,7 @@ impl Proof {
         let change = AccountChange::RecoveryCode(left);
         let letter = letters::account_change(tx.tenant().id(), &after, change)?;
         tx.replace(&before, after).await?;
-        mail::enqueue(tx, request.now, &letter).await?;
+        mail::enqueue(tx, request.now, user, &letter).await?;
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::crypto::{CryptoError, Place, Sealed, at_rest_option};
+use keystone::crypto::{CryptoError, Place, Sealed, Subject, at_rest_option};
+use keystone::erasure::Erasable;
 use keystone::http::present;
 use keystone::tenant::{Entity, Id, Stored, Tenant, schema};
 use schemars::JsonSchema;
@@ -31,6 +32,18 @@ impl Entity for Customer {
     const COLLECTION: &'static schema::Collection = &schema::CUSTOMERS;
     const RESOURCE: &'static str = "customer";
     const PERSONAL: &'static [&'static str] = &[];
+}
+
+impl Erasable for Customer {
+    fn subject(id: Id) -> Subject {
+        Subject::Customer(id)
+    }
+
+    /// The business stays: whom goods went to must be known for years
+    /// (Art. 18(3) of Regulation (EC) No 178/2002).
+    fn erased(&self, _: Id) -> Self {
+        Self { delivery_address: None, phone: None, ..self.clone() }
+    }
 }
 
 /// A postal address in clear. Neither printable nor part of any answer.
@@ -69,7 +82,7 @@ pub struct AddressInput {
 }
 
 impl AddressInput {
-    fn seal(&self, tenant: &Tenant, id: Id) -> Result<Sealed<Address>, Problem> {
+    async fn seal(&self, tenant: &Tenant, id: Id) -> Result<Sealed<Address>, Problem> {
         let address = Address {
             line1: self.line1.clone(),
             line2: self.line2.clone(),
@@ -77,12 +90,12 @@ impl AddressInput {
             postcode: self.postcode.clone(),
             country: self.country.clone(),
         };
-        Ok(tenant.seal(address_place(id), &address)?)
+        Ok(tenant.seal(address_place(id), Subject::Customer(id), &address).await?)
     }
 }
 
-fn seal_phone(phone: &str, tenant: &Tenant, id: Id) -> Result<Sealed<Phone>, Problem> {
-    Ok(tenant.seal(phone_place(id), &Phone(phone.to_owned()))?)
+async fn seal_phone(phone: &str, tenant: &Tenant, id: Id) -> Result<Sealed<Phone>, Problem> {
+    Ok(tenant.seal(phone_place(id), Subject::Customer(id), &Phone(phone.to_owned())).await?)
 }
 
 fn address_place(id: Id) -> Place<'static> {
@@ -118,14 +131,16 @@ impl NewCustomer {
     ///
     /// # Errors
     /// [`Problem::Internal`] when the tenant's key cannot be used.
-    pub fn into_customer(self, tenant: &Tenant, id: Id) -> Result<Customer, Problem> {
+    pub async fn into_customer(self, tenant: &Tenant, id: Id) -> Result<Customer, Problem> {
         Ok(Customer {
-            delivery_address: self
-                .delivery_address
-                .as_ref()
-                .map(|address| address.seal(tenant, id))
-                .transpose()?,
-            phone: self.phone.as_deref().map(|p| seal_phone(p, tenant, id)).transpose()?,
+            delivery_address: match &self.delivery_address {
+                Some(address) => Some(address.seal(tenant, id).await?),
+                None => None,
+            },
+            phone: match &self.phone {
+                Some(phone) => Some(seal_phone(phone, tenant, id).await?),
+                None => None,
+            },
             name: self.name,
             country: self.country,
             gln: self.gln,
@@ -163,7 +178,11 @@ impl CustomerPatch {
     ///
     /// # Errors
     /// [`Problem::Internal`] when the tenant's key cannot be used.
-    pub fn apply(&self, tenant: &Tenant, before: &Stored<Customer>) -> Result<Customer, Problem> {
+    pub async fn apply(
+        &self,
+        tenant: &Tenant,
+        before: &Stored<Customer>,
+    ) -> Result<Customer, Problem> {
         let mut customer = before.entity.clone();
         if let Some(name) = &self.name {
             customer.name.clone_from(name);
@@ -175,12 +194,16 @@ impl CustomerPatch {
             customer.gln.clone_from(gln);
         }
         if let Some(address) = &self.delivery_address {
-            customer.delivery_address =
-                address.as_ref().map(|a| a.seal(tenant, before.id)).transpose()?;
+            customer.delivery_address = match address {
+                Some(address) => Some(address.seal(tenant, before.id).await?),
+                None => None,
+            };
         }
         if let Some(phone) = &self.phone {
-            customer.phone =
-                phone.as_deref().map(|p| seal_phone(p, tenant, before.id)).transpose()?;
+            customer.phone = match phone {
+                Some(phone) => Some(seal_phone(phone, tenant, before.id).await?),
+                None => None,
+            };
         }
         Ok(customer)
     }
@@ -254,22 +277,15 @@ impl CustomerView {
     ///
     /// # Errors
     /// [`CryptoError`] when contact data does not open.
-    pub fn new(
+    pub async fn new(
         tenant: &Tenant,
         stored: &Stored<Customer>,
         clear: bool,
     ) -> Result<Self, CryptoError> {
         let customer = &stored.entity;
-        let address = customer
-            .delivery_address
-            .as_ref()
-            .map(|sealed| tenant.open(address_place(stored.id), sealed))
-            .transpose()?;
-        let phone = customer
-            .phone
-            .as_ref()
-            .map(|sealed| tenant.open(phone_place(stored.id), sealed))
-            .transpose()?;
+        let address = customer.delivery_address.as_ref();
+        let address = tenant.open_kept(address_place(stored.id), address).await?;
+        let phone = tenant.open_kept(phone_place(stored.id), customer.phone.as_ref()).await?;
         Ok(Self {
             id: stored.id,
             name: customer.name.clone(),

@@ -3,7 +3,8 @@
 
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::crypto::{CryptoError, Place, Plain, Sealed, at_rest_option};
+use keystone::crypto::{CryptoError, Place, Sealed, Subject, at_rest_option};
+use keystone::erasure::Erasable;
 use keystone::http::present;
 use keystone::tenant::{Entity, Id, Stored, Tenant, schema};
 use schemars::JsonSchema;
@@ -32,6 +33,18 @@ impl Entity for Supplier {
     const PERSONAL: &'static [&'static str] = &["/email"];
 }
 
+impl Erasable for Supplier {
+    fn subject(id: Id) -> Subject {
+        Subject::Supplier(id)
+    }
+
+    /// The business stays: whom goods came from must be known for years
+    /// (Art. 18(2) of Regulation (EC) No 178/2002).
+    fn erased(&self, _: Id) -> Self {
+        Self { email: None, banking: None, ..self.clone() }
+    }
+}
+
 /// Banking metadata in clear. Neither printable nor part of any answer.
 #[derive(Serialize, Deserialize)]
 pub struct Banking {
@@ -56,13 +69,13 @@ pub struct BankingInput {
 }
 
 impl BankingInput {
-    fn seal(&self, tenant: &Tenant, id: Id) -> Result<Sealed<Banking>, Problem> {
+    async fn seal(&self, tenant: &Tenant, id: Id) -> Result<Sealed<Banking>, Problem> {
         let banking = Banking {
             iban: self.iban.clone(),
             bic: self.bic.clone(),
             account_holder: self.account_holder.clone(),
         };
-        Ok(tenant.seal(banking_place(id), &banking)?)
+        Ok(tenant.seal(banking_place(id), Subject::Supplier(id), &banking).await?)
     }
 }
 
@@ -95,9 +108,12 @@ impl NewSupplier {
     ///
     /// # Errors
     /// [`Problem::Internal`] when the tenant's key cannot be used.
-    pub fn into_supplier(self, tenant: &Tenant, id: Id) -> Result<Supplier, Problem> {
+    pub async fn into_supplier(self, tenant: &Tenant, id: Id) -> Result<Supplier, Problem> {
         Ok(Supplier {
-            banking: self.banking.as_ref().map(|b| b.seal(tenant, id)).transpose()?,
+            banking: match &self.banking {
+                Some(banking) => Some(banking.seal(tenant, id).await?),
+                None => None,
+            },
             name: self.name,
             country: self.country,
             gln: self.gln,
@@ -136,7 +152,11 @@ impl SupplierPatch {
     ///
     /// # Errors
     /// [`Problem::Internal`] when the tenant's key cannot be used.
-    pub fn apply(&self, tenant: &Tenant, before: &Stored<Supplier>) -> Result<Supplier, Problem> {
+    pub async fn apply(
+        &self,
+        tenant: &Tenant,
+        before: &Stored<Supplier>,
+    ) -> Result<Supplier, Problem> {
         let mut supplier = before.entity.clone();
         if let Some(name) = &self.name {
             supplier.name.clone_from(name);
@@ -151,7 +171,10 @@ impl SupplierPatch {
             supplier.email.clone_from(email);
         }
         if let Some(banking) = &self.banking {
-            supplier.banking = banking.as_ref().map(|b| b.seal(tenant, before.id)).transpose()?;
+            supplier.banking = match banking {
+                Some(banking) => Some(banking.seal(tenant, before.id).await?),
+                None => None,
+            };
         }
         Ok(supplier)
     }
@@ -224,17 +247,13 @@ impl SupplierView {
     ///
     /// # Errors
     /// [`CryptoError`] when the banking metadata does not open.
-    pub fn new(
+    pub async fn new(
         tenant: &Tenant,
         stored: &Stored<Supplier>,
         clear: bool,
     ) -> Result<Self, CryptoError> {
         let supplier = &stored.entity;
-        let banking: Option<Plain<Banking>> = supplier
-            .banking
-            .as_ref()
-            .map(|sealed| tenant.open(banking_place(stored.id), sealed))
-            .transpose()?;
+        let banking = tenant.open_kept(banking_place(stored.id), supplier.banking.as_ref()).await?;
         Ok(Self {
             id: stored.id,
             name: supplier.name.clone(),

@@ -200,29 +200,29 @@ impl fmt::Debug for Pepper {
 /// attempt, so that no check goes uncounted; the caller reports a match with
 /// [`Admission::succeeded`].
 ///
-/// Takes one bcrypt of cost 12, blocking the thread, whatever it is given: an
-/// account that does not exist (`None`), an input that could never be a
+/// Takes one bcrypt of cost 12, on a thread of its own, whatever it is given:
+/// an account that does not exist (`None`), an input that could never be a
 /// password, or a stored hash that cannot be used takes as long as a wrong
 /// password and is answered `false`.
-#[must_use]
-pub fn verify(
+pub async fn verify(
     _: &Admission<'_>,
     input: &PasswordInput,
     stored: Option<&PasswordHash>,
     pepper: &Pepper,
 ) -> bool {
-    Comparison::new(input, stored, pepper).run()
+    let comparison = Comparison::new(input, stored, pepper);
+    tokio::task::spawn_blocking(|| comparison.run()).await.unwrap_or(false)
 }
 
 /// One bcrypt comparison, always due, and whether its outcome counts.
-struct Comparison<'a> {
+struct Comparison {
     secret: Zeroizing<String>,
-    hash: &'a str,
+    hash: String,
     counts: bool,
 }
 
-impl<'a> Comparison<'a> {
-    fn new(input: &PasswordInput, stored: Option<&'a PasswordHash>, pepper: &Pepper) -> Self {
+impl Comparison {
+    fn new(input: &PasswordInput, stored: Option<&PasswordHash>, pepper: &Pepper) -> Self {
         let normal = input.normal();
         let possible = (1..=MAX_CHARS).contains(&normal.chars().count());
         let usable = stored.and_then(|stored| {
@@ -232,12 +232,12 @@ impl<'a> Comparison<'a> {
         });
         let (key, hash) = usable.unwrap_or((pepper.0.current().1, NOBODYS_HASH));
         let counts = possible && usable.is_some();
-        Self { secret: peppered(key, &normal), hash, counts }
+        Self { secret: peppered(key, &normal), hash: hash.to_owned(), counts }
     }
 
     fn run(self) -> bool {
         // An error is impossible: the hash was parsed and the secret is short.
-        let matches = bcrypt::non_truncating_verify(self.secret.as_bytes(), self.hash);
+        let matches = bcrypt::non_truncating_verify(self.secret.as_bytes(), &self.hash);
         matches.unwrap_or(false) && self.counts
     }
 }
@@ -344,7 +344,7 @@ mod tests {
             let pepper = pepper();
             let input = input(text);
             let comparison = Comparison::new(&input, stored.as_ref(), &pepper);
-            assert_eq!(HashParts::from_str(comparison.hash).unwrap().get_cost(), COST);
+            assert_eq!(HashParts::from_str(&comparison.hash).unwrap().get_cost(), COST);
             assert_eq!(comparison.secret.len(), 44);
             assert_eq!(comparison.counts, counts, "{text:?} {stored:?}");
         }
@@ -355,7 +355,8 @@ mod tests {
         let secret =
             Zeroizing::new(peppered(pepper().0.current().1, "Grüße aus Kilkenny 1").to_string());
         let stored = golden();
-        let comparison = |counts| Comparison { secret: secret.clone(), hash: &stored.hash, counts };
+        let comparison =
+            |counts| Comparison { secret: secret.clone(), hash: stored.hash.clone(), counts };
         assert!(comparison(true).run());
         assert!(!comparison(false).run());
     }

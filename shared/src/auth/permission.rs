@@ -105,6 +105,8 @@ permissions! {
     ManageUsers             = Full BelowSuperAdmin Denied Denied Denied;
     /// MFA policy, contacts, consent, retention.
     ManageTenant            = Full Denied Denied Denied Denied;
+    /// Data keys: versions, states, what they are in use for.
+    ReadKeys                = Full Full Denied Denied Denied;
     /// Audit trail: query.
     QueryAudit              = Full Full Own Denied Denied;
     /// Audit trail: export, attest a review.

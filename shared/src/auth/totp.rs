@@ -60,6 +60,13 @@ impl Seed {
         Ok(Self(random::bytes::<SEED_BYTES>()?.to_vec()))
     }
 
+    /// A name of the seed that tells nothing of it: SHA-256, hex.
+    pub fn fingerprint(&self) -> String {
+        let mut input = zeroize::Zeroizing::new(b"keystone/totp-seed/v1".to_vec());
+        input.extend_from_slice(&self.0);
+        hex::encode(digest::digest(&digest::SHA256, &input))
+    }
+
     fn totp(&self, account: &str) -> Result<Totp, StoreError> {
         Builder::new()
             .with_algorithm(Algorithm::SHA1)

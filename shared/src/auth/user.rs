@@ -9,7 +9,8 @@ use super::Role;
 use super::password::PasswordHash;
 use super::session::SessionRecord;
 use super::totp::Seed;
-use crate::crypto::{Place, Sealed, at_rest_option};
+use crate::crypto::{Place, Sealed, Subject, at_rest_option};
+use crate::erasure::Erasable;
 use crate::random;
 use crate::tenant::{Entity, Id, schema};
 
@@ -189,6 +190,18 @@ impl User {
             password_reset: None,
             ..self.without_second_factor()
         }
+    }
+}
+
+impl Erasable for User {
+    fn subject(id: Id) -> Subject {
+        Subject::User(id)
+    }
+
+    /// The account stays, so that what was done with it keeps its actor.
+    fn erased(&self, id: Id) -> Self {
+        let (email, name) = (format!("erased-{id}@erased.invalid"), "Erased".to_owned());
+        Self { email, name, ..self.clone().deactivated() }
     }
 }
 

@@ -1,24 +1,36 @@
 //! Field-level envelope encryption (SPEC §5).
 //!
 //! KMS customer key → per-tenant data keys, wrapped with an encryption context
-//! that names tenant and purpose → AES-256-GCM per field. The associated data
-//! names tenant, collection, document and field, so that a ciphertext copied
-//! to any other place does not open.
+//! that names tenant and purpose → a key per subject, derived from a data key
+//! and the subject's erasable secret (HKDF-SHA-256, RFC 5869) → AES-256-GCM per
+//! field. The associated data names tenant, subject, collection, document and
+//! field, so that a ciphertext copied to any other place does not open.
+//! docs/adr/0012 tells why.
 
+mod blind;
 mod keyring;
+mod keys;
 mod sealed;
+mod subject;
 
-pub use keyring::{DataKey, KeyCache, KeyState, Keyring};
-pub(crate) use sealed::tag_of_envelope;
+pub use blind::{Normal, normalised};
+pub use keyring::{DataKey, KeyCache, Keyring, Vault};
+pub use keys::TenantKeys;
+pub(crate) use sealed::Envelope;
 pub use sealed::{Place, Plain, Sealed, at_rest, at_rest_option};
+pub use subject::{Subject, SubjectSecrets};
+
+use crate::tenant::StoreError;
 
 /// Why a value could not be sealed or opened. Carries nothing of the value.
-#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
+#[derive(Debug, thiserror::Error, Clone)]
 pub enum CryptoError {
-    /// The envelope names a data key that the tenant does not hold, or that
-    /// was destroyed.
+    /// The envelope names a data key that the keyring does not hold.
     #[error("no such data key")]
     UnknownKey,
+    /// The subject's secret was destroyed: the value is erased.
+    #[error("erased")]
+    Erased,
     /// The ciphertext does not belong to this place, or was changed.
     #[error("ciphertext does not open here")]
     NotAuthentic,
@@ -28,4 +40,57 @@ pub enum CryptoError {
     /// The key could not be used at all.
     #[error("key material unusable")]
     Key,
+    /// A store that keys come from does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Appends `part`, length-prefixed, so that no two lists of parts give the
+/// same bytes.
+fn push_part(out: &mut Vec<u8>, part: &[u8]) {
+    out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+    out.extend_from_slice(part);
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use zeroize::Zeroizing;
+
+    use super::keyring::Unwrapped;
+    use super::*;
+    use crate::tenant::{Id, TenantId};
+
+    /// A keyring whose current key, of version 1, has bytes of `fill` only.
+    pub(crate) fn keyring(tenant: &str, fill: u8) -> Keyring {
+        let current = Unwrapped {
+            id: Id::from_u128(fill.into()),
+            version: 1,
+            material: Zeroizing::new([fill; 32]),
+        };
+        let tenant = TenantId::parse(tenant).unwrap();
+        Keyring::new(tenant, Zeroizing::new([9; 32]), current, Vec::new())
+    }
+
+    /// Keys with the secrets of `subjects` at hand; no store is ever asked.
+    pub(crate) fn keys(tenant: &str, fill: u8, subjects: &[Subject]) -> TenantKeys {
+        let keys = TenantKeys::new(keyring(tenant, fill).into(), vault());
+        for subject in subjects {
+            keys.hold(*subject, Some(Zeroizing::new([fill; 32])));
+        }
+        keys
+    }
+
+    /// Clients that lead nowhere.
+    fn vault() -> Vault {
+        let dynamodb = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+            .build();
+        let kms = aws_sdk_kms::Config::builder()
+            .behavior_version(aws_sdk_kms::config::BehaviorVersion::latest())
+            .build();
+        Vault {
+            kms: aws_sdk_kms::Client::from_conf(kms),
+            secrets: SubjectSecrets::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), "none"),
+        }
+    }
 }

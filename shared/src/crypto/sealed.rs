@@ -3,14 +3,15 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::tenant::Id;
-use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::{CryptoError, Keyring};
+use super::{CryptoError, Subject, TenantKeys};
+use crate::tenant::Id;
 
 /// Version of the stored envelope.
 const ENVELOPE_VERSION: i32 = 1;
@@ -26,39 +27,63 @@ pub struct Place<'a> {
     pub field: &'a str,
 }
 
+/// A ciphertext with what names its keys: in a document, `{v, kid, sub, ct}`.
+#[derive(Clone)]
+pub(crate) struct Envelope {
+    /// The data key.
+    pub(crate) key: Id,
+    /// Whose the value is.
+    pub(crate) subject: Subject,
+    /// Nonce, ciphertext and tag.
+    pub(crate) ciphertext: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredEnvelope {
+    v: i32,
+    kid: String,
+    sub: String,
+    ct: Binary,
+}
+
+impl Envelope {
+    /// The envelope as it stands in a document.
+    pub(crate) fn to_document(&self) -> Document {
+        doc! {
+            "v": ENVELOPE_VERSION,
+            "kid": self.key.to_string(),
+            "sub": self.subject.to_string(),
+            "ct": Binary { subtype: BinarySubtype::Generic, bytes: self.ciphertext.clone() },
+        }
+    }
+
+    /// The envelope that `value` is, if it is one.
+    pub(crate) fn from_bson(value: &Bson) -> Option<Self> {
+        let stored = value.as_document().filter(|inner| inner.len() == 4)?;
+        if stored.get_i32("v").ok()? != ENVELOPE_VERSION {
+            return None;
+        }
+        Some(Self {
+            key: stored.get_str("kid").ok()?.parse().ok()?,
+            subject: stored.get_str("sub").ok()?.parse().ok()?,
+            ciphertext: stored.get_binary_generic("ct").ok()?.clone(),
+        })
+    }
+}
+
 /// Ciphertext of a `T`, safe to store.
 ///
 /// There is no `Serialize`: fields of this type name [`at_rest`] and so reach
 /// the database's binary format only. `Debug` shows nothing of the value.
 pub struct Sealed<T> {
-    key: Id,
-    ciphertext: Vec<u8>,
-    tag: [u8; 16],
+    envelope: Envelope,
     plain: PhantomData<fn() -> T>,
-}
-
-impl<T> Sealed<T> {
-    /// Keyed tag of the plaintext: equal for equal values of one field of one
-    /// tenant, and useless without the tenant's index key. It stands for the
-    /// value in audit deltas.
-    pub fn tag(&self) -> [u8; 16] {
-        self.tag
-    }
-
-    /// Id of the data key that sealed the value.
-    pub fn key(&self) -> Id {
-        self.key
-    }
 }
 
 impl<T> Clone for Sealed<T> {
     fn clone(&self) -> Self {
-        Self {
-            key: self.key,
-            ciphertext: self.ciphertext.clone(),
-            tag: self.tag,
-            plain: PhantomData,
-        }
+        Self { envelope: self.envelope.clone(), plain: PhantomData }
     }
 }
 
@@ -68,25 +93,36 @@ impl<T> fmt::Debug for Sealed<T> {
     }
 }
 
+impl<T> Sealed<T> {
+    /// Whose the value is.
+    pub fn subject(&self) -> Subject {
+        self.envelope.subject
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> Sealed<T> {
-    /// Seals `value` for `place` with the tenant's current data key.
+    /// Seals `value` for `place`, as a value of `subject`.
     ///
     /// # Errors
-    /// [`CryptoError`] when the value cannot be encoded or the key not used.
-    pub fn seal(keys: &Keyring, place: Place<'_>, value: &T) -> Result<Self, CryptoError> {
+    /// [`CryptoError`] when the value cannot be encoded or a key not be had.
+    pub async fn seal(
+        keys: &TenantKeys,
+        place: Place<'_>,
+        subject: Subject,
+        value: &T,
+    ) -> Result<Self, CryptoError> {
         let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|_| CryptoError::Malformed)?);
-        let tag = keys.tag(place, &plain);
-        let (key, ciphertext) = keys.seal(place, &plain)?;
-        Ok(Self { key, ciphertext, tag, plain: PhantomData })
+        let envelope = keys.seal(place, subject, &plain).await?;
+        Ok(Self { envelope, plain: PhantomData })
     }
 
     /// Opens the value at the place that it was sealed for.
     ///
     /// # Errors
-    /// [`CryptoError::UnknownKey`] for a destroyed key,
+    /// [`CryptoError::Erased`] when its subject's secret was destroyed,
     /// [`CryptoError::NotAuthentic`] at any other place or after any change.
-    pub fn open(&self, keys: &Keyring, place: Place<'_>) -> Result<Plain<T>, CryptoError> {
-        let bytes = keys.open(place, self.key, &self.ciphertext)?;
+    pub async fn open(&self, keys: &TenantKeys, place: Place<'_>) -> Result<Plain<T>, CryptoError> {
+        let bytes = keys.open(place, &self.envelope).await?;
         serde_json::from_slice(&bytes).map(Plain).map_err(|_| CryptoError::Malformed)
     }
 }
@@ -109,63 +145,26 @@ impl<T> fmt::Debug for Plain<T> {
     }
 }
 
-/// The envelope as it stands in a document: `{v, kid, ct, tag}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope {
-    v: i32,
-    kid: String,
-    ct: Binary,
-    tag: Binary,
-}
-
-/// The tag of an envelope found in a stored document, or `None` when the
-/// value is no envelope.
-pub(crate) fn tag_of_envelope(value: &Document) -> Option<&[u8]> {
-    match (value.get("ct"), value.get("tag")) {
-        (Some(Bson::Binary(_)), Some(Bson::Binary(tag))) if value.len() == 4 => Some(&tag.bytes),
-        _ => None,
-    }
-}
-
 /// `#[serde(with = "keystone::crypto::at_rest")]` for a sealed field.
 ///
 /// Works with the database's binary format only; text formats such as JSON
 /// get an error instead of the envelope.
 pub mod at_rest {
     use super::{
-        Binary, BinarySubtype, Deserialize, DeserializeOwned, Deserializer, ENVELOPE_VERSION,
-        Envelope, PhantomData, Sealed, Serialize, Serializer, doc,
+        Deserialize, DeserializeOwned, Deserializer, ENVELOPE_VERSION, Envelope, PhantomData,
+        Sealed, Serialize, Serializer, StoredEnvelope,
     };
-    use super::{Bson, Document};
 
-    pub(super) fn document<T>(sealed: &Sealed<T>) -> Document {
-        let binary = |bytes: &[u8]| {
-            Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
-        };
-        doc! {
-            "v": ENVELOPE_VERSION,
-            "kid": sealed.key.to_string(),
-            "ct": binary(&sealed.ciphertext),
-            "tag": binary(&sealed.tag),
-        }
-    }
-
-    pub(super) fn sealed<T, E: serde::de::Error>(envelope: &Envelope) -> Result<Sealed<T>, E> {
-        if envelope.v != ENVELOPE_VERSION {
+    pub(super) fn sealed<T, E: serde::de::Error>(stored: StoredEnvelope) -> Result<Sealed<T>, E> {
+        if stored.v != ENVELOPE_VERSION {
             return Err(E::custom("unknown envelope version"));
         }
-        Ok(Sealed {
-            key: envelope.kid.parse().map_err(E::custom)?,
-            ciphertext: envelope.ct.bytes.clone(),
-            tag: envelope
-                .tag
-                .bytes
-                .as_slice()
-                .try_into()
-                .map_err(|_| E::custom("tag is not 16 bytes"))?,
-            plain: PhantomData,
-        })
+        let envelope = Envelope {
+            key: stored.kid.parse().map_err(E::custom)?,
+            subject: stored.sub.parse().map_err(E::custom)?,
+            ciphertext: stored.ct.bytes,
+        };
+        Ok(Sealed { envelope, plain: PhantomData })
     }
 
     /// Writes the envelope.
@@ -174,7 +173,7 @@ pub mod at_rest {
     /// For any text format.
     pub fn serialize<T, S: Serializer>(value: &Sealed<T>, out: S) -> Result<S::Ok, S::Error> {
         super::refuse_text(&out)?;
-        document(value).serialize(out)
+        value.envelope.to_document().serialize(out)
     }
 
     /// Reads the envelope.
@@ -184,14 +183,14 @@ pub mod at_rest {
     pub fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
         input: D,
     ) -> Result<Sealed<T>, D::Error> {
-        sealed(&Envelope::deserialize(input)?)
+        sealed(StoredEnvelope::deserialize(input)?)
     }
 }
 
 /// As [`at_rest`], for `Option<Sealed<T>>`.
 pub mod at_rest_option {
     use super::{
-        Deserialize, DeserializeOwned, Deserializer, Envelope, Sealed, Serialize, Serializer,
+        Deserialize, DeserializeOwned, Deserializer, Sealed, Serialize, Serializer, StoredEnvelope,
     };
 
     /// Writes the envelope or null.
@@ -203,7 +202,7 @@ pub mod at_rest_option {
         out: S,
     ) -> Result<S::Ok, S::Error> {
         super::refuse_text(&out)?;
-        value.as_ref().map(super::at_rest::document).serialize(out)
+        value.as_ref().map(|sealed| sealed.envelope.to_document()).serialize(out)
     }
 
     /// Reads the envelope or null.
@@ -213,7 +212,7 @@ pub mod at_rest_option {
     pub fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
         input: D,
     ) -> Result<Option<Sealed<T>>, D::Error> {
-        Option::<Envelope>::deserialize(input)?.map(|e| super::at_rest::sealed(&e)).transpose()
+        Option::<StoredEnvelope>::deserialize(input)?.map(super::at_rest::sealed).transpose()
     }
 }
 
@@ -222,5 +221,44 @@ fn refuse_text<S: Serializer>(out: &S) -> Result<(), S::Error> {
         Err(S::Error::custom("sealed values are not written as text"))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::tests::keys;
+
+    const PLACE: Place<'_> =
+        Place { collection: "suppliers", document: Id::from_u128(7), field: "banking" };
+
+    #[tokio::test]
+    async fn nothing_of_the_value_shows() {
+        let keys = keys("acme", 1, &[]);
+        let value = "hunter2".to_owned();
+        let sealed = Sealed::seal(&keys, PLACE, Subject::Tenant, &value).await.unwrap();
+        let plain = sealed.open(&keys, PLACE).await.unwrap();
+        assert_eq!(plain.expose(), "hunter2");
+        assert_eq!(format!("{sealed:?} {plain:?}"), "Sealed(..) Plain(..)");
+    }
+
+    #[tokio::test]
+    async fn an_envelope_keeps_its_form() {
+        let keys = keys("acme", 1, &[]);
+        let envelope = keys.seal(PLACE, Subject::Tenant, b"x").await.unwrap();
+        let stored = Bson::Document(envelope.to_document());
+        let back = Envelope::from_bson(&stored).unwrap();
+        assert_eq!(keys.open(PLACE, &back).await.unwrap().as_slice(), b"x");
+        for (field, value) in [
+            ("v", Bson::Int32(2)),
+            ("kid", Bson::String("k".into())),
+            ("sub", Bson::String("nobody".into())),
+            ("ct", Bson::String("x".into())),
+            ("more", Bson::Null),
+        ] {
+            let mut other = envelope.to_document();
+            other.insert(field, value);
+            assert!(Envelope::from_bson(&Bson::Document(other)).is_none(), "{field}");
+        }
     }
 }

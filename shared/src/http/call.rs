@@ -190,7 +190,8 @@ impl Call {
     /// again gets it without anything being done twice.
     ///
     /// # Errors
-    /// As [`Tenant::audited`]; 409 when the key was used with another body.
+    /// As [`Tenant::audited`]; 409 when the key was used with another body, 404
+    /// when what the kept answer is about was erased.
     pub async fn audited(
         &self,
         action: &'static str,
@@ -209,7 +210,7 @@ impl Call {
                     return Err(already_answered());
                 }
                 let reply = work(tx).await?;
-                let sealed = tx.tenant().seal(reply_place(key.id), &reply)?;
+                let sealed = tx.tenant().seal(reply_place(key.id), tx.subject(), &reply).await?;
                 let kept = Kept { fingerprint: key.fingerprint.clone(), reply: sealed };
                 tx.keep(key.id, kept).await?;
                 Ok(reply)
@@ -217,7 +218,8 @@ impl Call {
             .await;
         match first {
             Some(kept) if kept.fingerprint == key.fingerprint => {
-                Ok(self.tenant.open(reply_place(key.id), &kept.reply)?.expose().clone())
+                let reply = self.tenant.open_kept(reply_place(key.id), Some(&kept.reply)).await?;
+                Ok(reply.ok_or(Problem::NotFound)?.expose().clone())
             }
             Some(_) => Err(already_answered()),
             None => outcome,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::Problem;
+use crate::auth::Permission;
 use crate::tenant::{Entity, Filter, Id, Page, Stored};
 
 /// Items on a page unless the client says otherwise.
@@ -66,6 +67,23 @@ impl<T> List<T> {
     }
 }
 
+impl<T> List<T> {
+    /// As [`List::try_map`], for items whose making waits.
+    ///
+    /// # Errors
+    /// The first error of `view`.
+    pub async fn try_map_async<U, E>(
+        &self,
+        view: impl AsyncFn(&T) -> Result<U, E>,
+    ) -> Result<List<U>, E> {
+        let mut items = Vec::with_capacity(self.items.len());
+        for item in &self.items {
+            items.push(view(item).await?);
+        }
+        Ok(List { items, next_cursor: self.next_cursor.clone() })
+    }
+}
+
 impl PageQuery {
     /// How many items to show.
     pub fn limit(&self) -> i64 {
@@ -103,6 +121,28 @@ impl Call {
         let limit = query.limit();
         let page = Page { after: query.after::<Id>()?, limit: limit + 1 };
         let found = self.tenant().list::<E>(filter, page).await?;
+        Ok(List::new(found, limit, |stored| stored.id))
+    }
+
+    /// A page of the tenant's entities whose sealed value behind the blind
+    /// index `index` is `text`. Only for whom `permission` shows such values
+    /// in clear: whoever may not read them may not guess them either.
+    ///
+    /// # Errors
+    /// 403 to anybody else; otherwise as [`Call::page`].
+    pub async fn page_sealed<E: Entity>(
+        &self,
+        permission: Permission,
+        index: &'static str,
+        text: &str,
+        query: &PageQuery,
+    ) -> Result<List<Stored<E>>, Problem> {
+        if !self.sees(permission) {
+            return Err(Problem::Forbidden);
+        }
+        let limit = query.limit();
+        let page = Page { after: query.after::<Id>()?, limit: limit + 1 };
+        let found = self.tenant().list_sealed::<E>(index, text, page).await?;
         Ok(List::new(found, limit, |stored| stored.id))
     }
 }

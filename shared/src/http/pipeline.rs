@@ -38,8 +38,13 @@ pub struct Pipeline {
 }
 
 /// What every guarded route needs to check a session and open a tenant.
-const GUARDED: [Setting; 4] =
-    [Setting::SessionSecret, Setting::SessionTable, Setting::MongodbSecret, Setting::DataKey];
+const GUARDED: [Setting; 5] = [
+    Setting::SessionSecret,
+    Setting::SessionTable,
+    Setting::MongodbSecret,
+    Setting::DataKey,
+    Setting::SubjectKeyTable,
+];
 
 /// Serves a guarded route until the environment ends. `settings` lists what
 /// the handler needs beyond what every guarded route does.

@@ -1,6 +1,8 @@
 //! The audit trail as it is stored: entries in the tenant's append-only
 //! database, and the tree's head in its data database.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::ClientSession;
@@ -8,17 +10,53 @@ use mongodb::bson::{
     Bson, Document, deserialize_from_bson, deserialize_from_document, doc, serialize_to_bson,
 };
 use mongodb::options::ReturnDocument;
-use serde::Deserialize;
+use zeroize::Zeroizing;
 
-use super::{StoreError, Tenant, TenantId, bson_time, schema};
-use crate::audit::entry::{CommittedEntry, Draft, Opening, Personal};
+use super::read::bytes;
+use super::{Id, StoreError, Tenant, TenantId, bson_time, schema};
+use crate::audit::entry::{Actor, ActorKind, CommittedEntry, Draft, Personal};
 use crate::audit::merkle::{Hash, TreeHead};
+use crate::crypto::{CryptoError, Envelope, Place, Subject};
 use crate::random;
 
 const HEAD_ID: &str = "head";
+/// Path of the source address among an entry's personal values.
+const SOURCE_IP: &str = "/source_ip";
+/// Field with the blind index of the source address.
+const IP_INDEX: &str = "ip";
 
-/// The tree's right edge as a transaction found it.
-pub(super) struct Head(TreeHead);
+/// What a transaction found in the head document.
+pub(super) struct Head {
+    /// The tree's right edge.
+    tree: TreeHead,
+    /// Version of the data key that seals.
+    pub(super) key_version: i64,
+}
+
+/// Whose the personal values of an entry are.
+pub(super) struct Subjects {
+    /// Source address and user agent.
+    pub(super) actor: Subject,
+    /// The values of each operation of the delta.
+    pub(super) changes: Vec<Subject>,
+}
+
+/// Whose the address is from which `actor` acts: a user's own; that of
+/// somebody unknown is the tenant's to erase.
+pub(super) fn subject_of(actor: &Actor) -> Subject {
+    match actor.kind {
+        ActorKind::User => Subject::of_resource("user", &actor.id),
+        _ => Subject::Tenant,
+    }
+}
+
+impl Subjects {
+    fn of(&self, path: &str) -> Subject {
+        let operation = path.strip_prefix("/delta/").and_then(|rest| rest.split('/').next());
+        let operation = operation.and_then(|index| index.parse::<usize>().ok());
+        operation.and_then(|index| self.changes.get(index)).copied().unwrap_or(self.actor)
+    }
+}
 
 /// The head document of a tenant without entries.
 pub(super) fn empty_head(tenant: &TenantId) -> Document {
@@ -28,6 +66,7 @@ pub(super) fn empty_head(tenant: &TenantId) -> Document {
         "size": 0_i64,
         "edge": Vec::<String>::new(),
         "claims": 0_i64,
+        "key_version": 1_i64,
     }
 }
 
@@ -46,7 +85,25 @@ pub(super) async fn claim_head(
         .session(session)
         .await?
         .ok_or_else(|| StoreError::defect("the audit head is missing"))?;
-    head_of(&found).map(Head)
+    let key_version = found.get_i64("key_version").map_err(StoreError::defect)?;
+    Ok(Head { tree: head_of(&found)?, key_version })
+}
+
+/// Names the data key that seals from now on.
+pub(super) async fn advance_key(
+    tenant: &Tenant,
+    session: &mut ClientSession,
+    version: i64,
+) -> Result<(), StoreError> {
+    tenant
+        .collection::<Document>(schema::AUDIT_HEAD)
+        .update_one(
+            doc! { "_id": HEAD_ID, "tenant_id": tenant.id().as_str() },
+            doc! { "$set": { "key_version": version } },
+        )
+        .session(session)
+        .await?;
+    Ok(())
 }
 
 fn head_of(document: &Document) -> Result<TreeHead, StoreError> {
@@ -60,24 +117,27 @@ pub(super) async fn append(
     session: &mut ClientSession,
     head: &Head,
     draft: Draft,
+    subjects: &Subjects,
 ) -> Result<(), StoreError> {
-    let mut tree = head.0.clone();
+    let mut tree = head.tree.clone();
     let at = draft.at;
     let (entry, personal) =
         draft.seal(tree.size(), random::bytes::<32>).map_err(StoreError::defect)?;
     let leaf = entry.leaf_hash().map_err(StoreError::defect)?;
     let seq = i64::try_from(entry.seq).map_err(StoreError::defect)?;
     let nodes = tree.append(leaf);
-    let personal = personal
-        .into_iter()
-        .map(|(path, opening)| {
-            let mut document = doc! { "path": path };
-            if let Bson::Document(opening) = serialize_to_bson(&opening)? {
-                document.extend(opening);
-            }
-            Ok(document)
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
+    let ip = personal.get(SOURCE_IP).and_then(|opening| opening.value.as_str());
+    let ip = ip.map(|ip| tenant.keys.blind(IP_INDEX, ip.as_bytes())).transpose()?;
+    let mut of_subject: BTreeMap<Subject, Personal> = BTreeMap::new();
+    for (path, opening) in personal {
+        of_subject.entry(subjects.of(&path)).or_default().insert(path, opening);
+    }
+    let mut sealed = Vec::with_capacity(of_subject.len());
+    for (subject, openings) in of_subject {
+        let plain = Zeroizing::new(serde_json::to_vec(&openings).map_err(StoreError::defect)?);
+        let envelope = tenant.keys.seal(place(entry.id.into()), subject, &plain).await?;
+        sealed.push(envelope.to_document());
+    }
     tenant
         .audit_entries()
         .insert_one(doc! {
@@ -87,7 +147,8 @@ pub(super) async fn append(
             "entry": serialize_to_bson(&entry)?,
             "leaf": leaf.to_string(),
             "nodes": serialize_to_bson(&nodes)?,
-            "personal": personal,
+            "personal": sealed,
+            "ip": ip.map_or(Bson::Null, |ip| bytes(&ip)),
         })
         .session(&mut *session)
         .await?;
@@ -122,8 +183,14 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    fn query(&self, tenant: &TenantId) -> Document {
-        let mut query = doc! { "tenant_id": { "$eq": tenant.as_str() } };
+    async fn query(&self, tenant: &Tenant) -> Result<Document, StoreError> {
+        let mut query = doc! { "tenant_id": { "$eq": tenant.id().as_str() } };
+        if let Some(ip) = &self.ip {
+            tenant.reread_data_keys().await?;
+            let blinds = tenant.keys.blinds(IP_INDEX, ip.as_bytes()).await?;
+            let blinds: Vec<Bson> = blinds.iter().map(|blind| bytes(blind)).collect();
+            query.insert(IP_INDEX, doc! { "$in": blinds });
+        }
         for (field, value) in [
             ("entry.actor.id", &self.actor),
             ("entry.action", &self.action),
@@ -144,13 +211,16 @@ impl AuditFilter {
         if !at.is_empty() {
             query.insert("at", at);
         }
-        if let Some(ip) = &self.ip {
-            query.insert(
-                "personal",
-                doc! { "$elemMatch": { "path": "/source_ip", "value": { "$eq": ip } } },
-            );
-        }
-        query
+        Ok(query)
+    }
+
+    /// Whether a record that the database found fits: of a source address it
+    /// knows 16 bits only.
+    fn fits(&self, record: &AuditRecord) -> bool {
+        self.ip.as_ref().is_none_or(|ip| {
+            let source = record.personal.get(SOURCE_IP).and_then(|found| found.value.as_str());
+            source == Some(ip)
+        })
     }
 }
 
@@ -164,31 +234,42 @@ pub struct AuditRecord {
     pub personal: Personal,
 }
 
-#[derive(Deserialize)]
-struct StoredOpening {
-    path: String,
-    salt: String,
-    value: Bson,
+impl Tenant {
+    async fn audit_records(&self, found: &[Document]) -> Result<Vec<AuditRecord>, StoreError> {
+        let sealed = found.iter().map(envelopes).collect::<Result<Vec<_>, _>>()?;
+        self.prefetch(sealed.iter().flatten().map(|envelope| envelope.subject)).await?;
+        let mut records = Vec::with_capacity(found.len());
+        for (document, envelopes) in found.iter().zip(sealed) {
+            let only = |field| document.get(field).cloned().unwrap_or(Bson::Null);
+            let entry: CommittedEntry = deserialize_from_bson(only("entry"))?;
+            let leaf = deserialize_from_bson(only("leaf"))?;
+            let mut personal = Personal::new();
+            for envelope in envelopes {
+                match self.open_envelope(place(entry.id.into()), &envelope).await {
+                    Ok(plain) => {
+                        let openings = serde_json::from_slice::<Personal>(&plain);
+                        personal.extend(openings.map_err(StoreError::defect)?);
+                    }
+                    // Of what was erased the commitments remain.
+                    Err(CryptoError::Erased) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            records.push(AuditRecord { entry, leaf, personal });
+        }
+        Ok(records)
+    }
 }
 
-impl AuditRecord {
-    fn from_document(document: &Document) -> Result<Self, StoreError> {
-        let only = |field| document.get(field).cloned().unwrap_or(Bson::Null);
-        let openings: Vec<StoredOpening> = deserialize_from_bson(only("personal"))?;
-        let personal = openings
-            .into_iter()
-            .map(|stored| {
-                let opening: Opening =
-                    deserialize_from_document(doc! { "salt": stored.salt, "value": stored.value })?;
-                Ok((stored.path, opening))
-            })
-            .collect::<Result<Personal, StoreError>>()?;
-        Ok(Self {
-            entry: deserialize_from_bson(only("entry"))?,
-            leaf: deserialize_from_bson(only("leaf"))?,
-            personal,
-        })
-    }
+fn envelopes(document: &Document) -> Result<Vec<Envelope>, StoreError> {
+    let stored = document.get_array("personal").map_err(StoreError::defect)?;
+    let envelopes: Option<Vec<_>> = stored.iter().map(Envelope::from_bson).collect();
+    envelopes.ok_or_else(|| StoreError::defect("personal values of an entry are not sealed"))
+}
+
+/// Where the openings of an entry's personal values are sealed.
+fn place(entry: Id) -> Place<'static> {
+    Place { collection: schema::AUDIT_ENTRIES, document: entry, field: "personal" }
 }
 
 impl Tenant {
@@ -202,19 +283,30 @@ impl Tenant {
         before: Option<u64>,
         limit: i64,
     ) -> Result<Vec<AuditRecord>, StoreError> {
-        let mut query = filter.query(self.id());
-        if let Some(before) = before {
-            query.insert("_id", doc! { "$lt": i64::try_from(before).unwrap_or(i64::MAX) });
+        let mut query = filter.query(self).await?;
+        let mut before = before;
+        let most = usize::try_from(limit).map_err(StoreError::defect)?;
+        let mut fitting = Vec::new();
+        loop {
+            if let Some(before) = before {
+                query.insert("_id", doc! { "$lt": i64::try_from(before).unwrap_or(i64::MAX) });
+            }
+            let found: Vec<Document> = self
+                .audit_entries()
+                .find(query.clone())
+                .sort(doc! { "tenant_id": 1, "_id": -1 })
+                .limit(limit)
+                .await?
+                .try_collect()
+                .await?;
+            let records = self.audit_records(&found).await?;
+            before = records.last().map(|record| record.entry.seq);
+            fitting.extend(records.into_iter().filter(|record| filter.fits(record)));
+            if found.len() < most || fitting.len() >= most {
+                fitting.truncate(most);
+                return Ok(fitting);
+            }
         }
-        let found: Vec<Document> = self
-            .audit_entries()
-            .find(query)
-            .sort(doc! { "tenant_id": 1, "_id": -1 })
-            .limit(limit)
-            .await?
-            .try_collect()
-            .await?;
-        found.iter().map(AuditRecord::from_document).collect()
     }
 
     /// The audit entry with this number.
@@ -225,12 +317,9 @@ impl Tenant {
         let Ok(seq) = i64::try_from(seq) else {
             return Ok(None);
         };
-        self.audit_entries()
-            .find_one(doc! { "_id": seq, "tenant_id": self.id().as_str() })
-            .await?
-            .as_ref()
-            .map(AuditRecord::from_document)
-            .transpose()
+        let only = doc! { "_id": seq, "tenant_id": self.id().as_str() };
+        let found = self.audit_entries().find_one(only).await?;
+        Ok(self.audit_records(found.as_slice()).await?.pop())
     }
 
     /// Size and right edge of the audit tree.
@@ -246,7 +335,8 @@ impl Tenant {
         head_of(&found)
     }
 
-    /// How many entries fit, counted up to `most`.
+    /// How many entries fit, counted up to `most`. With a source address it is
+    /// an upper bound: the database knows 16 bits of one.
     ///
     /// # Errors
     /// As [`Tenant::audit_entries_where`].
@@ -255,6 +345,6 @@ impl Tenant {
         filter: &AuditFilter,
         most: u64,
     ) -> Result<u64, StoreError> {
-        Ok(self.audit_entries().count_documents(filter.query(self.id())).limit(most).await?)
+        Ok(self.audit_entries().count_documents(filter.query(self).await?).limit(most).await?)
     }
 }

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures::TryStreamExt;
+use mongodb::bson::doc;
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
 use mongodb::options::{ClientOptions, ReadConcern, WriteConcern};
 use serde::Deserialize;
 
-use super::TenantId;
+use super::{TenantId, schema};
 use crate::Problem;
+use crate::crypto::{CryptoError, DataKey};
 
 /// Name of the database that holds platform data: the registry.
 const CONTROL: &str = "keystone_control";
@@ -61,6 +64,12 @@ impl Database {
     /// user may find, and nothing else.
     pub(super) fn tenant_keys(&self, id: &TenantId) -> mongodb::Database {
         self.client.database(&keys_database(id))
+    }
+
+    /// A tenant's wrapped data keys.
+    pub(super) async fn data_keys(&self, id: &TenantId) -> Result<Vec<DataKey>, StoreError> {
+        let keys = self.tenant_keys(id).collection(schema::DATA_KEYS);
+        Ok(keys.find(doc! { "tenant_id": id.as_str() }).await?.try_collect().await?)
     }
 
     /// The database of a tenant's audit entries, in which the functions' user
@@ -197,8 +206,17 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<crate::crypto::CryptoError> for Problem {
-    fn from(error: crate::crypto::CryptoError) -> Self {
-        StoreError::defect(error).into()
+impl From<CryptoError> for StoreError {
+    fn from(error: CryptoError) -> Self {
+        match error {
+            CryptoError::Store(error) => error,
+            other => Self::defect(other),
+        }
+    }
+}
+
+impl From<CryptoError> for Problem {
+    fn from(error: CryptoError) -> Self {
+        StoreError::from(error).into()
     }
 }

@@ -9,14 +9,14 @@ mod id;
 mod provision;
 mod read;
 mod registry;
+mod rotation;
 pub mod schema;
 mod settings;
 mod write;
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime};
+use zeroize::Zeroizing;
 
 pub use audit_log::{AuditFilter, AuditRecord};
 pub use database::{Database, StoreError};
@@ -24,10 +24,11 @@ pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Page, Stored};
 pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState};
+pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
 pub use write::{Attribution, WriteTx};
 
-use crate::crypto::{CryptoError, Keyring, Place, Plain, Sealed};
+use crate::crypto::{CryptoError, Envelope, Place, Plain, Sealed, Subject, TenantKeys};
 
 /// One tenant's data: its own databases, its own keys.
 ///
@@ -36,7 +37,7 @@ use crate::crypto::{CryptoError, Keyring, Place, Plain, Sealed};
 pub struct Tenant {
     record: TenantRecord,
     database: Database,
-    keys: Arc<Keyring>,
+    keys: TenantKeys,
 }
 
 impl Tenant {
@@ -50,26 +51,99 @@ impl Tenant {
         &self.record
     }
 
-    /// Seals a sensitive value for its place in this tenant.
+    /// Seals a sensitive value of `subject` for its place in this tenant.
     ///
     /// # Errors
-    /// [`StoreError::Defect`] when the tenant's key cannot be used.
-    pub fn seal<T>(&self, place: Place<'_>, value: &T) -> Result<Sealed<T>, StoreError>
+    /// As [`Sealed::seal`].
+    pub async fn seal<T>(
+        &self,
+        place: Place<'_>,
+        subject: Subject,
+        value: &T,
+    ) -> Result<Sealed<T>, CryptoError>
     where
         T: serde::Serialize + serde::de::DeserializeOwned,
     {
-        Sealed::seal(&self.keys, place, value).map_err(StoreError::defect)
+        Sealed::seal(&self.keys, place, subject, value).await
     }
 
     /// Opens a sealed value of this tenant at its place.
     ///
     /// # Errors
     /// As [`Sealed::open`].
-    pub fn open<T>(&self, place: Place<'_>, sealed: &Sealed<T>) -> Result<Plain<T>, CryptoError>
+    pub async fn open<T>(
+        &self,
+        place: Place<'_>,
+        sealed: &Sealed<T>,
+    ) -> Result<Plain<T>, CryptoError>
     where
         T: serde::Serialize + serde::de::DeserializeOwned,
     {
-        sealed.open(&self.keys, place)
+        match sealed.open(&self.keys, place).await {
+            // Sealed by a key that was made since the keyring was read.
+            Err(CryptoError::UnknownKey) => {
+                self.reread_data_keys().await?;
+                sealed.open(&self.keys, place).await
+            }
+            other => other,
+        }
+    }
+
+    /// As [`Tenant::open`] for a value that may be absent; one that was erased
+    /// is as good as absent.
+    ///
+    /// # Errors
+    /// As [`Tenant::open`], but for [`CryptoError::Erased`].
+    pub async fn open_kept<T>(
+        &self,
+        place: Place<'_>,
+        sealed: Option<&Sealed<T>>,
+    ) -> Result<Option<Plain<T>>, CryptoError>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let Some(sealed) = sealed else { return Ok(None) };
+        match self.open(place, sealed).await {
+            Err(CryptoError::Erased) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Fetches what opens the values of `subjects`, so that opening them one
+    /// after another asks no store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn prefetch(
+        &self,
+        subjects: impl IntoIterator<Item = Subject> + Send,
+    ) -> Result<(), StoreError> {
+        self.keys.prefetch(subjects).await
+    }
+
+    /// Destroys what the keys of `subject` are derived from.
+    pub(crate) async fn destroy_secret(&self, subject: Subject) -> Result<(), StoreError> {
+        self.keys.destroy(subject).await
+    }
+
+    async fn open_envelope(
+        &self,
+        place: Place<'_>,
+        envelope: &Envelope,
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        match self.keys.open(place, envelope).await {
+            Err(CryptoError::UnknownKey) => {
+                self.reread_data_keys().await?;
+                self.keys.open(place, envelope).await
+            }
+            other => other,
+        }
+    }
+
+    /// Takes up data keys that were made since the keyring was read.
+    async fn reread_data_keys(&self) -> Result<(), StoreError> {
+        let records = self.database.data_keys(self.id()).await?;
+        self.keys.ring().add(self.keys.vault(), records).await
     }
 
     fn collection<T: Send + Sync>(&self, name: &str) -> mongodb::Collection<T> {

@@ -18,7 +18,7 @@ use super::{
 use crate::auth::Role;
 use crate::auth::user::{MailedToken, User};
 use crate::config::Setting;
-use crate::crypto::DataKey;
+use crate::crypto::{DataKey, Subject};
 use crate::mail::Mail;
 use crate::{Problem, clock, mail, random};
 
@@ -137,7 +137,7 @@ impl Registry<'_> {
         let data = self.database().tenant(id);
         for collection in schema::COLLECTIONS {
             make_collection(&data, collection.name, schema::validator(collection, id)).await?;
-            make_indexes(&data, collection.name, collection.indexes).await?;
+            make_indexes(&data, collection.name, &collection.all_indexes()).await?;
             if let Some(seconds) = collection.expires_after {
                 make_expiry(&data, collection.name, seconds).await?;
             }
@@ -145,11 +145,12 @@ impl Registry<'_> {
         make_collection(&data, schema::AUDIT_HEAD, schema::tenant_validator(id)).await?;
         let keys = self.database().tenant_keys(id);
         make_collection(&keys, schema::DATA_KEYS, schema::tenant_validator(id)).await?;
-        make_indexes(&keys, schema::DATA_KEYS, &[Index { keys: &[("version", 1)], unique: true }])
-            .await?;
+        let by_version = Index { keys: &[("version", 1)], unique: true }.keys_and_uniqueness();
+        make_indexes(&keys, schema::DATA_KEYS, &[by_version]).await?;
         let audit = self.database().tenant_audit(id);
         make_collection(&audit, schema::AUDIT_ENTRIES, schema::audit_validator(id)).await?;
-        make_indexes(&audit, schema::AUDIT_ENTRIES, &schema::AUDIT_INDEXES).await?;
+        let indexes = schema::AUDIT_INDEXES.map(|index| index.keys_and_uniqueness());
+        make_indexes(&audit, schema::AUDIT_ENTRIES, &indexes).await?;
         let mut head = audit_log::empty_head(id);
         let head_id = head.remove("_id");
         data.collection::<Document>(schema::AUDIT_HEAD)
@@ -215,9 +216,9 @@ impl Registry<'_> {
             return Ok(());
         }
         let platform = self.platform();
-        let key =
-            DataKey::create(platform.kms().await?, platform.setting(Setting::DataKey)?, id, by.now)
-                .await?;
+        let vault = platform.vault().await?;
+        vault.secrets.make(id, Subject::Tenant).await?;
+        let key = vault.create(platform.setting(Setting::DataKey)?, id, 1, by.now).await?;
         match keys.insert_one(key).await.map_err(StoreError::from) {
             // Another run was faster; its key is as good.
             Ok(_) | Err(StoreError::Duplicate) => Ok(()),
@@ -265,7 +266,7 @@ async fn genesis(
             });
             tx.insert(id, user.clone()).await?;
             tx.settle(Settings::new(new.contacts.clone(), by.now)).await?;
-            mail::enqueue(tx, by.now, &message).await?;
+            mail::enqueue(tx, by.now, id, &message).await?;
             Ok(())
         })
         .await
@@ -290,18 +291,16 @@ async fn make_collection(
 async fn make_indexes(
     database: &mongodb::Database,
     collection: &str,
-    indexes: &[Index],
+    indexes: &[(Vec<(String, i32)>, bool)],
 ) -> Result<(), StoreError> {
     let specs: Vec<Document> = indexes
         .iter()
-        .map(|index| {
+        .map(|(fields, unique)| {
             let mut keys = doc! { "tenant_id": 1 };
-            keys.extend(
-                index.keys.iter().map(|(field, order)| ((*field).to_owned(), (*order).into())),
-            );
+            keys.extend(fields.iter().map(|(field, order)| (field.clone(), (*order).into())));
             let name: Vec<String> =
-                index.keys.iter().map(|(field, order)| format!("{field}_{order}")).collect();
-            doc! { "key": keys, "name": name.join("__"), "unique": index.unique }
+                fields.iter().map(|(field, order)| format!("{field}_{order}")).collect();
+            doc! { "key": keys, "name": name.join("__"), "unique": *unique }
         })
         .collect();
     if !specs.is_empty() {

@@ -11,7 +11,7 @@ use super::{Database, Filter, StoreError, Stored, Tenant, TenantId, schema};
 use crate::auth::session::SessionRecord;
 use crate::auth::throttle::{Admission, AdmitError};
 use crate::auth::user::{User, canonical_email};
-use crate::crypto::{DataKey, Keyring};
+use crate::crypto::{Keyring, TenantKeys};
 use crate::platform::Platform;
 
 pub(super) const TENANTS: &str = "tenants";
@@ -48,6 +48,13 @@ pub struct TenantRecord {
 
 /// An active tenant that a walk of the registry came by.
 pub struct Enrolled(TenantRecord);
+
+impl Enrolled {
+    /// The tenant's slug.
+    pub fn id(&self) -> &TenantId {
+        &self.0.id
+    }
+}
 
 /// Whom an attempt to sign in is aimed at.
 pub struct Account {
@@ -183,26 +190,17 @@ impl<'p> Registry<'p> {
         now: Timestamp,
     ) -> Result<Tenant, StoreError> {
         let cache = self.platform.keys();
-        let keys = if let Some(keys) = cache.get(&record.id, now) {
-            keys
+        let vault = self.platform.vault().await?;
+        let ring = if let Some(ring) = cache.get(&record.id, now) {
+            ring
         } else {
-            let keys = Arc::new(self.unwrap_keys(&record.id).await?);
-            cache.put(record.id.clone(), Arc::clone(&keys), now);
-            keys
+            let records = self.database.data_keys(&record.id).await?;
+            let ring = Arc::new(Keyring::load(&vault, &record.id, records).await?);
+            cache.put(record.id.clone(), Arc::clone(&ring), now);
+            ring
         };
+        let keys = TenantKeys::new(ring, vault);
         Ok(Tenant { record, database: self.database.clone(), keys })
-    }
-
-    async fn unwrap_keys(&self, id: &TenantId) -> Result<Keyring, StoreError> {
-        let records: Vec<DataKey> = self
-            .database
-            .tenant_keys(id)
-            .collection(schema::DATA_KEYS)
-            .find(doc! { "tenant_id": id.as_str() })
-            .await?
-            .try_collect()
-            .await?;
-        Keyring::unwrap(self.platform.kms().await?, id, &records).await
     }
 
     pub(super) fn database(&self) -> &Database {

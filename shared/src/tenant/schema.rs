@@ -7,6 +7,7 @@
 use mongodb::bson::{Document, doc};
 
 use super::TenantId;
+use crate::crypto::Normal;
 
 /// An index. Every key is preceded by `tenant_id`.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,19 @@ pub struct Index {
     pub unique: bool,
 }
 
+/// A blind index: what equality search compares in place of a sealed value.
+#[derive(Debug, Clone, Copy)]
+pub struct Blind {
+    /// The field that holds it, which is no part of the entity.
+    pub field: &'static str,
+    /// The sealed field that it is made from.
+    pub sealed: &'static str,
+    /// JSON pointer to the value in what is sealed.
+    pub pointer: &'static str,
+    /// The form in which values are compared.
+    pub normal: Normal,
+}
+
 /// A collection of entities.
 #[derive(Debug)]
 pub struct Collection {
@@ -24,6 +38,8 @@ pub struct Collection {
     pub name: &'static str,
     /// Top-level fields that hold sealed values only.
     pub sealed: &'static [&'static str],
+    /// Its blind indexes.
+    pub blind: &'static [Blind],
     /// Its indexes beside the one on `_id`.
     pub indexes: &'static [Index],
     /// Seconds after `created_at` at which documents expire.
@@ -46,7 +62,7 @@ const fn entities(
     sealed: &'static [&'static str],
     indexes: &'static [Index],
 ) -> Collection {
-    Collection { name, sealed, indexes, expires_after: None }
+    Collection { name, sealed, blind: &[], indexes, expires_after: None }
 }
 
 /// People who may sign in.
@@ -63,9 +79,20 @@ pub const USERS: Collection = entities(
 /// What the tenant decides for itself; one document.
 pub const SETTINGS: Collection = entities("settings", &[], &[]);
 /// Businesses that goods come from.
-pub const SUPPLIERS: Collection = entities("suppliers", &["banking"], &[BY_AGE]);
+pub const SUPPLIERS: Collection = Collection {
+    blind: &[Blind {
+        field: "iban_index",
+        sealed: "banking",
+        pointer: "/iban",
+        normal: Normal::Iban,
+    }],
+    ..entities("suppliers", &["banking"], &[BY_AGE])
+};
 /// Businesses that goods go to.
-pub const CUSTOMERS: Collection = entities("customers", &["delivery_address", "phone"], &[BY_AGE]);
+pub const CUSTOMERS: Collection = Collection {
+    blind: &[Blind { field: "phone_index", sealed: "phone", pointer: "", normal: Normal::Phone }],
+    ..entities("customers", &["delivery_address", "phone"], &[BY_AGE])
+};
 /// Trade items by GTIN.
 pub const PRODUCTS: Collection = entities("products", &[], &[unique(&[("gtin", 1)]), BY_AGE]);
 /// Lots.
@@ -81,13 +108,26 @@ pub const OUTBOX: Collection =
 pub const IDEMPOTENCY: Collection = Collection {
     name: "idempotency",
     sealed: &["reply"],
+    blind: &[],
     indexes: &[],
     expires_after: Some(24 * 60 * 60),
 };
 
+/// Erasures of subjects, as evidence.
+pub const ERASURES: Collection = entities("erasures", &[], &[plain(&[("state", 1)]), BY_AGE]);
+
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 8] =
-    [&USERS, &SETTINGS, &SUPPLIERS, &CUSTOMERS, &PRODUCTS, &BATCHES, &OUTBOX, &IDEMPOTENCY];
+pub const COLLECTIONS: [&Collection; 9] = [
+    &USERS,
+    &SETTINGS,
+    &SUPPLIERS,
+    &CUSTOMERS,
+    &PRODUCTS,
+    &BATCHES,
+    &OUTBOX,
+    &IDEMPOTENCY,
+    &ERASURES,
+];
 
 /// The tenant's wrapped data keys, in a database of their own.
 pub(super) const DATA_KEYS: &str = "data_keys";
@@ -102,7 +142,7 @@ pub(super) const AUDIT_INDEXES: [Index; 6] = [
     plain(&[("entry.action", 1), ("_id", -1)]),
     plain(&[("entry.resource.type", 1), ("entry.resource.id", 1), ("_id", -1)]),
     plain(&[("at", 1), ("_id", -1)]),
-    plain(&[("personal.path", 1), ("personal.value", 1), ("_id", -1)]),
+    plain(&[("ip", 1), ("_id", -1)]),
     plain(&[("_id", -1)]),
 ];
 
@@ -110,20 +150,10 @@ pub(super) const AUDIT_INDEXES: [Index; 6] = [
 pub(super) fn validator(collection: &Collection, tenant: &TenantId) -> Document {
     let mut properties = tenant_property(tenant);
     for field in collection.sealed {
-        properties.insert(
-            *field,
-            doc! {
-                "bsonType": ["object", "null"],
-                "required": ["v", "kid", "ct", "tag"],
-                "additionalProperties": false,
-                "properties": {
-                    "v": { "bsonType": "int" },
-                    "kid": { "bsonType": "string" },
-                    "ct": { "bsonType": "binData" },
-                    "tag": { "bsonType": "binData" },
-                },
-            },
-        );
+        properties.insert(*field, envelope(&["object", "null"]));
+    }
+    for blind in collection.blind {
+        properties.insert(blind.field, doc! { "bsonType": ["binData", "null"] });
     }
     doc! { "$jsonSchema": {
         "bsonType": "object",
@@ -143,11 +173,53 @@ pub(super) fn tenant_validator(tenant: &TenantId) -> Document {
 
 /// The validator of the audit entries of `tenant`.
 pub(super) fn audit_validator(tenant: &TenantId) -> Document {
+    let mut properties = tenant_property(tenant);
+    properties.insert("personal", doc! { "bsonType": "array", "items": envelope(&["object"]) });
+    properties.insert("ip", doc! { "bsonType": ["binData", "null"] });
     doc! { "$jsonSchema": {
         "bsonType": "object",
         "required": ["_id", "tenant_id", "at", "entry", "leaf", "personal"],
-        "properties": tenant_property(tenant),
+        "properties": properties,
     } }
+}
+
+/// What the database takes for a sealed value.
+fn envelope(types: &[&str]) -> Document {
+    doc! {
+        "bsonType": types,
+        "required": ["v", "kid", "sub", "ct"],
+        "additionalProperties": false,
+        "properties": {
+            "v": { "bsonType": "int" },
+            "kid": { "bsonType": "string" },
+            "sub": { "bsonType": "string" },
+            "ct": { "bsonType": "binData" },
+        },
+    }
+}
+
+impl Collection {
+    /// The keys of every index with whether it is unique: those declared, one
+    /// for each blind index, and one for each sealed field by data key, by
+    /// which values are found that are to be sealed anew.
+    pub(super) fn all_indexes(&self) -> Vec<(Vec<(String, i32)>, bool)> {
+        let declared = self.indexes.iter().map(Index::keys_and_uniqueness);
+        let by_key = self.sealed.iter().map(|field| (vec![(format!("{field}.kid"), 1)], false));
+        let blind = self
+            .blind
+            .iter()
+            .map(|blind| (vec![(blind.field.to_owned(), 1), ("_id".to_owned(), -1)], false));
+        declared.chain(by_key).chain(blind).collect()
+    }
+}
+
+impl Index {
+    pub(super) fn keys_and_uniqueness(&self) -> (Vec<(String, i32)>, bool) {
+        (
+            self.keys.iter().map(|(field, order)| ((*field).to_owned(), *order)).collect(),
+            self.unique,
+        )
+    }
 }
 
 fn tenant_property(tenant: &TenantId) -> Document {

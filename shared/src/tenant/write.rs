@@ -4,17 +4,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::read::{KEPT, to_json};
-use super::{Entity, Filter, Id, StoreError, Stored, Tenant, audit_log, bson_time};
+use super::read::{KEPT, bytes, to_json};
+use super::{Entity, Filter, Id, StoreError, Stored, Tenant, audit_log, bson_time, schema};
 use crate::audit::delta::{Change, delta};
 use crate::audit::entry::{Actor, Draft, Outcome, Resource};
-use crate::crypto::Place;
+use crate::crypto::{CryptoError, DataKey, Envelope, Place, Subject, normalised};
 use crate::mail::Queued;
 use crate::{Problem, random};
 
@@ -92,14 +92,23 @@ impl Tenant {
         outcome: Outcome,
         mut work: impl AsyncFnMut(&mut WriteTx<'_>) -> Result<R, Problem>,
     ) -> Result<R, Problem> {
+        let actor = audit_log::subject_of(&by.actor);
         for attempt in 0..ATTEMPTS {
             pause_before(attempt).await?;
-            let mut tx = match WriteTx::begin(self, by.now).await {
+            // What seals the actor's address is fetched meanwhile, so that the
+            // transaction does not wait for it.
+            let (begun, fetched) =
+                tokio::join!(WriteTx::begin(self, by.now), self.prefetch([actor]));
+            let mut tx = match begun {
                 Ok(tx) => tx,
                 Err(StoreError::Conflict) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let done = match work(&mut tx).await {
+            let done = match fetched.map_err(Problem::from) {
+                Ok(()) => work(&mut tx).await,
+                Err(problem) => Err(problem),
+            };
+            let done = match done {
                 Ok(answer) => {
                     tx.commit(by, action, outcome).await.map(|()| answer).map_err(Problem::from)
                 }
@@ -157,7 +166,16 @@ impl<'t> WriteTx<'t> {
     async fn begin(tenant: &'t Tenant, now: Timestamp) -> Result<Self, StoreError> {
         let mut session = tenant.database.client.start_session().await?;
         session.start_transaction().await?;
-        let head = match audit_log::claim_head(tenant, &mut session).await {
+        let claimed = async {
+            let head = audit_log::claim_head(tenant, &mut session).await?;
+            // Whoever rotates the data key claims the head too: from then on
+            // no transaction writes what an older key sealed.
+            if head.key_version > tenant.keys.ring().version() {
+                tenant.reread_data_keys().await?;
+            }
+            Ok(head)
+        };
+        let head = match claimed.await {
             Ok(head) => head,
             Err(error) => {
                 let _ = session.abort_transaction().await;
@@ -179,6 +197,16 @@ impl<'t> WriteTx<'t> {
     /// The tenant that is written to.
     pub fn tenant(&self) -> &Tenant {
         self.tenant
+    }
+
+    /// Whom what was written so far is about: the first customer, supplier or
+    /// user among it, else the tenant.
+    pub(crate) fn subject(&self) -> Subject {
+        self.touched
+            .iter()
+            .map(|touched| Subject::of_resource(&touched.resource.kind, &touched.resource.id))
+            .find(|subject| *subject != Subject::Tenant)
+            .unwrap_or(Subject::Tenant)
     }
 
     /// Names the entry's resource, where it is not the first entity written.
@@ -203,11 +231,12 @@ impl<'t> WriteTx<'t> {
     /// [`StoreError::Duplicate`] when a unique index has its values already.
     pub async fn insert<E: Entity>(&mut self, id: Id, entity: E) -> Result<Stored<E>, StoreError> {
         let stored = Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
-        let document = stored.to_document(self.tenant.id())?;
+        let mut document = stored.to_document(self.tenant.id())?;
+        let shown = self.finish::<E>(id, &mut document).await?;
         let collection = self.collection::<E>();
         let done = collection.insert_one(&document).session(&mut self.session).await;
         self.noting_conflict(done)?;
-        self.touch::<E>(id, None, Some(&document))?;
+        self.touch::<E>(id, None, Some(&shown))?;
         Ok(stored)
     }
 
@@ -254,8 +283,10 @@ impl<'t> WriteTx<'t> {
             updated_at: self.now,
             entity,
         };
-        let old = before.to_document(self.tenant.id())?;
-        let new = after.to_document(self.tenant.id())?;
+        let mut old = before.to_document(self.tenant.id())?;
+        let mut new = after.to_document(self.tenant.id())?;
+        let shown_old = self.finish::<E>(before.id, &mut old).await?;
+        let shown_new = self.finish::<E>(before.id, &mut new).await?;
         let mut filter =
             Filter::all().eq("_id", before.id.to_string()).for_tenant(self.tenant.id());
         filter.insert("version", before.version);
@@ -264,7 +295,7 @@ impl<'t> WriteTx<'t> {
         if self.noting_conflict(done)?.matched_count == 0 {
             return Err(StoreError::Stale);
         }
-        self.touch::<E>(before.id, Some(&old), Some(&new))?;
+        self.touch::<E>(before.id, Some(&shown_old), Some(&shown_new))?;
         Ok(after)
     }
 
@@ -272,7 +303,8 @@ impl<'t> WriteTx<'t> {
     /// part of the tenant's state, so that it leaves no trace in the delta.
     pub(crate) async fn keep<E: Entity>(&mut self, id: Id, entity: E) -> Result<(), StoreError> {
         let stored = Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
-        let document = stored.to_document(self.tenant.id())?;
+        let mut document = stored.to_document(self.tenant.id())?;
+        self.finish::<E>(id, &mut document).await?;
         let collection = self.collection::<E>();
         let done = collection.insert_one(&document).session(&mut self.session).await;
         match self.noting_conflict(done) {
@@ -285,6 +317,50 @@ impl<'t> WriteTx<'t> {
         }
     }
 
+    /// Adds a data key, which seals from now on.
+    pub(super) async fn add_data_key(&mut self, key: &DataKey) -> Result<(), StoreError> {
+        let keys = self.tenant.database.tenant_keys(self.tenant.id());
+        let keys = keys.collection::<DataKey>(schema::DATA_KEYS);
+        let done = keys.insert_one(key).session(&mut self.session).await;
+        self.noting_conflict(done)?;
+        let done = audit_log::advance_key(self.tenant, &mut self.session, key.version).await;
+        self.noting_conflict(done)
+    }
+
+    /// Seals the value of `field` anew, unless the newest data key sealed it.
+    /// The entity stays the same, so its version does too.
+    pub(super) async fn reseal(
+        &mut self,
+        collection: &schema::Collection,
+        field: &str,
+        id: Id,
+    ) -> Result<bool, StoreError> {
+        let documents = self.tenant.collection::<Document>(collection.name);
+        let one = Filter::all().eq("_id", id.to_string()).for_tenant(self.tenant.id());
+        let done = documents.find_one(one.clone()).session(&mut self.session).await;
+        let found = self.noting_conflict(done)?;
+        let envelope = found.as_ref().and_then(|document| document.get(field));
+        let Some(envelope) = envelope.and_then(Envelope::from_bson) else { return Ok(false) };
+        if self.tenant.keys.is_newest(envelope.key) {
+            return Ok(false);
+        }
+        let place = Place { collection: collection.name, document: id, field };
+        let fields = match self.tenant.open_envelope(place, &envelope).await {
+            Ok(plain) => reseal(self.tenant, collection, id, field, &envelope, &plain).await?,
+            // Whoever it was about is erased; what is left opens with no key
+            // and waits for none.
+            Err(CryptoError::Erased) => {
+                let newest = self.tenant.keys.ring().newest_and_older().0;
+                doc! { format!("{field}.kid"): newest.to_string() }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let done =
+            documents.update_one(one, doc! { "$set": fields }).session(&mut self.session).await;
+        self.noting_conflict(done)?;
+        Ok(true)
+    }
+
     fn collection<E: Entity>(&self) -> Collection<Document> {
         self.tenant.collection(E::COLLECTION.name)
     }
@@ -292,36 +368,63 @@ impl<'t> WriteTx<'t> {
     fn touch<E: Entity>(
         &mut self,
         id: Id,
-        before: Option<&Document>,
-        after: Option<&Document>,
+        before: Option<&Value>,
+        after: Option<&Value>,
     ) -> Result<(), StoreError> {
-        let before = before.map(|document| self.shown::<E>(id, document)).transpose()?;
-        let after = after.map(|document| self.shown::<E>(id, document)).transpose()?;
         self.touched.push(Touched {
             resource: Resource { kind: E::RESOURCE.into(), id: id.to_string() },
-            changes: delta(before.as_ref(), after.as_ref(), E::PERSONAL)
-                .map_err(StoreError::defect)?,
+            changes: delta(before, after, E::PERSONAL).map_err(StoreError::defect)?,
         });
         Ok(())
     }
 
-    /// A document as the audit trail may show it.
-    fn shown<E: Entity>(&self, id: Id, document: &Document) -> Result<Value, StoreError> {
-        let mut shown = Value::Object(
-            document
-                .iter()
-                .filter(|(field, _)| !KEPT.contains(&field.as_str()))
-                .map(|(field, value)| (field.clone(), to_json(value)))
-                .collect::<Map<_, _>>(),
-        );
+    /// Makes `document` ready to be stored: what an older data key sealed is
+    /// sealed anew, and blind indexes are added. Returns the document as the
+    /// audit trail may show it, sealed and secret values as keyed tags.
+    async fn finish<E: Entity>(
+        &self,
+        id: Id,
+        document: &mut Document,
+    ) -> Result<Value, StoreError> {
+        let blind = E::COLLECTION.blind;
+        let mut shown: Map<String, Value> = document
+            .iter()
+            .filter(|(field, _)| !KEPT.contains(&field.as_str()))
+            .map(|(field, value)| (field.clone(), to_json(value)))
+            .collect();
+        for field in E::COLLECTION.sealed {
+            for index in blind.iter().filter(|index| index.sealed == *field) {
+                document.insert(index.field, Bson::Null);
+            }
+            let Some(value) = document.get(field).filter(|value| **value != Bson::Null) else {
+                continue;
+            };
+            let envelope = Envelope::from_bson(value)
+                .ok_or_else(|| StoreError::defect(format!("{field} is not sealed")))?;
+            let place = Place { collection: E::COLLECTION.name, document: id, field };
+            let plain = match self.tenant.open_envelope(place, &envelope).await {
+                Ok(plain) => plain,
+                Err(CryptoError::Erased) => {
+                    shown.insert((*field).to_owned(), json!({ "sealed": "erased" }));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let keys = &self.tenant.keys;
+            let tag = keys.tag(place, envelope.subject, &plain).await?;
+            shown.insert((*field).to_owned(), json!({ "sealed": hex::encode(tag) }));
+            let anew = reseal(self.tenant, E::COLLECTION, id, field, &envelope, &plain).await?;
+            document.extend(anew);
+        }
+        let mut shown = Value::Object(shown);
         for secret in E::SECRET {
             if let Some(value) = shown.pointer_mut(secret)
                 && !value.is_null()
             {
                 let place = Place { collection: E::COLLECTION.name, document: id, field: secret };
                 let bytes = serde_json::to_vec(value).map_err(StoreError::defect)?;
-                let tag = self.tenant.keys.tag(place, &bytes);
-                *value = serde_json::json!({ "secret": hex::encode(tag) });
+                let tag = self.tenant.keys.tag(place, Subject::Tenant, &bytes).await?;
+                *value = json!({ "secret": hex::encode(tag) });
             }
         }
         Ok(shown)
@@ -333,8 +436,9 @@ impl<'t> WriteTx<'t> {
         action: &'static str,
         outcome: Outcome,
     ) -> Result<(), StoreError> {
-        let draft = self.draft(by, action, outcome)?;
-        let done = audit_log::append(self.tenant, &mut self.session, &self.head, draft).await;
+        let (draft, subjects) = self.draft(by, action, outcome)?;
+        let done =
+            audit_log::append(self.tenant, &mut self.session, &self.head, draft, &subjects).await;
         self.noting_conflict(done)?;
         for _ in 0..COMMIT_ATTEMPTS {
             match self.session.commit_transaction().await {
@@ -350,7 +454,7 @@ impl<'t> WriteTx<'t> {
         by: &Attribution,
         action: &'static str,
         outcome: Outcome,
-    ) -> Result<Draft, StoreError> {
+    ) -> Result<(Draft, audit_log::Subjects), StoreError> {
         let kind = action.split_once('.').map_or(action, |(kind, _)| kind);
         let resource = self
             .about
@@ -361,6 +465,11 @@ impl<'t> WriteTx<'t> {
             })
             .ok_or_else(|| StoreError::defect(format!("{action} names no resource")))?;
         let mut changes = std::mem::take(&mut self.facts);
+        let about = Subject::of_resource(&resource.kind, &resource.id);
+        let mut subjects = audit_log::Subjects {
+            actor: audit_log::subject_of(&by.actor),
+            changes: vec![about; changes.len()],
+        };
         for touched in self.touched.drain(..) {
             // Other documents stand under their own path in the same delta.
             let prefix = if touched.resource == resource {
@@ -368,12 +477,14 @@ impl<'t> WriteTx<'t> {
             } else {
                 format!("/{}:{}", touched.resource.kind, touched.resource.id)
             };
+            let subject = Subject::of_resource(&touched.resource.kind, &touched.resource.id);
+            subjects.changes.resize(subjects.changes.len() + touched.changes.len(), subject);
             changes.extend(touched.changes.into_iter().map(|mut change| {
                 change.path.insert_str(0, &prefix);
                 change
             }));
         }
-        Ok(Draft {
+        let draft = Draft {
             id: random::id(by.now)?.uuid(),
             at: by.now,
             tenant_id: self.tenant.id().to_string(),
@@ -385,7 +496,8 @@ impl<'t> WriteTx<'t> {
             user_agent: by.user_agent.clone(),
             request_id: by.request_id.clone(),
             outcome,
-        })
+        };
+        Ok((draft, subjects))
     }
 
     /// Remembers that another transaction was met, whatever `work` makes of
@@ -442,4 +554,31 @@ impl Tenant {
             .await?;
         Ok(())
     }
+}
+
+/// The fields of a document that hold the value of `field`, which `envelope`
+/// held: sealed by the newest data key, with the blind indexes of that key.
+pub(super) async fn reseal(
+    tenant: &Tenant,
+    collection: &schema::Collection,
+    id: Id,
+    field: &str,
+    envelope: &Envelope,
+    plain: &[u8],
+) -> Result<Document, StoreError> {
+    let keys = &tenant.keys;
+    let place = Place { collection: collection.name, document: id, field };
+    let mut fields = Document::new();
+    if !keys.is_newest(envelope.key) {
+        let anew = keys.seal(place, envelope.subject, plain).await?;
+        fields.insert(field, anew.to_document());
+    }
+    for index in collection.blind.iter().filter(|index| index.sealed == field) {
+        let value: Value = serde_json::from_slice(plain).map_err(StoreError::defect)?;
+        let text = value.pointer(index.pointer).and_then(Value::as_str);
+        let text = text.ok_or_else(|| StoreError::defect(format!("{field} has no text")))?;
+        let blind = keys.blind(index.field, normalised(index.normal, text).as_bytes())?;
+        fields.insert(index.field, bytes(&blind));
+    }
+    Ok(fields)
 }

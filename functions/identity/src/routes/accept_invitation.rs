@@ -24,8 +24,13 @@ pub const ROUTE: PublicRoute = PublicRoute {
 };
 
 /// What the function needs beyond what every function does.
-pub const SETTINGS: [Setting; 4] =
-    [Setting::ThrottleTable, Setting::PepperSecret, Setting::MongodbSecret, Setting::DataKey];
+pub const SETTINGS: [Setting; 5] = [
+    Setting::ThrottleTable,
+    Setting::PepperSecret,
+    Setting::MongodbSecret,
+    Setting::DataKey,
+    Setting::SubjectKeyTable,
+];
 
 const INVITATION: Kind = Kind {
     purpose: Purpose::Invitation,

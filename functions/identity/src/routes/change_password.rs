@@ -76,7 +76,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let recorded = tenant
         .audited(&call.attribution()?, "user.change_password", async |tx| {
             tx.replace(&user, after.clone()).await?;
-            mail::enqueue(tx, request.now, &letter).await?;
+            mail::enqueue(tx, request.now, user.id, &letter).await?;
             Ok(())
         })
         .await;

@@ -69,7 +69,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
                 return Err(Problem::Conflict("There is a user with this e-mail address.".into()));
             }
         };
-        mail::enqueue(tx, call.now(), &message).await?;
+        mail::enqueue(tx, call.now(), stored.id, &message).await?;
         let location = format!("/v1/users/{}", stored.id);
         Ok(Reply::created(location, &UserView::from(&stored))?.with_version(stored.version))
     })

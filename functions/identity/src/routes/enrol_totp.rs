@@ -4,6 +4,7 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::totp::{Enrolment, Seed};
 use keystone::auth::user::{SecondFactor, User, seed_place};
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 /// The route.
@@ -40,7 +41,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
                     active_since: None,
                     recovery_codes: Vec::new(),
                 }),
-                totp_seed: Some(tenant.seal(seed_place(id), &seed)?),
+                totp_seed: Some(tenant.seal(seed_place(id), Subject::User(id), &seed).await?),
                 ..before.entity.clone()
             };
             tx.replace(&before, after).await?;

@@ -28,12 +28,13 @@ pub const ROUTE: PublicRoute = PublicRoute {
 };
 
 /// What the function needs beyond what every function does.
-pub const SETTINGS: [Setting; 5] = [
+pub const SETTINGS: [Setting; 6] = [
     Setting::ThrottleTable,
     Setting::SessionTable,
     Setting::SessionSecret,
     Setting::MongodbSecret,
     Setting::DataKey,
+    Setting::SubjectKeyTable,
 ];
 
 /// The answer to a challenge.

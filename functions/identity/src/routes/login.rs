@@ -6,8 +6,9 @@ use keystone::auth::password::{self, PasswordInput};
 use keystone::auth::throttle::{AccountKey, Admission, Purpose};
 use keystone::auth::user::{User, UserStatus};
 use keystone::config::Setting;
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
-use keystone::tenant::{Account, Stored, Tenant};
+use keystone::tenant::{Account, Settings, Stored, Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -28,13 +29,14 @@ pub const ROUTE: PublicRoute = PublicRoute {
 };
 
 /// What the function needs beyond what every function does.
-pub const SETTINGS: [Setting; 6] = [
+pub const SETTINGS: [Setting; 7] = [
     Setting::ThrottleTable,
     Setting::SessionTable,
     Setting::SessionSecret,
     Setting::PepperSecret,
     Setting::MongodbSecret,
     Setting::DataKey,
+    Setting::SubjectKeyTable,
 ];
 
 /// Sign-in details. Their form is not checked further: a malformed address is
@@ -109,23 +111,43 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     };
     let stored = user.as_ref().and_then(|user| user.entity.password.as_ref());
     let pepper = call.platform().pepper(now).await?;
-    let matches = password::verify(&admission, &login.password, stored, &pepper);
-    match (tenant, user) {
-        (Some(tenant), Some(user)) if matches => {
+    // What a success needs is read while bcrypt takes its time.
+    let (matches, settings) = tokio::join!(
+        password::verify(&admission, &login.password, stored, &pepper),
+        preparation(tenant.as_ref(), user.as_ref()),
+    );
+    match (tenant, user, settings?) {
+        (Some(tenant), Some(user), Some(settings)) if matches => {
             let answer = match user.entity.second_factor_since() {
                 Some(_) => challenge(&call, &tenant, &user, admission).await?,
-                None => LoggedIn::SignedIn(enter(&call, &tenant, &user, admission).await?),
+                None => {
+                    let required = settings.require_second_factor(user.entity.role);
+                    let session = enter(&call, &tenant, &user, admission).await?;
+                    LoggedIn::SignedIn(session.requiring_second_factor(required))
+                }
             };
             Reply::ok(&answer)
         }
-        (Some(tenant), user) => {
+        (Some(tenant), user, _) => {
             let user = user.map(|user| user.id);
             let (action, failed) = ("session.create", Outcome::Failed);
             sign_in::record(call.request(), &tenant, user, action, failed, json!({})).await?;
             Err(Problem::InvalidCredentials)
         }
-        (None, _) => Err(Problem::InvalidCredentials),
+        (None, ..) => Err(Problem::InvalidCredentials),
     }
+}
+
+/// What only a right password leads to, for an account that exists.
+async fn preparation(
+    tenant: Option<&Tenant>,
+    user: Option<&Stored<User>>,
+) -> Result<Option<Settings>, Problem> {
+    let (Some(tenant), Some(user)) = (tenant, user) else { return Ok(None) };
+    let subject = [Subject::User(user.id)];
+    let (settings, fetched) = tokio::join!(tenant.settings(), tenant.prefetch(subject));
+    fetched?;
+    Ok(Some(settings?.entity))
 }
 
 async fn enter(
@@ -135,15 +157,13 @@ async fn enter(
     admission: Admission<'_>,
 ) -> Result<SignedIn, Problem> {
     let (platform, request) = (call.platform(), call.request());
-    let (cleared, settings) = tokio::join!(admission.succeeded(), tenant.settings());
-    let (cleared, settings) = (cleared?, settings?.entity);
+    let cleared = admission.succeeded().await?;
     let credentials = user.entity.credentials;
     let facts = json!({ "role": user.entity.role.name() });
     let (action, success) = ("session.create", Outcome::Success);
     let session = sign_in::open(platform, request, cleared, user, credentials, false).await?;
     let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
-    let required = settings.require_second_factor(user.entity.role);
-    Ok(sign_in::answer(platform, session, recorded).await?.requiring_second_factor(required))
+    sign_in::answer(platform, session, recorded).await
 }
 
 async fn challenge(

@@ -10,6 +10,7 @@ pub mod end_other_sessions;
 pub mod end_session;
 pub mod end_user_sessions;
 pub mod enrol_totp;
+pub mod erase_user;
 pub mod finish_login;
 pub mod get_tenant;
 pub mod get_user;
@@ -28,7 +29,7 @@ pub mod update_tenant;
 pub mod update_user;
 
 /// Every guarded route of this crate.
-pub const ROUTES: [&Route; 19] = [
+pub const ROUTES: [&Route; 20] = [
     &activate_totp::ROUTE,
     &change_password::ROUTE,
     &create_user::ROUTE,
@@ -36,6 +37,7 @@ pub const ROUTES: [&Route; 19] = [
     &end_session::ROUTE,
     &end_user_sessions::ROUTE,
     &enrol_totp::ROUTE,
+    &erase_user::ROUTE,
     &get_tenant::ROUTE,
     &get_user::ROUTE,
     &list_roles::ROUTE,

@@ -38,7 +38,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             let removed = AccountChange::SecondFactorOff;
             let letter = letters::account_change(tenant.id(), &after, removed)?;
             tx.replace(&before, after).await?;
-            mail::enqueue(tx, call.now(), &letter).await?;
+            mail::enqueue(tx, call.now(), before.id, &letter).await?;
             Ok(())
         })
         .await?;

@@ -31,8 +31,13 @@ pub const ROUTE: PublicRoute = PublicRoute {
 };
 
 /// What the function needs beyond what every function does.
-pub const SETTINGS: [Setting; 4] =
-    [Setting::ThrottleTable, Setting::MongodbSecret, Setting::DataKey, Setting::PublicUrl];
+pub const SETTINGS: [Setting; 5] = [
+    Setting::ThrottleTable,
+    Setting::MongodbSecret,
+    Setting::DataKey,
+    Setting::SubjectKeyTable,
+    Setting::PublicUrl,
+];
 
 /// After how long the answer comes, whatever was found: longer than the work
 /// takes, so that the time does not tell whether there is an account.
@@ -98,7 +103,7 @@ async fn open_reset(
             let before = tx.get::<User>(user.id).await?.ok_or(Problem::NotFound)?;
             let reset = Some(token.lasting(request.now + RESET_LIFE));
             tx.replace(&before, User { password_reset: reset, ..before.entity.clone() }).await?;
-            mail::enqueue(tx, request.now, &letter).await?;
+            mail::enqueue(tx, request.now, before.id, &letter).await?;
             Ok(())
         })
         .await

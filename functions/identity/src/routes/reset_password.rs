@@ -26,12 +26,13 @@ pub const ROUTE: PublicRoute = PublicRoute {
 };
 
 /// What the function needs beyond what every function does.
-pub const SETTINGS: [Setting; 5] = [
+pub const SETTINGS: [Setting; 6] = [
     Setting::ThrottleTable,
     Setting::SessionTable,
     Setting::PepperSecret,
     Setting::MongodbSecret,
     Setting::DataKey,
+    Setting::SubjectKeyTable,
 ];
 
 const RESET: Kind = Kind {
@@ -51,7 +52,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
         .audited(&by, "user.reset_password", async |tx| {
             let active = user.entity.clone().with_password(chosen.hash.clone());
             tx.replace(&user, active).await.map_err(used_meanwhile)?;
-            mail::enqueue(tx, now, &letter).await?;
+            mail::enqueue(tx, now, user.id, &letter).await?;
             Ok(())
         })
         .await?;

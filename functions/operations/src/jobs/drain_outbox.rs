@@ -7,7 +7,8 @@ use keystone::job::Job;
 use keystone::mail::{Delivered, deliver_due};
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 3] = [Setting::MongodbSecret, Setting::DataKey, Setting::MailFrom];
+pub const SETTINGS: [Setting; 4] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::MailFrom];
 
 /// Messages of one tenant that one run sends at most, so that no tenant makes
 /// the others wait.

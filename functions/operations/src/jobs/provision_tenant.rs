@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 3] = [Setting::MongodbSecret, Setting::DataKey, Setting::PublicUrl];
+pub const SETTINGS: [Setting; 4] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::PublicUrl];
 
 /// The event.
 #[derive(Deserialize, JsonSchema)]

@@ -25,10 +25,10 @@ pub const ROUTE: Route = Route {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewCustomer = call.request().body()?;
     let id = call.new_id()?;
-    let customer = new.into_customer(call.tenant(), id)?;
+    let customer = new.into_customer(call.tenant(), id).await?;
     call.audited("customer.create", async |tx| {
         let stored = tx.insert(id, customer.clone()).await?;
-        let view = CustomerView::new(call.tenant(), &stored, false)?;
+        let view = CustomerView::new(call.tenant(), &stored, false).await?;
         Ok(Reply::created(format!("/v1/customers/{id}"), &view)?.with_version(stored.version))
     })
     .await

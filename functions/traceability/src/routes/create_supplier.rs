@@ -25,10 +25,10 @@ pub const ROUTE: Route = Route {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewSupplier = call.request().body()?;
     let id = call.new_id()?;
-    let supplier = new.into_supplier(call.tenant(), id)?;
+    let supplier = new.into_supplier(call.tenant(), id).await?;
     call.audited("supplier.create", async |tx| {
         let stored = tx.insert(id, supplier.clone()).await?;
-        let view = SupplierView::new(call.tenant(), &stored, false)?;
+        let view = SupplierView::new(call.tenant(), &stored, false).await?;
         Ok(Reply::created(format!("/v1/suppliers/{id}"), &view)?.with_version(stored.version))
     })
     .await

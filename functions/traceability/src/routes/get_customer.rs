@@ -35,6 +35,6 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         let resource = Resource { kind: "customer".into(), id: stored.id.to_string() };
         call.disclose("customer.disclose", resource, &["delivery_address", "phone"]).await?;
     }
-    let view = CustomerView::new(call.tenant(), &stored, clear)?;
+    let view = CustomerView::new(call.tenant(), &stored, clear).await?;
     Ok(Reply::ok(&view)?.with_version(stored.version))
 }

@@ -35,6 +35,6 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         let resource = Resource { kind: "supplier".into(), id: stored.id.to_string() };
         call.disclose("supplier.disclose", resource, &["banking"]).await?;
     }
-    let view = SupplierView::new(call.tenant(), &stored, clear)?;
+    let view = SupplierView::new(call.tenant(), &stored, clear).await?;
     Ok(Reply::ok(&view)?.with_version(stored.version))
 }

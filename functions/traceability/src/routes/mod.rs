@@ -6,6 +6,8 @@ pub mod create_batch;
 pub mod create_customer;
 pub mod create_product;
 pub mod create_supplier;
+pub mod erase_customer;
+pub mod erase_supplier;
 pub mod get_batch;
 pub mod get_customer;
 pub mod get_product;
@@ -19,11 +21,13 @@ pub mod update_customer;
 pub mod update_supplier;
 
 /// Every route of this crate.
-pub const ROUTES: [&Route; 15] = [
+pub const ROUTES: [&Route; 17] = [
     &create_batch::ROUTE,
     &create_customer::ROUTE,
     &create_product::ROUTE,
     &create_supplier::ROUTE,
+    &erase_customer::ROUTE,
+    &erase_supplier::ROUTE,
     &get_batch::ROUTE,
     &get_customer::ROUTE,
     &get_product::ROUTE,

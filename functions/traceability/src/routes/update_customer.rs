@@ -28,9 +28,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let patch: CustomerPatch = call.request().body()?;
     call.audited("customer.update", async |tx| {
         let before = tx.get::<Customer>(id).await?.ok_or(Problem::NotFound)?.at_version(version)?;
-        let customer = patch.apply(call.tenant(), &before)?;
+        let customer = patch.apply(call.tenant(), &before).await?;
         let after = tx.replace(&before, customer).await?;
-        let view = CustomerView::new(call.tenant(), &after, false)?;
+        let view = CustomerView::new(call.tenant(), &after, false).await?;
         Ok(Reply::ok(&view)?.with_version(after.version))
     })
     .await

@@ -28,9 +28,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let patch: SupplierPatch = call.request().body()?;
     call.audited("supplier.update", async |tx| {
         let before = tx.get::<Supplier>(id).await?.ok_or(Problem::NotFound)?.at_version(version)?;
-        let supplier = patch.apply(call.tenant(), &before)?;
+        let supplier = patch.apply(call.tenant(), &before).await?;
         let after = tx.replace(&before, supplier).await?;
-        let view = SupplierView::new(call.tenant(), &after, false)?;
+        let view = SupplierView::new(call.tenant(), &after, false).await?;
         Ok(Reply::ok(&view)?.with_version(after.version))
     })
     .await

@@ -1,0 +1,33 @@
+//! `POST /v1/users/{id}/erase`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::auth::user::{User, UserStatus};
+use keystone::erasure::{Erased, NewErasure, erase};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "erase-user",
+        method: Method::Post,
+        path: "/v1/users/{id}/erase",
+        summary: "Erases a former user's data; the account's actions keep its id.",
+        query: None,
+        body: Some(schema_of::<NewErasure>),
+        answer: Answer::json(200, schema_of::<Erased>),
+    },
+    permission: Permission::EraseSubject,
+    assurance: Assurance::FullRecent,
+};
+
+/// The handler. Whoever may still sign in is offboarded first.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let id = call.request().path("id")?;
+    let NewErasure { ground } = call.request().body()?;
+    let gone = |user: &User| match user.status {
+        UserStatus::Deactivated => Ok(()),
+        _ => Err(Problem::Conflict("Offboard the user before you erase them.".into())),
+    };
+    Reply::ok(&erase::<User>(&call, id, "user.erase", ground, gone).await?)
+}

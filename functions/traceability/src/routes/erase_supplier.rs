@@ -1,0 +1,30 @@
+//! `POST /v1/suppliers/{id}/erase`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::erasure::{Erased, NewErasure, erase};
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+
+use crate::supplier::Supplier;
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "erase-supplier",
+        method: Method::Post,
+        path: "/v1/suppliers/{id}/erase",
+        summary: "Erases a supplier's contact and banking data everywhere, backups included.",
+        query: None,
+        body: Some(schema_of::<NewErasure>),
+        answer: Answer::json(200, schema_of::<Erased>),
+    },
+    permission: Permission::EraseSubject,
+    assurance: Assurance::FullRecent,
+};
+
+/// The handler.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let id = call.request().path("id")?;
+    let NewErasure { ground } = call.request().body()?;
+    Reply::ok(&erase::<Supplier>(&call, id, "supplier.erase", ground, |_| Ok(())).await?)
+}

@@ -1,0 +1,430 @@
+//! A tenant's keys in use: what seals and opens, for one request or one step
+//! of a job.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, hmac};
+use zeroize::Zeroizing;
+
+use super::keyring::{Keyring, Unwrapped, Vault};
+use super::subject::Secret;
+use super::{CryptoError, Envelope, Place, Subject, push_part};
+use crate::random;
+use crate::tenant::{Id, StoreError};
+
+/// How many subjects' secrets and derived keys are held at most.
+const HELD: usize = 4096;
+
+/// The keys of one tenant. Secrets of subjects are fetched once and forgotten
+/// with this value: none outlives the request, so that an erasure acts on the
+/// next.
+pub struct TenantKeys {
+    ring: Arc<Keyring>,
+    vault: Vault,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// `None`: there is no secret, or it was destroyed.
+    secrets: HashMap<Subject, Option<Secret>>,
+    derived: HashMap<(Id, Subject), Arc<LessSafeKey>>,
+}
+
+impl TenantKeys {
+    /// The keys on `ring`.
+    pub fn new(ring: Arc<Keyring>, vault: Vault) -> Self {
+        Self { ring, vault, held: Mutex::new(Held::default()) }
+    }
+
+    /// Whether the data key `id` is the one that seals.
+    pub(crate) fn is_newest(&self, id: Id) -> bool {
+        self.ring.current().id == id
+    }
+
+    /// The data keys.
+    pub fn ring(&self) -> &Keyring {
+        &self.ring
+    }
+
+    /// Where the keys come from.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Fetches the secrets of `subjects`, a hundred with one call, so that
+    /// opening their values asks for nothing more.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer.
+    pub async fn prefetch(
+        &self,
+        subjects: impl IntoIterator<Item = Subject> + Send,
+    ) -> Result<(), StoreError> {
+        let absent: Vec<Subject> = {
+            let mut held = self.lock();
+            if held.secrets.len() > HELD {
+                *held = Held::default();
+            }
+            let wanted: HashSet<Subject> = subjects.into_iter().collect();
+            wanted
+                .into_iter()
+                .filter(|subject| {
+                    *subject != Subject::Tenant && !held.secrets.contains_key(subject)
+                })
+                .collect()
+        };
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let mut found = self.vault.secrets.get(self.ring.tenant(), &absent).await?;
+        let mut held = self.lock();
+        for subject in absent {
+            held.secrets.insert(subject, found.remove(&subject));
+        }
+        Ok(())
+    }
+
+    /// Destroys the secret of `subject` and forgets what was derived from it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer.
+    pub(crate) async fn destroy(&self, subject: Subject) -> Result<(), StoreError> {
+        self.vault.secrets.destroy(self.ring.tenant(), subject).await?;
+        let mut held = self.lock();
+        held.derived.retain(|(_, of), _| *of != subject);
+        held.secrets.insert(subject, None);
+        Ok(())
+    }
+
+    /// Seals `plain` for `place`, as a value of `subject`, who gets a secret
+    /// if there is none.
+    ///
+    /// # Errors
+    /// [`CryptoError`] when a key cannot be had or used.
+    pub(crate) async fn seal(
+        &self,
+        place: Place<'_>,
+        subject: Subject,
+        plain: &[u8],
+    ) -> Result<Envelope, CryptoError> {
+        let current = self.ring.current();
+        let known = self.derived(current.id, subject);
+        let key = if let Some(key) = known {
+            key
+        } else {
+            let secret = self.secret_or_new(subject).await?;
+            self.derive(&current, subject, secret.as_ref())?
+        };
+        let ciphertext = encrypt(&key, &self.aad(place, subject), plain)?;
+        Ok(Envelope { key: current.id, subject, ciphertext })
+    }
+
+    /// Opens `envelope` at `place`.
+    ///
+    /// # Errors
+    /// [`CryptoError::Erased`] when the subject's secret was destroyed,
+    /// [`CryptoError::NotAuthentic`] at any place but its own.
+    pub(crate) async fn open(
+        &self,
+        place: Place<'_>,
+        envelope: &Envelope,
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let subject = envelope.subject;
+        let known = self.derived(envelope.key, subject);
+        let key = if let Some(key) = known {
+            key
+        } else {
+            let data_key = self.ring.key(&self.vault, envelope.key).await?;
+            let secret = self.secret(subject).await?;
+            self.derive(&data_key, subject, secret.as_ref())?
+        };
+        decrypt(&key, &self.aad(place, subject), &envelope.ciphertext)
+    }
+
+    /// Keyed tag of a value, for audit deltas: HMAC-SHA-256, cut to 128 bits,
+    /// under a key of the subject. Equal for equal values of one field of one
+    /// subject, until the data key is rotated.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::seal`].
+    pub(crate) async fn tag(
+        &self,
+        place: Place<'_>,
+        subject: Subject,
+        plain: &[u8],
+    ) -> Result<[u8; 16], CryptoError> {
+        let current = self.ring.current();
+        let secret = self.secret_or_new(subject).await?;
+        let prk = self.extract(&current, secret.as_ref());
+        let mut input = Zeroizing::new(Vec::with_capacity(plain.len() + 64));
+        for part in [place.collection.as_bytes(), place.field.as_bytes(), plain] {
+            push_part(&mut input, part);
+        }
+        let info = self.info(b"keystone/tag/v1", current.id, subject);
+        Ok(cut(&hmac::sign(&hmac_key(&prk, &info)?, &input)))
+    }
+
+    /// What equality search compares in place of a value: HMAC-SHA-256 under
+    /// the tenant's index key of the data key that seals, cut to 16 bits (see
+    /// [`super::blind`]).
+    ///
+    /// # Errors
+    /// As [`TenantKeys::seal`].
+    pub(crate) fn blind(&self, field: &str, normal: &[u8]) -> Result<[u8; 2], CryptoError> {
+        self.blind_under(&self.ring.current(), field, normal)
+    }
+
+    /// As [`TenantKeys::blind`], under every data key there is: values that
+    /// wait for their re-sealing are found too.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::seal`].
+    pub(crate) async fn blinds(
+        &self,
+        field: &str,
+        normal: &[u8],
+    ) -> Result<Vec<[u8; 2]>, CryptoError> {
+        let current = self.ring.current();
+        let mut all = vec![self.blind_under(&current, field, normal)?];
+        for older in self.ring.newest_and_older().1 {
+            let key = self.ring.key(&self.vault, older).await?;
+            all.push(self.blind_under(&key, field, normal)?);
+        }
+        Ok(all)
+    }
+
+    fn blind_under(
+        &self,
+        key: &Unwrapped,
+        field: &str,
+        normal: &[u8],
+    ) -> Result<[u8; 2], CryptoError> {
+        let prk = self.extract(key, None);
+        let mut info = self.info(b"keystone/index/v1", key.id, Subject::Tenant);
+        push_part(&mut info, field.as_bytes());
+        Ok(cut(&hmac::sign(&hmac_key(&prk, &info)?, normal)))
+    }
+
+    fn derived(&self, key: Id, subject: Subject) -> Option<Arc<LessSafeKey>> {
+        self.lock().derived.get(&(key, subject)).map(Arc::clone)
+    }
+
+    fn derive(
+        &self,
+        key: &Unwrapped,
+        subject: Subject,
+        secret: Option<&Secret>,
+    ) -> Result<Arc<LessSafeKey>, CryptoError> {
+        let prk = self.extract(key, secret);
+        let info = self.info(b"keystone/seal/v1", key.id, subject);
+        let info = [info.as_slice()];
+        let okm = prk.expand(&info, &AES_256_GCM).map_err(|_| CryptoError::Key)?;
+        let derived = Arc::new(LessSafeKey::new(UnboundKey::from(okm)));
+        self.lock().derived.insert((key.id, subject), Arc::clone(&derived));
+        Ok(derived)
+    }
+
+    /// The data key with what can be erased as the salt: the tenant's secret,
+    /// and the subject's unless that is the tenant.
+    fn extract(&self, key: &Unwrapped, secret: Option<&Secret>) -> hkdf::Prk {
+        let mut salt = Zeroizing::new(Vec::with_capacity(64));
+        salt.extend_from_slice(self.ring.secret().as_slice());
+        if let Some(secret) = secret {
+            salt.extend_from_slice(secret.as_slice());
+        }
+        hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(key.material.as_slice())
+    }
+
+    fn info(&self, purpose: &[u8], key: Id, subject: Subject) -> Vec<u8> {
+        let mut info = purpose.to_vec();
+        let subject = subject.to_string();
+        for part in [self.ring.tenant().as_str().as_bytes(), key.as_bytes(), subject.as_bytes()] {
+            push_part(&mut info, part);
+        }
+        info
+    }
+
+    fn aad(&self, place: Place<'_>, subject: Subject) -> Vec<u8> {
+        let mut aad = Vec::with_capacity(192);
+        aad.extend_from_slice(b"keystone/field/v1");
+        let subject = subject.to_string();
+        for part in [
+            self.ring.tenant().as_str().as_bytes(),
+            subject.as_bytes(),
+            place.collection.as_bytes(),
+            place.document.as_bytes(),
+            place.field.as_bytes(),
+        ] {
+            push_part(&mut aad, part);
+        }
+        aad
+    }
+
+    async fn secret(&self, subject: Subject) -> Result<Option<Secret>, CryptoError> {
+        if subject == Subject::Tenant {
+            return Ok(None);
+        }
+        self.prefetch([subject]).await?;
+        let secret = self.lock().secrets.get(&subject).cloned().flatten();
+        secret.map(Some).ok_or(CryptoError::Erased)
+    }
+
+    async fn secret_or_new(&self, subject: Subject) -> Result<Option<Secret>, CryptoError> {
+        if subject == Subject::Tenant {
+            return Ok(None);
+        }
+        let held = self.lock().secrets.get(&subject).cloned().flatten();
+        if held.is_some() {
+            return Ok(held);
+        }
+        let secret = self.vault.secrets.make(self.ring.tenant(), subject).await?;
+        self.hold(subject, Some(secret.clone()));
+        Ok(Some(secret))
+    }
+
+    pub(super) fn hold(&self, subject: Subject, secret: Option<Secret>) {
+        self.lock().secrets.insert(subject, secret);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hmac_key(prk: &hkdf::Prk, info: &[u8]) -> Result<hmac::Key, CryptoError> {
+    let info = [info];
+    prk.expand(&info, hmac::HMAC_SHA256).map(hmac::Key::from).map_err(|_| CryptoError::Key)
+}
+
+fn cut<const N: usize>(full: &hmac::Tag) -> [u8; N] {
+    let mut short = [0u8; N];
+    short.copy_from_slice(&full.as_ref()[..N]);
+    short
+}
+
+/// Nonce, ciphertext and tag in one. The nonce is random: with 96 bits a key
+/// may seal 2^32 values (NIST SP 800-38D §8.3), far above what one subject has
+/// between rotations.
+fn encrypt(key: &LessSafeKey, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    let nonce = random::bytes::<NONCE_LEN>().map_err(|_| CryptoError::Key)?;
+    let mut out = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+    out.extend_from_slice(&nonce);
+    out.extend_from_slice(plain);
+    let tag = key
+        .seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(aad),
+            &mut out[NONCE_LEN..],
+        )
+        .map_err(|_| CryptoError::Key)?;
+    out.extend_from_slice(tag.as_ref());
+    Ok(out)
+}
+
+fn decrypt(
+    key: &LessSafeKey,
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(CryptoError::Malformed)?;
+    let mut plain = Zeroizing::new(rest.to_vec());
+    let length = key
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut plain)
+        .map_err(|_| CryptoError::NotAuthentic)?
+        .len();
+    plain.truncate(length);
+    Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::tests::keys;
+
+    const DOC: Id = Id::from_u128(7);
+    const WHO: Subject = Subject::Supplier(DOC);
+    const PLACE: Place<'_> = Place { collection: "suppliers", document: DOC, field: "banking" };
+
+    #[tokio::test]
+    async fn opens_only_at_its_own_place() {
+        let ours = keys("acme", 1, &[WHO]);
+        let sealed = ours.seal(PLACE, WHO, b"IE29AIBK93115212345678").await.unwrap();
+        let opened = ours.open(PLACE, &sealed).await.unwrap();
+        assert_eq!(opened.as_slice(), b"IE29AIBK93115212345678");
+        for elsewhere in [
+            Place { collection: "customers", ..PLACE },
+            Place { document: Id::from_u128(8), ..PLACE },
+            Place { field: "phone", ..PLACE },
+        ] {
+            let refused = ours.open(elsewhere, &sealed).await;
+            assert!(matches!(refused, Err(CryptoError::NotAuthentic)));
+        }
+        // Another tenant, even one that holds the very same key bytes.
+        let refused = keys("brill", 1, &[WHO]).open(PLACE, &sealed).await;
+        assert!(matches!(refused, Err(CryptoError::NotAuthentic)));
+    }
+
+    #[tokio::test]
+    async fn a_value_of_one_subject_does_not_become_anothers() {
+        let other = Subject::User(DOC);
+        let ours = keys("acme", 1, &[WHO, other]);
+        let sealed = ours.seal(PLACE, WHO, b"x").await.unwrap();
+        for subject in [other, Subject::Tenant] {
+            let claimed = Envelope { subject, ..sealed.clone() };
+            assert!(matches!(ours.open(PLACE, &claimed).await, Err(CryptoError::NotAuthentic)));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_subjects_secret_nothing_opens() {
+        let ours = keys("acme", 1, &[WHO]);
+        let sealed = ours.seal(PLACE, WHO, b"x").await.unwrap();
+        let erased = keys("acme", 1, &[]);
+        erased.hold(WHO, None);
+        assert!(matches!(erased.open(PLACE, &sealed).await, Err(CryptoError::Erased)));
+        // A secret made anew for the same subject is another one.
+        erased.hold(WHO, Some(Zeroizing::new([77; 32])));
+        assert!(matches!(erased.open(PLACE, &sealed).await, Err(CryptoError::NotAuthentic)));
+    }
+
+    #[tokio::test]
+    async fn every_changed_byte_is_noticed() {
+        let ours = keys("acme", 1, &[WHO]);
+        let sealed = ours.seal(PLACE, WHO, b"secret").await.unwrap();
+        for at in 0..sealed.ciphertext.len() {
+            let mut changed = sealed.clone();
+            changed.ciphertext[at] ^= 1;
+            assert!(matches!(ours.open(PLACE, &changed).await, Err(CryptoError::NotAuthentic)));
+        }
+        let cut = Envelope { ciphertext: vec![0; 5], ..sealed.clone() };
+        assert!(matches!(ours.open(PLACE, &cut).await, Err(CryptoError::Malformed)));
+        let unknown = Envelope { key: Id::from_u128(99), ..sealed };
+        assert!(matches!(ours.open(PLACE, &unknown).await, Err(CryptoError::UnknownKey)));
+    }
+
+    #[tokio::test]
+    async fn equal_values_share_a_tag_within_one_field_of_one_subject_only() {
+        let other = Subject::Supplier(Id::from_u128(8));
+        let ours = keys("acme", 1, &[WHO, other]);
+        let tag =
+            async |place, subject, value: &[u8]| ours.tag(place, subject, value).await.unwrap();
+        let elsewhere = Place { field: "phone", ..PLACE };
+        assert_eq!(tag(PLACE, WHO, b"a").await, tag(PLACE, WHO, b"a").await);
+        assert_ne!(tag(PLACE, WHO, b"a").await, tag(PLACE, WHO, b"b").await);
+        assert_ne!(tag(PLACE, WHO, b"a").await, tag(elsewhere, WHO, b"a").await);
+        assert_ne!(tag(PLACE, Subject::Tenant, b"a").await, tag(PLACE, WHO, b"a").await,);
+    }
+
+    #[tokio::test]
+    async fn a_blind_index_is_of_one_tenant_field_and_key() {
+        let ours = keys("acme", 1, &[]);
+        let index = ours.blind("phone", b"+353861234567").unwrap();
+        assert_eq!(ours.blinds("phone", b"+353861234567").await.unwrap(), [index]);
+        assert_ne!(ours.blind("iban", b"+353861234567").unwrap(), index);
+        assert_ne!(keys("brill", 1, &[]).blind("phone", b"+353861234567").unwrap(), index);
+        assert_ne!(keys("acme", 2, &[]).blind("phone", b"+353861234567").unwrap(), index);
+    }
+}

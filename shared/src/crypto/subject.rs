@@ -1,0 +1,236 @@
+//! Whose a sealed value is, and the secret that can be destroyed to erase it.
+//!
+//! Every subject has 32 random bytes in a table of their own, outside the
+//! database and its backups. No key that sealed a subject's values can be
+//! derived without them, so deleting them erases those values everywhere
+//! (docs/adr/0012).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue};
+use zeroize::Zeroizing;
+
+use crate::random;
+use crate::tenant::{Id, StoreError, TenantId};
+
+/// Whose a sealed value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// The tenant itself: what is about nobody in particular.
+    Tenant,
+    /// The contact of a customer.
+    Customer(Id),
+    /// The contact of a supplier.
+    Supplier(Id),
+    /// A person who may sign in.
+    User(Id),
+}
+
+impl Subject {
+    /// The subject that an audited resource of this type and id is about.
+    pub fn of_resource(kind: &str, id: &str) -> Self {
+        id.parse().ok().and_then(|id| Self::named(kind, id)).unwrap_or(Self::Tenant)
+    }
+
+    fn named(kind: &str, id: Id) -> Option<Self> {
+        match kind {
+            "customer" => Some(Self::Customer(id)),
+            "supplier" => Some(Self::Supplier(id)),
+            "user" => Some(Self::User(id)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant => f.write_str("tenant"),
+            Self::Customer(id) => write!(f, "customer:{id}"),
+            Self::Supplier(id) => write!(f, "supplier:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
+        }
+    }
+}
+
+/// Text that names no subject.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not a subject")]
+pub struct NoSubject;
+
+impl FromStr for Subject {
+    type Err = NoSubject;
+
+    fn from_str(text: &str) -> Result<Self, NoSubject> {
+        if text == "tenant" {
+            return Ok(Self::Tenant);
+        }
+        let (kind, id) = text.split_once(':').ok_or(NoSubject)?;
+        id.parse().ok().and_then(|id| Self::named(kind, id)).ok_or(NoSubject)
+    }
+}
+
+/// Bytes in a subject's secret.
+const SECRET_LEN: usize = 32;
+/// Keys that one `BatchGetItem` may name.
+const BATCH: usize = 100;
+/// How often what a batch left over is asked for again.
+const BATCH_ATTEMPTS: u32 = 6;
+const BATCH_PAUSE: Duration = Duration::from_millis(20);
+
+const TENANT: &str = "tenant";
+const SUBJECT: &str = "subject";
+const SECRET: &str = "secret";
+const STORE: &str = "subject key table";
+
+/// What the keys of a subject cannot be derived without.
+pub(crate) type Secret = Zeroizing<[u8; SECRET_LEN]>;
+
+/// The table of subjects' secrets: key `tenant` and `subject`, both strings.
+#[derive(Debug, Clone)]
+pub struct SubjectSecrets {
+    client: Client,
+    table: String,
+}
+
+impl SubjectSecrets {
+    /// The secrets in `table`.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    /// The secrets of those of `subjects` that have one. Needs `BatchGetItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer.
+    pub(crate) async fn get(
+        &self,
+        tenant: &TenantId,
+        subjects: &[Subject],
+    ) -> Result<HashMap<Subject, Secret>, StoreError> {
+        let mut found = HashMap::with_capacity(subjects.len());
+        for some in subjects.chunks(BATCH) {
+            let keys: Vec<_> = some.iter().map(|subject| key(tenant, *subject)).collect();
+            let mut wanted = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .build()
+                .map_err(StoreError::defect)?;
+            let mut attempt = 0;
+            loop {
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.table, wanted)
+                    .send()
+                    .await
+                    .map_err(|error| StoreError::unavailable(STORE, &error))?;
+                let items = answer.responses.unwrap_or_default().remove(&self.table);
+                for item in items.unwrap_or_default() {
+                    let subject = item.get(SUBJECT).and_then(|name| name.as_s().ok());
+                    let subject = subject.and_then(|name| name.parse().ok());
+                    found.insert(subject.ok_or_else(malformed)?, secret_of(&item)?);
+                }
+                match answer.unprocessed_keys.unwrap_or_default().remove(&self.table) {
+                    None => break,
+                    Some(_) if attempt == BATCH_ATTEMPTS => {
+                        return Err(StoreError::Unavailable(STORE));
+                    }
+                    Some(left) => wanted = left,
+                }
+                tokio::time::sleep(BATCH_PAUSE * 2_u32.pow(attempt)).await;
+                attempt += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The secret of `subject`, made if there is none. Needs `UpdateItem`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table or randomness is not to be had.
+    pub(crate) async fn make(
+        &self,
+        tenant: &TenantId,
+        subject: Subject,
+    ) -> Result<Secret, StoreError> {
+        let fresh = Zeroizing::new(random::bytes::<SECRET_LEN>()?);
+        // One write: of two that make it at once, both get the same.
+        let UpdateItemOutput { attributes, .. } = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, subject)))
+            .update_expression("SET secret = if_not_exists(secret, :fresh)")
+            .expression_attribute_values(":fresh", AttributeValue::B(Blob::new(*fresh)))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        secret_of(&attributes.unwrap_or_default())
+    }
+
+    /// Destroys the secret of `subject`; whatever was sealed for the subject
+    /// never opens again. Needs `DeleteItem`. Again, it does nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer.
+    pub async fn destroy(&self, tenant: &TenantId, subject: Subject) -> Result<(), StoreError> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, subject)))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        Ok(())
+    }
+}
+
+fn key(tenant: &TenantId, subject: Subject) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        (TENANT.to_owned(), AttributeValue::S(tenant.to_string())),
+        (SUBJECT.to_owned(), AttributeValue::S(subject.to_string())),
+    ])
+}
+
+fn secret_of(item: &HashMap<String, AttributeValue>) -> Result<Secret, StoreError> {
+    let bytes = item.get(SECRET).and_then(|value| value.as_b().ok()).ok_or_else(malformed)?;
+    <[u8; SECRET_LEN]>::try_from(bytes.as_ref()).map(Zeroizing::new).map_err(|_| malformed())
+}
+
+fn malformed() -> StoreError {
+    StoreError::defect("malformed item of the subject key table")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_has_one_name() {
+        let id = Id::from_u128(7);
+        for subject in
+            [Subject::Tenant, Subject::Customer(id), Subject::Supplier(id), Subject::User(id)]
+        {
+            assert_eq!(subject.to_string().parse(), Ok(subject));
+        }
+        for none in ["", "user", "user:", "user:7", "batch:00000000-0000-0000-0000-000000000007"] {
+            assert_eq!(none.parse::<Subject>(), Err(NoSubject), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_resource_about_nobody_is_the_tenants() {
+        let id = Id::from_u128(7).to_string();
+        assert_eq!(Subject::of_resource("user", &id), Subject::User(Id::from_u128(7)));
+        assert_eq!(Subject::of_resource("batch", &id), Subject::Tenant);
+        assert_eq!(Subject::of_resource("user", "unknown"), Subject::Tenant);
+    }
+}

@@ -1,0 +1,165 @@
+//! Erasure of a subject (GDPR Art. 17) by destroying what its keys are derived
+//! from.
+//!
+//! One transaction takes the subject's data out of its document and leaves a
+//! pending erasure; then the subject's secret is destroyed, and with it every
+//! copy of what was sealed for the subject: in queued mail, kept answers, audit
+//! entries and backups. A run that dies in between is finished by the job
+//! `maintain-keys`.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Problem;
+use crate::audit::entry::{Actor, ActorKind, Resource};
+use crate::crypto::Subject;
+use crate::http::Call;
+use crate::random;
+use crate::tenant::{
+    Attribution, Entity, Filter, Id, Page, StoreError, Stored, Tenant, WriteTx, schema,
+};
+
+/// An entity about a subject.
+pub trait Erasable: Entity {
+    /// The subject that the entity with this id is about.
+    fn subject(id: Id) -> Subject;
+
+    /// What is left when everything that tells who the subject is was taken
+    /// out.
+    #[must_use]
+    fn erased(&self, id: Id) -> Self;
+}
+
+/// Why a subject is erased (GDPR Art. 17(1)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ground {
+    /// The data is no longer needed for its purpose (a).
+    NoLongerNeeded,
+    /// The subject withdrew consent (b) or objects (c).
+    Objection,
+    /// The data was processed unlawfully (d).
+    Unlawful,
+    /// A law demands it (e).
+    LegalObligation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Pending,
+    Done,
+}
+
+/// An erasure, as evidence of it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    subject: String,
+    ground: Ground,
+    state: State,
+}
+
+impl Entity for Erasure {
+    const COLLECTION: &'static schema::Collection = &schema::ERASURES;
+    const RESOURCE: &'static str = "erasure";
+    const PERSONAL: &'static [&'static str] = &[];
+}
+
+/// A request to erase.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewErasure {
+    /// Why.
+    pub ground: Ground,
+}
+
+/// What was erased.
+#[derive(Serialize, JsonSchema)]
+pub struct Erased {
+    /// Id of the erasure, as in the audit trail.
+    id: Id,
+    /// The subject: its kind and the id of its document.
+    subject: String,
+    /// When its key was destroyed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    erased_at: Timestamp,
+}
+
+/// Erases the subject of the entity `id`, which `check` may refuse.
+///
+/// # Errors
+/// 404 when there is no such entity; what `check` says; 503 when a store does
+/// not answer: the erasure, if it began, is then finished by the job.
+pub async fn erase<E: Erasable>(
+    call: &Call,
+    id: Id,
+    action: &'static str,
+    ground: Ground,
+    check: impl Fn(&E) -> Result<(), Problem>,
+) -> Result<Erased, Problem> {
+    let tenant = call.tenant();
+    let subject = E::subject(id);
+    let erasure_id = call.new_id()?;
+    let pending = tenant
+        .audited(&call.attribution()?, action, async |tx: &mut WriteTx<'_>| {
+            let before = tx.get::<E>(id).await?.ok_or(Problem::NotFound)?;
+            check(&before.entity)?;
+            tx.replace(&before, before.entity.erased(id)).await?;
+            let erasure = Erasure { subject: subject.to_string(), ground, state: State::Pending };
+            Ok(tx.insert(erasure_id, erasure).await?)
+        })
+        .await?;
+    let by = Attribution {
+        actor: Actor { kind: ActorKind::Job, id: "erasure".into(), role: None, session: None },
+        source_ip: None,
+        user_agent: None,
+        request_id: random::id(call.now())?.to_string(),
+        now: call.now(),
+    };
+    conclude(tenant, &by, &pending).await?;
+    Ok(Erased { id: erasure_id, subject: subject.to_string(), erased_at: call.now() })
+}
+
+/// Destroys the secrets of subjects whose erasure was interrupted; returns how
+/// many.
+///
+/// # Errors
+/// [`Problem`] when a store does not answer.
+pub async fn finish_pending(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
+    let page = Page { after: None, limit: 100 };
+    let mut finished = 0;
+    loop {
+        let pending = tenant.list::<Erasure>(Filter::all().eq("state", "pending"), page).await?;
+        if pending.is_empty() {
+            return Ok(finished);
+        }
+        for erasure in &pending {
+            conclude(tenant, by, erasure).await?;
+            finished += 1;
+        }
+    }
+}
+
+async fn conclude(
+    tenant: &Tenant,
+    by: &Attribution,
+    pending: &Stored<Erasure>,
+) -> Result<(), Problem> {
+    let subject: Subject = pending.entity.subject.parse().map_err(StoreError::defect)?;
+    tenant.destroy_secret(subject).await?;
+    tenant
+        .audited(by, "subject_key.destroy", async |tx: &mut WriteTx<'_>| {
+            tx.about(Resource { kind: "subject_key".into(), id: subject.to_string() });
+            tx.facts(&json!({ "subject": subject.to_string() }), &[])?;
+            let done = Erasure { state: State::Done, ..pending.entity.clone() };
+            match tx.replace(pending, done).await {
+                // Another run concluded it at the same moment.
+                Err(StoreError::Stale) | Ok(_) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+}

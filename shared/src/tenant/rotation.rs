@@ -1,0 +1,208 @@
+//! New data keys, and the sealing anew of what older ones sealed.
+//!
+//! A new key acts at once: the transaction that adds it also names it in the
+//! audit head, which every writing transaction claims, so that none that
+//! commits later writes what an older key sealed. What is stored already moves
+//! in batches, each an audited transaction of its own; a run that dies leaves
+//! nothing to repair, the next goes on with what is left.
+
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use mongodb::bson::{Bson, Document, doc};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Attribution, Id, StoreError, Tenant, WriteTx, schema, time_of};
+use crate::Problem;
+use crate::audit::entry::Resource;
+use crate::crypto::{DataKey, Envelope};
+
+/// Age at which a data key is followed by a new one, as AWS KMS rotates its
+/// own.
+pub const ROTATION_PERIOD: SignedDuration = SignedDuration::from_hours(365 * 24);
+
+/// Values that one transaction seals anew. It holds the audit head meanwhile,
+/// so few enough that no writer waits noticeably.
+const BATCH: i64 = 50;
+
+/// What a data key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// Seals, and opens what it sealed.
+    Current,
+    /// Opens what it sealed until that is sealed anew.
+    Retiring,
+    /// Nothing in the tenant's data is sealed with it any more. It opens
+    /// personal values of older audit entries, which nobody can change.
+    Retired,
+}
+
+/// A data key and what it is in use for.
+#[derive(Debug, Clone)]
+pub struct KeyUsage {
+    /// Id of the key.
+    pub id: Id,
+    /// Ordinal of the key, from 1.
+    pub version: i64,
+    /// What it may be used for.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Values sealed with it, by collection and field.
+    pub sealed: Vec<(&'static str, &'static str, u64)>,
+}
+
+impl Tenant {
+    /// Adds a data key if the newest is as old as `period`; returns its
+    /// version.
+    ///
+    /// # Errors
+    /// [`Problem`] when a store does not answer; 409 when another run was
+    /// faster.
+    pub async fn rotate_data_key(
+        &self,
+        by: &Attribution,
+        kms_key: &str,
+        period: SignedDuration,
+    ) -> Result<Option<i64>, Problem> {
+        let records = self.database.data_keys(self.id()).await?;
+        let newest = records
+            .iter()
+            .max_by_key(|record| record.version)
+            .ok_or_else(|| StoreError::defect("the tenant has no data key"))?;
+        let made = time_of(Some(&Bson::DateTime(newest.created_at)));
+        if made.is_some_and(|made| by.now.duration_since(made) < period) {
+            return Ok(None);
+        }
+        let vault = self.keys.vault();
+        let key = vault.create(kms_key, self.id(), newest.version + 1, by.now).await?;
+        self.audited(by, "data_key.create", async |tx: &mut WriteTx<'_>| {
+            tx.about(resource(key.id));
+            tx.facts(&json!({ "version": key.version, "kms_key": key.kms_key }), &[])?;
+            Ok(tx.add_data_key(&key).await?)
+        })
+        .await?;
+        self.reread_data_keys().await?;
+        Ok(Some(key.version))
+    }
+
+    /// Seals a batch of values anew that an older data key sealed; returns how
+    /// many, 0 when there is none left.
+    ///
+    /// # Errors
+    /// [`Problem`] when a store does not answer; the batch is then as it was.
+    pub async fn reseal_batch(&self, by: &Attribution) -> Result<u64, Problem> {
+        self.reread_data_keys().await?;
+        let (newest, older) = self.keys.ring().newest_and_older();
+        let older: Vec<String> = older.iter().map(Id::to_string).collect();
+        for collection in schema::COLLECTIONS {
+            for field in collection.sealed {
+                let found = self.sealed_with(collection, field, &older).await?;
+                if found.is_empty() {
+                    continue;
+                }
+                let subjects = found.iter().map(|(_, envelope)| envelope.subject);
+                self.prefetch(subjects).await?;
+                return self
+                    .audited(by, "data_key.reseal", async |tx: &mut WriteTx<'_>| {
+                        let mut done = 0;
+                        for (id, _) in &found {
+                            done += u64::from(tx.reseal(collection, field, *id).await?);
+                        }
+                        tx.about(resource(newest));
+                        let facts = json!({
+                            "collection": collection.name, "field": field, "values": done,
+                        });
+                        tx.facts(&facts, &[])?;
+                        Ok(found.len() as u64)
+                    })
+                    .await;
+            }
+        }
+        Ok(0)
+    }
+
+    async fn sealed_with(
+        &self,
+        collection: &schema::Collection,
+        field: &str,
+        keys: &[String],
+    ) -> Result<Vec<(Id, Envelope)>, StoreError> {
+        let found: Vec<Document> = self
+            .collection::<Document>(collection.name)
+            .find(doc! {
+                "tenant_id": self.id().as_str(),
+                format!("{field}.kid"): { "$in": keys },
+            })
+            .projection(doc! { field: 1 })
+            .limit(BATCH)
+            .await?
+            .try_collect()
+            .await?;
+        found
+            .iter()
+            .map(|document| {
+                let id = document.get_str("_id").ok().and_then(|id| id.parse().ok());
+                let envelope = document.get(field).and_then(Envelope::from_bson);
+                id.zip(envelope).ok_or_else(|| {
+                    StoreError::defect(format!("malformed {} in {}", field, collection.name))
+                })
+            })
+            .collect()
+    }
+
+    /// The tenant's data keys, newest first, with what each is in use for.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn key_usage(&self) -> Result<Vec<KeyUsage>, StoreError> {
+        let mut records: Vec<DataKey> = self.database.data_keys(self.id()).await?;
+        records.sort_by_key(|record| std::cmp::Reverse(record.version));
+        let newest = records.first().map(|record| record.version);
+        let mut keys = Vec::with_capacity(records.len());
+        for record in &records {
+            let mut sealed = Vec::new();
+            for collection in schema::COLLECTIONS {
+                for field in collection.sealed {
+                    let values = self.count_sealed(collection, field, record.id).await?;
+                    sealed.push((collection.name, *field, values));
+                }
+            }
+            let state = if Some(record.version) == newest {
+                KeyState::Current
+            } else if sealed.iter().any(|(_, _, values)| *values > 0) {
+                KeyState::Retiring
+            } else {
+                KeyState::Retired
+            };
+            let created_at = time_of(Some(&Bson::DateTime(record.created_at)))
+                .ok_or_else(|| StoreError::defect("malformed data key"))?;
+            keys.push(KeyUsage {
+                id: record.id,
+                version: record.version,
+                state,
+                created_at,
+                sealed,
+            });
+        }
+        Ok(keys)
+    }
+
+    async fn count_sealed(
+        &self,
+        collection: &schema::Collection,
+        field: &str,
+        key: Id,
+    ) -> Result<u64, StoreError> {
+        let sealed_with = doc! {
+            "tenant_id": self.id().as_str(),
+            format!("{field}.kid"): key.to_string(),
+        };
+        Ok(self.collection::<Document>(collection.name).count_documents(sealed_with).await?)
+    }
+}
+
+fn resource(key: Id) -> Resource {
+    Resource { kind: "data_key".into(), id: key.to_string() }
+}

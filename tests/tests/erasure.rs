@@ -1,0 +1,209 @@
+//! Erasure of subjects: nothing that was ever stored of them opens again, not
+//! even from a copy of the database that was made before.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use futures::TryStreamExt;
+use keystone::auth::Role;
+use keystone_tests::trail::Trail;
+use keystone_tests::{Client, Stack, Tenant, samples};
+use mongodb::bson::{Bson, Document, doc};
+use serde_json::{Value, json};
+
+const GROUND: &str = "no_longer_needed";
+
+async fn erase(client: &Client, path: &str) -> Value {
+    let erased = client.post(&format!("{path}/erase"), &json!({ "ground": GROUND })).await;
+    erased.expect(200).json()
+}
+
+/// The documents of `collection` that name `id`, as a backup would hold them.
+async fn copy(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    suffix: &str,
+    collection: &str,
+    filter: Document,
+) -> Vec<Document> {
+    let database = stack.database().await.database(&format!("t_{}{suffix}", tenant.slug()));
+    let found = database.collection(collection).find(filter).await.unwrap();
+    found.try_collect().await.unwrap()
+}
+
+async fn secrets_of(stack: &Stack, subject: &str) -> bool {
+    stack.aws().items(stack.value("SUBJECT_KEY_TABLE")).await.contains(subject)
+}
+
+/// What the audit trail shows of one entry's personal values.
+fn personal(entry: &Value) -> Vec<Value> {
+    let delta = entry["delta"].as_array().unwrap();
+    let changes = delta.iter().filter(|change| change["personal"] == true);
+    let values = changes.flat_map(|change| [change["before"].clone(), change["value"].clone()]);
+    values.filter(|value| !value.is_null()).collect()
+}
+
+fn all_erased(values: &[Value]) -> bool {
+    !values.is_empty() && values.iter().all(|value| value["erased"] == true)
+}
+
+#[tokio::test]
+async fn an_erased_contact_is_gone_from_every_copy() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure", &[Role::Admin]).await;
+    let owner = tenant.owner();
+    let (line1, phone) = ("7 Erasure Lane", "+353861112223");
+    let created = owner
+        .request("POST", "/v1/customers")
+        .header("idempotency-key", "erase-me")
+        .json(&samples::customer(line1, phone))
+        .send()
+        .await
+        .expect(201);
+    let id = created.id();
+    let path = format!("/v1/customers/{id}");
+    let other = samples::customer("8 Other Street", "+353864445556");
+    let other = owner.post("/v1/customers", &other).await.expect(201).id();
+    assert_eq!(owner.get(&path).await.expect(200).json()["phone"], phone);
+    let subject = format!("customer:{id}");
+    assert!(secrets_of(&stack, &subject).await);
+    let backup = copy(&stack, &tenant, "", "customers", doc! { "_id": &id }).await;
+
+    // A role that may not, and a ground that is none.
+    tenant
+        .user(Role::Admin)
+        .post(&format!("{path}/erase"), &json!({ "ground": GROUND }))
+        .await
+        .must(403);
+    owner.post(&format!("{path}/erase"), &json!({ "ground": "because" })).await.must(422);
+
+    let erased = erase(owner, &path).await;
+    assert_eq!(erased["subject"], subject);
+    assert!(!secrets_of(&stack, &subject).await);
+    let shown = owner.get(&path).await.expect(200).json();
+    assert_eq!((&shown["phone"], &shown["delivery_address"]), (&Value::Null, &Value::Null));
+    assert_eq!(shown["name"], "Corner Shop");
+    let by_phone = owner.get("/v1/customers?phone=%2B353861112223").await.expect(200).json();
+    assert_eq!(by_phone["items"], json!([]));
+
+    // Restored from the backup it does not open, nor is it found.
+    let customers = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let customers = customers.collection::<Document>("customers");
+    let restored = backup[0].clone();
+    assert!(restored.get_document("phone").is_ok());
+    customers.replace_one(doc! { "_id": &id }, &restored).await.unwrap();
+    let shown = owner.get(&path).await.expect(200);
+    assert_eq!(shown.json()["phone"], Value::Null);
+    tenant.vouch_for(&shown.request_id());
+    let by_phone = owner.get("/v1/customers?phone=%2B353861112223").await.expect(200).json();
+    assert_eq!(by_phone["items"], json!([]));
+
+    // The answer that was kept for a repeated request is gone with it.
+    let again = owner
+        .request("POST", "/v1/customers")
+        .header("idempotency-key", "erase-me")
+        .json(&samples::customer(line1, phone))
+        .replayed()
+        .send()
+        .await;
+    again.must(404);
+
+    // Nobody else lost anything, and the trail is whole.
+    let kept = owner.get(&format!("/v1/customers/{other}")).await.expect(200).json();
+    assert_eq!(kept["phone"], "+353864445556");
+    let query = "/v1/audit?action=customer.erase";
+    let entries = owner.get(query).await.expect(200).json();
+    assert_eq!(entries["items"][0]["resource"]["id"], json!(id));
+    let query = "/v1/audit?action=subject_key.destroy";
+    let entries = owner.get(query).await.expect(200).json();
+    assert_eq!(entries["items"][0]["resource"]["id"], json!(subject));
+    Trail::read(&stack, tenant.slug()).await.verify();
+
+    // A new contact of the same customer has a key of their own.
+    let etag = owner.get(&format!("/v1/customers/{other}")).await.expect(200).etag();
+    let other = format!("/v1/customers/{other}");
+    erase(owner, &other).await;
+    owner.patch(&other, &etag, &json!({ "phone": "+353867778889" })).await.must(412);
+    let etag = owner.get(&other).await.expect(200).etag();
+    owner.patch(&other, &etag, &json!({ "phone": "+353867778889" })).await.must(200);
+    assert_eq!(owner.get(&other).await.expect(200).json()["phone"], "+353867778889");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn personal_values_of_the_audit_trail_are_erased_with_their_subject() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure", &[Role::Admin]).await;
+    let owner = tenant.owner();
+    let supplier = samples::supplier(&samples::iban());
+    let supplier = owner.post("/v1/suppliers", &supplier).await.expect(201).id();
+    let leaver = tenant.newcomer("leaver", Role::OpsUser).await;
+    leaver.post("/v1/products", &samples::product()).await.must(201);
+    let users = owner.get("/v1/users?role=ops_user").await.expect(200).json();
+    let user = users["items"][0]["id"].as_str().unwrap().to_owned();
+
+    let entry = async |query: &str| -> Value {
+        let found = owner.get(&format!("/v1/audit?{query}")).await.expect(200).json();
+        found["items"][0].clone()
+    };
+    let created = format!("action=supplier.create&resource_id={supplier}");
+    let invited = format!("action=user.invite&resource_id={user}");
+    let acted = format!("action=product.create&actor={user}");
+    assert_eq!(personal(&entry(&created).await), ["office@hollow-farm.example"]);
+    let leavers_address = entry(&acted).await["source_ip"].as_str().unwrap().to_owned();
+    let by_address = format!("ip={leavers_address}");
+    assert_eq!(entry(&by_address).await["actor"]["id"], json!(user));
+
+    erase(owner, &format!("/v1/suppliers/{supplier}")).await;
+    let path = format!("/v1/users/{user}");
+    owner.post(&format!("{path}/erase"), &json!({ "ground": GROUND })).await.must(409);
+    owner.post(&format!("{path}/offboard"), &json!({ "reason": "left" })).await.must(200);
+    erase(owner, &path).await;
+
+    let shown = owner.get(&path).await.expect(200).json();
+    assert_eq!(shown["name"], "Erased");
+    assert!(shown["email"].as_str().unwrap().ends_with("@erased.invalid"), "{shown}");
+    assert!(all_erased(&personal(&entry(&created).await)));
+    assert!(all_erased(&personal(&entry(&invited).await)));
+    assert_eq!(entry(&acted).await["source_ip"]["erased"], true);
+    assert_eq!(entry(&acted).await["actor"]["id"], json!(user));
+    assert_eq!(entry(&by_address).await, Value::Null);
+
+    // What the entries committed to is as it was.
+    Trail::read(&stack, tenant.slug()).await.verify();
+    let stored = copy(&stack, &tenant, "_audit", "entries", doc! {}).await;
+    for part in ["office@hollow-farm.example", &tenant.address_of("leaver")] {
+        assert!(!stored.iter().any(|entry| entry.to_string().contains(part)), "{part}");
+    }
+    assert!(
+        stored.iter().all(|entry| matches!(entry.get("ip"), Some(Bson::Null | Bson::Binary(_))))
+    );
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn an_erasure_that_was_interrupted_is_finished_by_the_job() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure", &[]).await;
+    let owner = tenant.owner();
+    let customer = samples::customer("9 Half Way", "+353865550001");
+    let id = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let subject = format!("customer:{id}");
+    erase(owner, &format!("/v1/customers/{id}")).await;
+
+    // As if the process had died after its transaction: the erasure is
+    // pending, and there is a secret.
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let erasures = database.collection::<Document>("erasures");
+    let pending = doc! { "$set": { "state": "pending" } };
+    erasures.update_one(doc! { "subject": &subject }, pending).await.unwrap();
+    let path = format!("/v1/customers/{id}");
+    let etag = owner.get(&path).await.expect(200).etag();
+    owner.patch(&path, &etag, &json!({ "phone": "+353865550002" })).await.must(200);
+    assert!(secrets_of(&stack, &subject).await);
+
+    let event = json!({ "tenant": tenant.slug() });
+    let job = stack.value("MAINTAIN_KEYS_FUNCTION");
+    assert_eq!(stack.aws().invoke(job, &event).await["erased"], 1);
+    assert!(!secrets_of(&stack, &subject).await);
+    assert_eq!(stack.aws().invoke(job, &event).await["erased"], 0);
+    tenant.finish().await;
+}

@@ -1,0 +1,314 @@
+//! Data keys: rotation under load, interrupted re-sealing, and what moves a
+//! ciphertext to where it does not belong.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use futures::future::join_all;
+use keystone::auth::Role;
+use keystone_tests::event::Event;
+use keystone_tests::runtime_api::{Function, build_directory};
+use keystone_tests::trail::Trail;
+use keystone_tests::{Client, Stack, Tenant, samples, stack};
+use mongodb::bson::{Bson, Document, doc};
+use serde_json::{Value, json};
+
+/// Every sealed field of a tenant's data.
+const SEALED: [(&str, &str); 6] = [
+    ("users", "totp_seed"),
+    ("suppliers", "banking"),
+    ("customers", "delivery_address"),
+    ("customers", "phone"),
+    ("outbox", "message"),
+    ("idempotency", "reply"),
+];
+
+async fn rotate(stack: &Stack, tenant: &Tenant<'_>) -> Value {
+    let event = json!({ "tenant": tenant.slug(), "rotate": true });
+    stack.aws().invoke(stack.value("MAINTAIN_KEYS_FUNCTION"), &event).await
+}
+
+async fn maintain(stack: &Stack, tenant: &Tenant<'_>) -> Value {
+    let event = json!({ "tenant": tenant.slug() });
+    stack.aws().invoke(stack.value("MAINTAIN_KEYS_FUNCTION"), &event).await
+}
+
+/// How many sealed values of the tenant are on each data key, as the database
+/// itself says.
+async fn on_keys(stack: &Stack, tenant: &Tenant<'_>) -> Vec<(String, usize)> {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let mut counts = std::collections::BTreeMap::new();
+    for (collection, field) in SEALED {
+        let found: Vec<Document> = database
+            .collection(collection)
+            .find(doc! { field: { "$type": "object" } })
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        for document in found {
+            let key = document.get_document(field).unwrap().get_str("kid").unwrap().to_owned();
+            *counts.entry(key).or_insert(0) += 1;
+        }
+    }
+    counts.into_iter().collect()
+}
+
+/// Customers with contact data of which the last digits tell their number.
+async fn customers(client: &Client, count: usize) -> Vec<String> {
+    join_all((0..count).map(|n| async move {
+        let new = samples::customer(&format!("{n} Quay Street"), &format!("+35386{n:07}"));
+        client.post("/v1/customers", &new).await.expect(201).id()
+    }))
+    .await
+}
+
+#[tokio::test]
+async fn a_new_key_takes_over_while_everybody_works() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("rotation", &[Role::Admin]).await;
+    let admin = tenant.user(Role::Admin);
+    let ids = customers(admin, 40).await;
+    let supplier = samples::supplier(&samples::iban());
+    admin.post("/v1/suppliers", &supplier).await.must(201);
+    let before = on_keys(&stack, &tenant).await;
+    assert_eq!(before.len(), 1, "one key sealed everything: {before:?}");
+
+    let over = AtomicBool::new(false);
+    let (over, ids) = (&over, &ids);
+    let writers = join_all((0..8).map(|writer| async move {
+        let mut writes = 0;
+        for n in (writer..).step_by(8) {
+            if over.load(Ordering::Relaxed) {
+                return writes;
+            }
+            let path = format!("/v1/customers/{}", ids[n % ids.len()]);
+            let etag = admin.get(&path).await.expect(200).etag();
+            let phone = format!("+35387{n:07}");
+            admin.patch(&path, &etag, &json!({ "phone": phone })).await.must(200);
+            let shown = admin.get(&path).await.expect(200).json();
+            assert_eq!(shown["phone"], phone);
+            writes += 1;
+        }
+        writes
+    }));
+    let readers = join_all((0..8).map(|reader| async move {
+        let mut reads = 0;
+        for n in (reader..).step_by(8) {
+            if over.load(Ordering::Relaxed) {
+                return reads;
+            }
+            let id = &ids[n % ids.len()];
+            let shown = admin.get(&format!("/v1/customers/{id}")).await.expect(200).json();
+            assert!(shown["phone"].as_str().unwrap().starts_with("+3538"), "{shown}");
+            let town = shown["delivery_address"]["town"].as_str();
+            assert_eq!(town, Some("Ballyhaunis"), "{shown}");
+            admin.get("/v1/customers?limit=100").await.must(200);
+            reads += 1;
+        }
+        reads
+    }));
+    let rotation = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let done = rotate(&stack, &tenant).await;
+        over.store(true, Ordering::Relaxed);
+        done
+    };
+    let (writes, reads, done) = tokio::join!(writers, readers, rotation);
+    let (writes, reads): (i32, i32) = (writes.iter().sum(), reads.iter().sum());
+    println!("{done} beside {writes} writes and {reads} reads");
+    assert!(writes >= 8 && reads >= 8, "there was no load: {writes} writes, {reads} reads");
+    assert_eq!(done["keys"], 1);
+    assert!(done["resealed"].as_u64().unwrap() > 0, "{done}");
+    assert_eq!(done["unfinished"], false);
+
+    let after = on_keys(&stack, &tenant).await;
+    assert_eq!(after.len(), 1, "everything is on the new key: {after:?}");
+    assert_ne!(after[0].0, before[0].0);
+    let shown = tenant.owner().get("/v1/keys").await.expect(200).json();
+    let keys = shown["items"].as_array().unwrap();
+    assert_eq!((&keys[0]["state"], &keys[0]["version"]), (&json!("current"), &json!(2)));
+    assert_eq!((&keys[1]["state"], &keys[1]["values"]), (&json!("retired"), &json!(0)));
+    assert_eq!(keys[0]["id"], json!(after[0].0));
+    assert_eq!(keys[0]["values"], json!(after[0].1));
+    assert_eq!(shown["last_rotated_at"], keys[0]["created_at"]);
+
+    // Again it does nothing.
+    let again = maintain(&stack, &tenant).await;
+    assert_eq!(again, json!({ "keys": 0, "resealed": 0, "erased": 0, "unfinished": false }));
+    Trail::read(&stack, tenant.slug()).await.verify();
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn an_interrupted_run_is_finished_by_the_next() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("interrupted", &[Role::Admin]).await;
+    let admin = tenant.user(Role::Admin);
+    let ids = customers(admin, 120).await;
+    let total: usize = on_keys(&stack, &tenant).await.iter().map(|(_, values)| values).sum();
+
+    // Killed as soon as the first batches have moved.
+    let environment = stack.environment("maintain-keys").await;
+    let binary = build_directory().join("maintain-keys");
+    let mut function = Function::start(&binary, &environment).await;
+    function.begin(&json!({ "tenant": tenant.slug(), "rotate": true })).await;
+    for _ in 0..2000 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if on_keys(&stack, &tenant).await.len() == 2 {
+            break;
+        }
+    }
+    function.kill_after(Duration::ZERO).await;
+    // The transaction that the process left open ends now and not at the
+    // server's limit; see crash.rs.
+    let admin_database = stack.database().await.database("admin");
+    admin_database.run_command(doc! { "killAllSessions": [] }).await.unwrap();
+    let halfway = on_keys(&stack, &tenant).await;
+    assert_eq!(halfway.len(), 2, "killed in the middle: {halfway:?}");
+    let state = tenant.owner().get("/v1/keys").await.expect(200).json();
+    assert_eq!(state["items"][1]["state"], "retiring");
+
+    // Both halves open, before the next run and after.
+    let all_open = async || {
+        for (n, id) in ids.iter().enumerate().step_by(7) {
+            let shown = admin.get(&format!("/v1/customers/{id}")).await.expect(200).json();
+            assert_eq!(shown["phone"], format!("+35386{n:07}"));
+        }
+    };
+    all_open().await;
+    let done = maintain(&stack, &tenant).await;
+    assert_eq!((&done["keys"], &done["unfinished"]), (&json!(0), &json!(false)));
+    let after = on_keys(&stack, &tenant).await;
+    assert_eq!((after.len(), after[0].1), (1, total), "{after:?}");
+    all_open().await;
+    Trail::read(&stack, tenant.slug()).await.verify();
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("search", &[Role::Admin, Role::OpsUser, Role::Viewer]).await;
+    let admin = tenant.user(Role::Admin);
+    let ids = customers(admin, 12).await;
+    let twin = samples::customer("Elsewhere 1", "+353860000003");
+    let twin = admin.post("/v1/customers", &twin).await.expect(201).id();
+    let iban = samples::iban();
+    let paid = admin.post("/v1/suppliers", &samples::supplier(&iban)).await.expect(201).id();
+    admin.post("/v1/suppliers", &samples::supplier(&samples::iban())).await.must(201);
+
+    let found = async |path: &str| -> Vec<String> {
+        let list = admin.get(path).await.expect(200).json();
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let spelled = ["%2B353860000003", "%2B353%2086%20000-0003", "00353860000003"];
+    let lower = iban.to_lowercase();
+    let spaced = format!("{}%20{}", &iban[..4], &iban[4..]);
+    let check = async || {
+        for phone in spelled {
+            let both = [twin.clone(), ids[3].clone()];
+            assert_eq!(found(&format!("/v1/customers?phone={phone}")).await, both, "{phone}");
+        }
+        assert!(found("/v1/customers?phone=%2B353869999999").await.is_empty());
+        for iban in [&iban, &lower, &spaced] {
+            assert_eq!(found(&format!("/v1/suppliers?iban={iban}")).await, [paid.clone()]);
+        }
+        // In pages, and masked like any list.
+        let first = admin.get("/v1/customers?phone=00353860000003&limit=1").await.expect(200);
+        let first = first.json();
+        assert_eq!(first["items"][0]["id"], json!(twin));
+        assert_eq!(first["items"][0]["phone"], "***********03");
+        let cursor = first["next_cursor"].as_str().unwrap();
+        let next = format!("/v1/customers?phone=00353860000003&limit=1&cursor={cursor}");
+        assert_eq!(found(&next).await, [ids[3].clone()]);
+    };
+    check().await;
+    assert_eq!(rotate(&stack, &tenant).await["keys"], 1);
+    check().await;
+
+    // A changed number is found by what it is, not by what it was.
+    let path = format!("/v1/customers/{twin}");
+    let etag = admin.get(&path).await.expect(200).etag();
+    admin.patch(&path, &etag, &json!({ "phone": "+353860000099" })).await.must(200);
+    assert_eq!(found("/v1/customers?phone=%2B353860000003").await, [ids[3].clone()]);
+    assert_eq!(found("/v1/customers?phone=%2B353860000099").await, [twin]);
+
+    // Whoever may not read such values may not guess them.
+    let phone = "/v1/customers?phone=%2B353860000003";
+    tenant.user(Role::OpsUser).get(phone).await.must(200);
+    tenant.user(Role::Viewer).get(phone).await.must(403);
+    let by_iban = format!("/v1/suppliers?iban={iban}");
+    tenant.user(Role::OpsUser).get(&by_iban).await.must(403);
+    tenant.user(Role::Viewer).get(&by_iban).await.must(403);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_ciphertext_opens_nowhere_but_in_its_place() {
+    let stack = Stack::load();
+    let (tenant, other) = futures::join!(
+        stack.tenant("swap", &[Role::Admin]),
+        stack.tenant("swap-other", &[Role::Admin])
+    );
+    let admin = tenant.user(Role::Admin);
+    let ids = customers(admin, 2).await;
+    let theirs = customers(other.user(Role::Admin), 1).await;
+    let of = async |tenant: &Tenant<'_>, id: &str| -> Document {
+        let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+        let found = database.collection("customers").find_one(doc! { "_id": id }).await;
+        found.unwrap().unwrap()
+    };
+    let (mine, second, foreign) =
+        (of(&tenant, &ids[0]).await, of(&tenant, &ids[1]).await, of(&other, &theirs[0]).await);
+    let customers = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let customers = customers.collection::<Document>("customers");
+    let event = || {
+        Event::new("GET", "/v1/customers/{id}", &[("id", &ids[0])], stack::address())
+            .token(admin.token())
+    };
+    let mut function = Function::deployed(&stack, "get-customer").await;
+
+    let phone = |document: &Document| document.get("phone").unwrap().clone();
+    let with = |field: &str, value: Bson| {
+        let mut envelope = mine.get_document("phone").unwrap().clone();
+        envelope.insert(field, value);
+        Bson::Document(envelope)
+    };
+    let subject = |document: &Document| {
+        Bson::String(document.get_document("phone").unwrap().get_str("sub").unwrap().to_owned())
+    };
+    for (what, value) in [
+        ("another document's", phone(&second)),
+        ("another document's, claimed for this subject", {
+            let mut envelope = second.get_document("phone").unwrap().clone();
+            envelope.insert("sub", subject(&mine));
+            Bson::Document(envelope)
+        }),
+        ("another field's", mine.get("delivery_address").unwrap().clone()),
+        ("another tenant's", phone(&foreign)),
+        ("its own, claimed for another subject", with("sub", subject(&second))),
+        ("its own, claimed for the tenant", with("sub", Bson::String("tenant".into()))),
+    ] {
+        let put = doc! { "$set": { "phone": value } };
+        customers.update_one(doc! { "_id": &ids[0] }, put).await.unwrap();
+        let event = event();
+        let answer = function.request(&event).await;
+        // That it was about to be disclosed is on record.
+        tenant.vouch_for(&event.request_id());
+        let body = answer.body.to_string();
+        // Of a subject unknown here there is no secret: as good as erased.
+        let absent = answer.status == 200 && answer.body["phone"] == Value::Null;
+        assert!(answer.status == 500 || absent, "{what}: {} {body}", answer.status);
+        assert!(!body.contains("+35386"), "{what}: {body}");
+    }
+    let back = doc! { "$set": { "phone": phone(&mine) } };
+    customers.update_one(doc! { "_id": &ids[0] }, back).await.unwrap();
+    admin.get(&format!("/v1/customers/{}", ids[0])).await.must(200);
+    other.finish().await;
+    tenant.finish().await;
+}

@@ -85,7 +85,7 @@ pub struct Erased {
     subject: String,
     /// When its key was destroyed.
     #[schemars(with = "String", extend("format" = "date-time"))]
-    erased_at: Timestamp,
+    at: Timestamp,
 }
 
 /// Erases the subject of the entity `id`, which `check` may refuse.
@@ -120,7 +120,7 @@ pub async fn erase<E: Erasable>(
         now: call.now(),
     };
     conclude(tenant, &by, &pending).await?;
-    Ok(Erased { id: erasure_id, subject: subject.to_string(), erased_at: call.now() })
+    Ok(Erased { id: erasure_id, subject: subject.to_string(), at: call.now() })
 }
 
 /// Destroys the secrets of subjects whose erasure was interrupted; returns how

@@ -189,7 +189,7 @@ impl Keyring {
             Some(record) => Some(Unwrapped {
                 id: record.id,
                 version: record.version,
-                material: vault.unwrap(&self.tenant, &record).await?,
+                material: Box::pin(vault.unwrap(&self.tenant, &record)).await?,
             }),
             None => None,
         };
@@ -239,7 +239,7 @@ impl Keyring {
             }
             keys.wrapped.get(&id).cloned().ok_or(CryptoError::UnknownKey)?
         };
-        let material = vault.unwrap(&self.tenant, &record).await?;
+        let material = Box::pin(vault.unwrap(&self.tenant, &record)).await?;
         let key = Arc::new(Unwrapped { id, version: record.version, material });
         self.lock().older.insert(id, Arc::clone(&key));
         Ok(key)

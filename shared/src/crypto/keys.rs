@@ -79,7 +79,9 @@ impl TenantKeys {
         if absent.is_empty() {
             return Ok(());
         }
-        let mut found = self.vault.secrets.get(self.ring.tenant(), &absent).await?;
+        // Boxed, here and below: calls of the SDK are large futures, and every
+        // audited write holds these.
+        let mut found = Box::pin(self.vault.secrets.get(self.ring.tenant(), &absent)).await?;
         let mut held = self.lock();
         for subject in absent {
             held.secrets.insert(subject, found.remove(&subject));
@@ -280,7 +282,7 @@ impl TenantKeys {
         if held.is_some() {
             return Ok(held);
         }
-        let secret = self.vault.secrets.make(self.ring.tenant(), subject).await?;
+        let secret = Box::pin(self.vault.secrets.make(self.ring.tenant(), subject)).await?;
         self.hold(subject, Some(secret.clone()));
         Ok(Some(secret))
     }

@@ -118,13 +118,12 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     );
     match (tenant, user, settings?) {
         (Some(tenant), Some(user), Some(settings)) if matches => {
-            let answer = match user.entity.second_factor_since() {
-                Some(_) => challenge(&call, &tenant, &user, admission).await?,
-                None => {
-                    let required = settings.require_second_factor(user.entity.role);
-                    let session = enter(&call, &tenant, &user, admission).await?;
-                    LoggedIn::SignedIn(session.requiring_second_factor(required))
-                }
+            let answer = if user.entity.second_factor_since().is_some() {
+                challenge(&call, &tenant, &user, admission).await?
+            } else {
+                let required = settings.require_second_factor(user.entity.role);
+                let session = enter(&call, &tenant, &user, admission).await?;
+                LoggedIn::SignedIn(session.requiring_second_factor(required))
             };
             Reply::ok(&answer)
         }

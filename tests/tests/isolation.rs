@@ -45,6 +45,7 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
     let body = match (listed.spec.method.as_str(), listed.spec.name) {
         (_, "update-batch") => json!({ "origin": "FR" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
+        (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
         ("PATCH", _) => json!({ "name": "Stolen" }),
         _ => return request.send().await,
     };

@@ -5,13 +5,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use keystone::auth::Role;
 use keystone_tests::event::Event;
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::trail::Trail;
-use keystone_tests::{Client, Stack, Tenant, samples, stack};
+use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
 
@@ -59,11 +59,14 @@ async fn on_keys(stack: &Stack, tenant: &Tenant<'_>) -> Vec<(String, usize)> {
 
 /// Customers with contact data of which the last digits tell their number.
 async fn customers(client: &Client, count: usize) -> Vec<String> {
-    join_all((0..count).map(|n| async move {
-        let new = samples::customer(&format!("{n} Quay Street"), &format!("+35386{n:07}"));
-        client.post("/v1/customers", &new).await.expect(201).id()
-    }))
-    .await
+    stream::iter(0..count)
+        .map(|n| async move {
+            let new = samples::customer(&format!("{n} Quay Street"), &format!("+35386{n:07}"));
+            client.post("/v1/customers", &new).await.expect(201).id()
+        })
+        .buffered(6)
+        .collect()
+        .await
 }
 
 #[tokio::test]
@@ -271,8 +274,13 @@ async fn a_ciphertext_opens_nowhere_but_in_its_place() {
     let customers = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let customers = customers.collection::<Document>("customers");
     let event = || {
-        Event::new("GET", "/v1/customers/{id}", &[("id", &ids[0])], stack::address())
-            .token(admin.token())
+        Event::new(
+            "GET",
+            "/v1/customers/{id}",
+            &[("id", &ids[0])],
+            keystone_tests::stack::address(),
+        )
+        .token(admin.token())
     };
     let mut function = Function::deployed(&stack, "get-customer").await;
 
@@ -314,4 +322,54 @@ async fn a_ciphertext_opens_nowhere_but_in_its_place() {
     admin.get(&format!("/v1/customers/{}", ids[0])).await.must(200);
     other.finish().await;
     tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_function_in_the_wrong_database_gets_nothing() {
+    let stack = Stack::load();
+    let (ours, theirs) = futures::join!(
+        stack.tenant("wrong-ours", &[Role::Admin]),
+        stack.tenant("wrong-theirs", &[Role::Admin])
+    );
+    let admin = ours.user(Role::Admin);
+    let own = customers(admin, 1).await.remove(0);
+    let foreign = customers(theirs.user(Role::Admin), 1).await.remove(0);
+    let client = stack.database().await;
+    let database = |tenant: &Tenant<'_>, suffix: &str| {
+        client.database(&format!("t_{}{suffix}", tenant.slug()))
+    };
+
+    // Their document in our database, past the validator.
+    let theirs_in = database(&theirs, "").collection::<Document>("customers");
+    let document = theirs_in.find_one(doc! { "_id": &foreign }).await.unwrap().unwrap();
+    let ours_in = database(&ours, "").collection::<Document>("customers");
+    assert!(ours_in.insert_one(&document).await.is_err(), "the validator refuses it");
+    ours_in.insert_one(&document).bypass_document_validation(true).await.unwrap();
+    let path = format!("/v1/customers/{foreign}");
+    admin.get(&path).await.must(404);
+    admin.patch(&path, "\"1\"", &json!({ "phone": null })).await.must(404);
+    let list = admin.get("/v1/customers").await.expect(200).json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+    ours_in.delete_one(doc! { "_id": &foreign }).await.unwrap();
+
+    // Their data key in place of ours: KMS unwraps it for them only.
+    let keys = database(&ours, "_keys").collection::<Document>("data_keys");
+    let key = keys.find_one(doc! {}).await.unwrap().unwrap();
+    let their_keys = database(&theirs, "_keys").collection::<Document>("data_keys");
+    let mut forged = their_keys.find_one(doc! {}).await.unwrap().unwrap();
+    forged.insert("tenant_id", ours.slug());
+    keys.delete_one(doc! { "_id": key.get_str("_id").unwrap() }).await.unwrap();
+    keys.insert_one(&forged).await.unwrap();
+    let mut function = Function::deployed(&stack, "get-customer").await;
+    let event =
+        Event::new("GET", "/v1/customers/{id}", &[("id", &own)], keystone_tests::stack::address())
+            .token(admin.token());
+    let answer = function.request(&event).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    keys.delete_one(doc! { "_id": forged.get_str("_id").unwrap() }).await.unwrap();
+    keys.insert_one(&key).await.unwrap();
+    let shown = admin.get(&format!("/v1/customers/{own}")).await.expect(200).json();
+    assert_eq!(shown["phone"], "+353860000000");
+    theirs.finish().await;
+    ours.finish().await;
 }

@@ -1,0 +1,79 @@
+//! Two hundred values of personal data, used in every way there is, and then
+//! looked for in everything that the stack wrote.
+
+use keystone::auth::Role;
+use keystone::clock;
+use keystone_tests::{Stack, samples};
+use serde_json::json;
+
+/// Customers with an address and a phone each, and suppliers with an account.
+const CUSTOMERS: usize = 90;
+const SUPPLIERS: usize = 20;
+
+#[tokio::test]
+async fn no_sealed_value_is_written_down() {
+    let stack = Stack::load();
+    let begun = clock::now();
+    let tenant = stack.tenant("pii", &[Role::Admin, Role::Viewer]).await;
+    let (admin, viewer) = (tenant.user(Role::Admin), tenant.user(Role::Viewer));
+    let mut values = Vec::new();
+    for n in 0..CUSTOMERS {
+        let line = format!("{} Xylograph Crescent {}", n + 1, samples::gtin());
+        let phone = format!("+35389{}", &samples::gtin()[..9]);
+        let new = samples::customer(&line, &phone);
+        let create = admin.request("POST", "/v1/customers").json(&new);
+        // Some with an answer that is kept.
+        let create =
+            if n % 3 == 0 { create.header("idempotency-key", &format!("pii-{n}")) } else { create };
+        let created = create.send().await.expect(201);
+        let path = format!("/v1/customers/{}", created.id());
+        if n % 10 == 0 {
+            let shown = admin.get(&path).await.expect(200);
+            assert_eq!(shown.json()["phone"], phone);
+            assert!(!viewer.get(&path).await.expect(200).json().to_string().contains(&line));
+            let found = phone.replace('+', "00");
+            admin.get(&format!("/v1/customers?phone={found}")).await.must(200);
+            let changed = format!("+35388{}", &samples::gtin()[..9]);
+            admin.patch(&path, &shown.etag(), &json!({ "phone": changed })).await.must(200);
+            values.push(changed);
+        }
+        values.extend([line, phone]);
+    }
+    for _ in 0..SUPPLIERS {
+        let iban = samples::iban();
+        let created = admin.post("/v1/suppliers", &samples::supplier(&iban)).await.expect(201);
+        admin.get(&format!("/v1/suppliers/{}", created.id())).await.must(200);
+        admin.get(&format!("/v1/suppliers?iban={iban}")).await.must(200);
+        values.push(iban);
+    }
+    // Refused ones leave no more behind than accepted ones.
+    let refused = "+353 89 not a number 4711";
+    admin.post("/v1/customers", &samples::customer("1 Refused Row 4711", refused)).await.must(422);
+    values.extend([refused.to_owned(), "1 Refused Row 4711".to_owned()]);
+    let rotate = json!({ "tenant": tenant.slug(), "rotate": true });
+    stack.aws().invoke(stack.value("MAINTAIN_KEYS_FUNCTION"), &rotate).await;
+    assert!(values.len() >= 200, "{}", values.len());
+
+    let logs = stack.logs(begun).await;
+    assert!(logs.contains("create-customer") && logs.contains(tenant.slug()), "logs were found");
+    let mut tables = stack.aws().items(stack.value("SESSION_TABLE")).await;
+    tables.push_str(&stack.aws().items(stack.value("THROTTLE_TABLE")).await);
+    tables.push_str(&stack.aws().items(stack.value("SUBJECT_KEY_TABLE")).await);
+    let dump = stack.dump().await;
+    assert!(dump.holds(b"Corner Shop"), "the right database was read");
+    let mut trail = String::new();
+    for entry in tenant.audit_trail().await {
+        trail.push_str(&entry.to_string());
+    }
+    for value in &values {
+        // The parts that would still tell: an account or a number without its prefix.
+        for part in [value.as_str(), &value[5..]] {
+            assert!(!logs.contains(part), "in the logs: {part}");
+            assert!(!tables.contains(part), "in a table: {part}");
+            assert!(!trail.contains(part), "in the audit trail: {part}");
+            assert!(!dump.holds(part.as_bytes()), "in the database: {part}");
+        }
+    }
+    println!("{} values in no log, table, audit entry or document", values.len());
+    tenant.finish().await;
+}

@@ -32,6 +32,7 @@ openapi: ## write the API document from the routes
 	@cargo run --quiet -p keystone-tests --bin generate-openapi
 
 bench: ## the benchmarks of tests/benches
+	@$(PYTHON) infra/local/venvs.py bench
 	@cargo bench -p keystone-tests --features floor
 
 deploy: ## build for Lambda and deploy: make deploy ENV=staging

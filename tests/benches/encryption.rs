@@ -1,0 +1,233 @@
+//! Sealing and opening a field, beside the bare cipher of the same library and
+//! MongoDB's explicit client-side encryption, and how often KMS is called.
+//! Needs the local stack (`make run`); `make bench` runs it.
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people")]
+
+use std::hint::black_box;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_sdk_kms::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_kms::error::BoxError;
+use futures::TryStreamExt;
+use keystone::crypto::{
+    DataKey, Keyring, Place, Sealed, Subject, SubjectSecrets, TenantKeys, Vault,
+};
+use keystone::random;
+use keystone::tenant::{Id, TenantId};
+use keystone_tests::{Stack, stack};
+use mongodb::bson::doc;
+use serde::Deserialize;
+use serde_json::json;
+
+/// Lengths of the values, in bytes.
+const LENGTHS: [usize; 3] = [64, 1024, 16 * 1024];
+/// Operations of each kind on each value: as many as take some time.
+const ROUNDS: usize = 20_000;
+/// The same for CSFLE, which is slower.
+const CSFLE_ROUNDS: usize = 2_000;
+/// Repetitions, by turns; the median of each counts.
+const TURNS: usize = 7;
+/// Operations over which calls of KMS are counted.
+const COUNTED: u128 = 10_000;
+/// Subjects among them.
+const SUBJECTS: u128 = 100;
+
+#[derive(Deserialize)]
+struct Csfle {
+    seal: f64,
+    open: f64,
+}
+
+/// Counts the requests that a client sends.
+#[derive(Debug, Clone, Default)]
+struct Counter(Arc<AtomicUsize>);
+
+impl Intercept for Counter {
+    fn name(&self) -> &'static str {
+        "Counter"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("sealing", &[]).await;
+    let id = TenantId::parse(tenant.slug()).expect("a slug");
+    let database = stack.database().await.database(&format!("t_{id}_keys"));
+    let records = database.collection::<DataKey>("data_keys").find(doc! {}).await;
+    let records = records.expect("keys can be read").try_collect().await.expect("they can");
+    let (kms_calls, table_calls) = (Counter::default(), Counter::default());
+    let vault = vault(&stack, &kms_calls, &table_calls);
+    let ring = Keyring::load(&vault, &id, records).await.expect("the keys open");
+    let keys = TenantKeys::new(Arc::new(ring), vault);
+
+    compare(&stack, &keys).await;
+    count(&keys, &kms_calls, &table_calls).await;
+    tenant.finish().await;
+}
+
+async fn compare(stack: &Stack, keys: &TenantKeys) {
+    let values: Vec<String> = LENGTHS
+        .iter()
+        .map(|length| "Quay Street 7 ".repeat(length / 14 + 1)[..*length].to_owned())
+        .collect();
+    let csfle = csfle(stack, &values);
+    println!("| value | bare seal | seal | of bare | CSFLE | bare open | open | of bare | CSFLE |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for ((value, length), csfle) in values.iter().zip(LENGTHS).zip(csfle) {
+        let mut times = [const { Vec::new() }; 4];
+        for _ in 0..TURNS {
+            let [bare_seal, bare_open] = bare(value);
+            let [seal, open] = field(keys, value).await;
+            for (all, one) in times.iter_mut().zip([bare_seal, seal, bare_open, open]) {
+                all.push(one);
+            }
+        }
+        let [bare_seal, seal, bare_open, open] = times.map(median);
+        println!(
+            "| {length} B | {bare_seal:.0} ns | {seal:.0} ns | {:.0} % | {:.0} ns | {bare_open:.0} ns | {open:.0} ns | {:.0} % | {:.0} ns |",
+            100.0 * bare_seal / seal,
+            csfle.seal,
+            100.0 * bare_open / open,
+            csfle.open,
+        );
+    }
+    println!();
+}
+
+/// AES-256-GCM with a random nonce, from a value to bytes of their own and back.
+fn bare(value: &str) -> [f64; 2] {
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("32 bytes"));
+    let begun = Instant::now();
+    let mut sealed = Vec::new();
+    for _ in 0..ROUNDS {
+        let nonce = random::bytes::<NONCE_LEN>().expect("randomness");
+        let mut out = Vec::with_capacity(NONCE_LEN + value.len() + 16);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(value.as_bytes());
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut out[NONCE_LEN..]);
+        out.extend_from_slice(tag.expect("it seals").as_ref());
+        sealed = black_box(out);
+    }
+    let seal = each(begun.elapsed(), ROUNDS);
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().expect("a nonce");
+        let mut plain = rest.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = key.open_in_place(nonce, Aad::empty(), &mut plain).expect("it opens");
+        black_box(opened);
+    }
+    [seal, each(begun.elapsed(), ROUNDS)]
+}
+
+/// The whole of `Sealed::seal` and `Sealed::open`.
+async fn field(keys: &TenantKeys, value: &str) -> [f64; 2] {
+    let id = Id::from_u128(1);
+    let place = Place { collection: "customers", document: id, field: "phone" };
+    let value = value.to_owned();
+    let begun = Instant::now();
+    let mut sealed = None;
+    for _ in 0..ROUNDS {
+        let one = Sealed::seal(keys, place, Subject::Customer(id), &value).await;
+        sealed = Some(black_box(one.expect("it seals")));
+    }
+    let seal = each(begun.elapsed(), ROUNDS);
+    let sealed = sealed.expect("there were rounds");
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        black_box(sealed.open(keys, place).await.expect("it opens"));
+    }
+    [seal, each(begun.elapsed(), ROUNDS)]
+}
+
+fn csfle(stack: &Stack, values: &[String]) -> Vec<Csfle> {
+    let python = stack::root().join(".local/venvs/bench/bin/python");
+    let mut child = Command::new(python)
+        .arg(stack::root().join("tests/benches/csfle/explicit.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("`make bench` installs Python's part");
+    let task = json!({
+        "uri": stack.value("MONGODB_ADMIN_URI"),
+        "database": "keystone_bench",
+        "values": values,
+        "rounds": CSFLE_ROUNDS,
+    });
+    let mut input = child.stdin.take().expect("it is piped");
+    input.write_all(task.to_string().as_bytes()).expect("it reads");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
+}
+
+/// Calls of KMS and of the table of secrets for [`COUNTED`] seals and opens.
+async fn count(keys: &TenantKeys, kms: &Counter, table: &Counter) {
+    let subjects = || (2..2 + SUBJECTS).map(|n| Subject::Supplier(Id::from_u128(n)));
+    for n in 0..COUNTED / 2 {
+        let id = Id::from_u128(2 + n % SUBJECTS);
+        let place = Place { collection: "suppliers", document: id, field: "banking" };
+        let sealed = Sealed::seal(keys, place, Subject::Supplier(id), &n.to_string()).await;
+        sealed.expect("it seals").open(keys, place).await.expect("it opens");
+    }
+    let kms = kms.0.load(Ordering::Relaxed);
+    let made = table.0.swap(0, Ordering::Relaxed);
+    println!(
+        "{COUNTED} operations on values of {SUBJECTS} new subjects: {kms} call of KMS since the process began, {made} calls of the table of secrets."
+    );
+    keys.prefetch(subjects()).await.expect("the table answers");
+}
+
+fn vault(stack: &Stack, kms: &Counter, table: &Counter) -> Vault {
+    let credentials = || {
+        let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
+        aws_credential_types::Credentials::new(id, secret, None, None, "operator")
+    };
+    let (endpoint, region) = (stack.value("AWS_ENDPOINT_URL"), stack.value("AWS_REGION"));
+    let kms = aws_sdk_kms::Config::builder()
+        .behavior_version(aws_sdk_kms::config::BehaviorVersion::latest())
+        .region(aws_sdk_kms::config::Region::new(region.to_owned()))
+        .endpoint_url(endpoint)
+        .credentials_provider(credentials())
+        .interceptor(kms.clone())
+        .build();
+    let dynamodb = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+        .region(aws_sdk_dynamodb::config::Region::new(region.to_owned()))
+        .endpoint_url(endpoint)
+        .credentials_provider(credentials())
+        .interceptor(table.clone())
+        .build();
+    let client = aws_sdk_dynamodb::Client::from_conf(dynamodb);
+    Vault {
+        kms: aws_sdk_kms::Client::from_conf(kms),
+        secrets: SubjectSecrets::new(client, stack.value("SUBJECT_KEY_TABLE")),
+    }
+}
+
+fn each(whole: Duration, count: usize) -> f64 {
+    whole.div_f64(f64::from(u32::try_from(count).unwrap_or(u32::MAX))).as_secs_f64() * 1e9
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -157,6 +157,26 @@ async fn an_open_invitation_is_void_after_offboarding() {
 }
 
 #[tokio::test]
+async fn an_invitation_is_stored_hashed_and_ends_after_seven_days() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("invited", &[]).await;
+    let email = tenant.address_of("late");
+    let invitation = json!({ "email": email, "name": "Late", "role": "viewer" });
+    tenant.owner().post("/v1/users", &invitation).await.must(201);
+    let token = tenant.invitation_to("late", 0).await;
+    let user = tenant.document("users", "email", &email).await;
+    assert!(!user.to_string().contains(&token));
+    let stored = user.get_document("invitation").unwrap().get_str("expires_at").unwrap();
+    let expires_at: jiff::Timestamp = stored.parse().unwrap();
+    let days = expires_at.duration_since(keystone::clock::now()).as_secs_f64() / 86_400.0;
+    assert!(days > 6.99 && days <= 7.0, "{days} days");
+    let past = keystone::clock::now().to_string();
+    tenant.set_in_document("users", "email", &email, "invitation.expires_at", &past).await;
+    tenant.accept(&token).await.must(401);
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn nobody_reaches_above_themselves() {
     let stack = Stack::load();
     let tenant = stack.tenant("ranks", &Role::ALL).await;

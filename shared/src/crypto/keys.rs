@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::keyring::{Keyring, Unwrapped, Vault};
 use super::subject::Secret;
-use super::{CryptoError, Envelope, Place, Subject, push_part};
+use super::{CryptoError, Envelope, Place, Plaintext, Subject, push_part};
 use crate::random;
 use crate::tenant::{Id, StoreError};
 
@@ -112,6 +112,23 @@ impl TenantKeys {
         subject: Subject,
         plain: &[u8],
     ) -> Result<Envelope, CryptoError> {
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(plain);
+            Ok(())
+        };
+        self.seal_with(place, subject, write).await
+    }
+
+    /// As [`TenantKeys::seal`], for what `write` appends.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::seal`], and what `write` returns.
+    pub(crate) async fn seal_with(
+        &self,
+        place: Place<'_>,
+        subject: Subject,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), CryptoError>,
+    ) -> Result<Envelope, CryptoError> {
         let current = self.ring.current();
         let known = self.derived(current.id, subject);
         let key = if let Some(key) = known {
@@ -120,7 +137,7 @@ impl TenantKeys {
             let secret = self.secret_or_new(subject).await?;
             self.derive(&current, subject, secret.as_ref())?
         };
-        let ciphertext = encrypt(&key, &self.aad(place, subject), plain)?;
+        let ciphertext = encrypt(&key, &self.aad(place, subject), write)?;
         Ok(Envelope { key: current.id, subject, ciphertext })
     }
 
@@ -133,7 +150,7 @@ impl TenantKeys {
         &self,
         place: Place<'_>,
         envelope: &Envelope,
-    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    ) -> Result<Plaintext, CryptoError> {
         let subject = envelope.subject;
         let known = self.derived(envelope.key, subject);
         let key = if let Some(key) = known {
@@ -242,8 +259,8 @@ impl TenantKeys {
 
     fn info(&self, purpose: &[u8], key: Id, subject: Subject) -> Vec<u8> {
         let mut info = purpose.to_vec();
-        let subject = subject.to_string();
-        for part in [self.ring.tenant().as_str().as_bytes(), key.as_bytes(), subject.as_bytes()] {
+        let (kind, id) = subject.parts();
+        for part in [self.ring.tenant().as_str().as_bytes(), key.as_bytes(), kind.as_bytes(), id] {
             push_part(&mut info, part);
         }
         info
@@ -252,10 +269,11 @@ impl TenantKeys {
     fn aad(&self, place: Place<'_>, subject: Subject) -> Vec<u8> {
         let mut aad = Vec::with_capacity(192);
         aad.extend_from_slice(b"keystone/field/v1");
-        let subject = subject.to_string();
+        let (kind, id) = subject.parts();
         for part in [
             self.ring.tenant().as_str().as_bytes(),
-            subject.as_bytes(),
+            kind.as_bytes(),
+            id,
             place.collection.as_bytes(),
             place.document.as_bytes(),
             place.field.as_bytes(),
@@ -307,14 +325,19 @@ fn cut<const N: usize>(full: &hmac::Tag) -> [u8; N] {
     short
 }
 
-/// Nonce, ciphertext and tag in one. The nonce is random: with 96 bits a key
-/// may seal 2^32 values (NIST SP 800-38D §8.3), far above what one subject has
-/// between rotations.
-fn encrypt(key: &LessSafeKey, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
+/// Nonce, ciphertext and tag in one, of what `write` appends: it is encrypted
+/// where it stands. The nonce is random: with 96 bits a key may seal 2^32
+/// values (NIST SP 800-38D §8.3), far above what one subject has between
+/// rotations.
+fn encrypt(
+    key: &LessSafeKey,
+    aad: &[u8],
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), CryptoError>,
+) -> Result<Vec<u8>, CryptoError> {
     let nonce = random::bytes::<NONCE_LEN>().map_err(|_| CryptoError::Key)?;
-    let mut out = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+    let mut out = Vec::with_capacity(256);
     out.extend_from_slice(&nonce);
-    out.extend_from_slice(plain);
+    write(&mut out)?;
     let tag = key
         .seal_in_place_separate_tag(
             Nonce::assume_unique_for_key(nonce),
@@ -326,18 +349,14 @@ fn encrypt(key: &LessSafeKey, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, Crypt
     Ok(out)
 }
 
-fn decrypt(
-    key: &LessSafeKey,
-    aad: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+fn decrypt(key: &LessSafeKey, aad: &[u8], sealed: &[u8]) -> Result<Plaintext, CryptoError> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(CryptoError::Malformed)?;
-    let mut plain = Zeroizing::new(rest.to_vec());
+    let mut plain = Plaintext(rest.to_vec());
     let length = key
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut plain)
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut plain.0)
         .map_err(|_| CryptoError::NotAuthentic)?
         .len();
-    plain.truncate(length);
+    plain.0.truncate(length);
     Ok(plain)
 }
 
@@ -355,7 +374,7 @@ mod tests {
         let ours = keys("acme", 1, &[WHO]);
         let sealed = ours.seal(PLACE, WHO, b"IE29AIBK93115212345678").await.unwrap();
         let opened = ours.open(PLACE, &sealed).await.unwrap();
-        assert_eq!(opened.as_slice(), b"IE29AIBK93115212345678");
+        assert_eq!(&*opened, b"IE29AIBK93115212345678");
         for elsewhere in [
             Place { collection: "customers", ..PLACE },
             Place { document: Id::from_u128(8), ..PLACE },

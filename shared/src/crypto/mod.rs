@@ -45,6 +45,37 @@ pub enum CryptoError {
     Store(#[from] StoreError),
 }
 
+/// Plaintext bytes, overwritten when they are dropped. The values made from
+/// them are not, so this is tidiness; it is done at the speed of `fill`, where
+/// zeroize writes byte after byte.
+pub(crate) struct Plaintext(Vec<u8>);
+
+impl std::ops::Deref for Plaintext {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Plaintext {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        std::hint::black_box(&mut self.0);
+    }
+}
+
+/// A sealed value's bytes, `MessagePack`: self-describing, and text in it is
+/// copied and not escaped.
+fn encode<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CryptoError> {
+    rmp_serde::encode::write_named(out, value).map_err(|_| CryptoError::Malformed)
+}
+
+/// The value that [`encode`] wrote.
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CryptoError> {
+    rmp_serde::from_slice(bytes).map_err(|_| CryptoError::Malformed)
+}
+
 /// Appends `part`, length-prefixed, so that no two lists of parts give the
 /// same bytes.
 fn push_part(out: &mut Vec<u8>, part: &[u8]) {

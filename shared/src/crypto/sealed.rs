@@ -8,9 +8,8 @@ use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
 
-use super::{CryptoError, Subject, TenantKeys};
+use super::{CryptoError, Subject, TenantKeys, decode, encode};
 use crate::tenant::Id;
 
 /// Version of the stored envelope.
@@ -111,8 +110,7 @@ impl<T: Serialize + DeserializeOwned> Sealed<T> {
         subject: Subject,
         value: &T,
     ) -> Result<Self, CryptoError> {
-        let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|_| CryptoError::Malformed)?);
-        let envelope = keys.seal(place, subject, &plain).await?;
+        let envelope = keys.seal_with(place, subject, |out| encode(value, out)).await?;
         Ok(Self { envelope, plain: PhantomData })
     }
 
@@ -123,7 +121,7 @@ impl<T: Serialize + DeserializeOwned> Sealed<T> {
     /// [`CryptoError::NotAuthentic`] at any other place or after any change.
     pub async fn open(&self, keys: &TenantKeys, place: Place<'_>) -> Result<Plain<T>, CryptoError> {
         let bytes = keys.open(place, &self.envelope).await?;
-        serde_json::from_slice(&bytes).map(Plain).map_err(|_| CryptoError::Malformed)
+        decode(&bytes).map(Plain)
     }
 }
 
@@ -248,7 +246,7 @@ mod tests {
         let envelope = keys.seal(PLACE, Subject::Tenant, b"x").await.unwrap();
         let stored = Bson::Document(envelope.to_document());
         let back = Envelope::from_bson(&stored).unwrap();
-        assert_eq!(keys.open(PLACE, &back).await.unwrap().as_slice(), b"x");
+        assert_eq!(&*keys.open(PLACE, &back).await.unwrap(), b"x");
         for (field, value) in [
             ("v", Bson::Int32(2)),
             ("kid", Bson::String("k".into())),

@@ -38,6 +38,16 @@ impl Subject {
         id.parse().ok().and_then(|id| Self::named(kind, id)).unwrap_or(Self::Tenant)
     }
 
+    /// The kind, and the id where there is one.
+    pub(super) fn parts(&self) -> (&'static str, &[u8]) {
+        match self {
+            Self::Tenant => ("tenant", &[]),
+            Self::Customer(id) => ("customer", id.as_bytes()),
+            Self::Supplier(id) => ("supplier", id.as_bytes()),
+            Self::User(id) => ("user", id.as_bytes()),
+        }
+    }
+
     fn named(kind: &str, id: Id) -> Option<Self> {
         match kind {
             "customer" => Some(Self::Customer(id)),

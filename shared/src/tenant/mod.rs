@@ -16,7 +16,6 @@ mod write;
 
 use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime};
-use zeroize::Zeroizing;
 
 pub use audit_log::{AuditFilter, AuditRecord};
 pub use database::{Database, StoreError};
@@ -28,7 +27,7 @@ pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
 pub use write::{Attribution, WriteTx};
 
-use crate::crypto::{CryptoError, Envelope, Place, Plain, Sealed, Subject, TenantKeys};
+use crate::crypto::{CryptoError, Envelope, Place, Plain, Plaintext, Sealed, Subject, TenantKeys};
 
 /// One tenant's data: its own databases, its own keys.
 ///
@@ -130,7 +129,7 @@ impl Tenant {
         &self,
         place: Place<'_>,
         envelope: &Envelope,
-    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    ) -> Result<Plaintext, CryptoError> {
         match self.keys.open(place, envelope).await {
             Err(CryptoError::UnknownKey) => {
                 self.reread_data_keys().await?;

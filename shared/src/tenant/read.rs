@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Id, StoreError, Tenant, TenantId, bson_time, schema, time_of};
 use crate::Problem;
-use crate::crypto::{CryptoError, Envelope, Place, normalised};
+use crate::crypto::{CryptoError, Envelope, Place, decode, normalised};
 
 /// A kind of document that a tenant owns.
 pub trait Entity: Serialize + DeserializeOwned + Send + Sync {
@@ -222,8 +222,7 @@ impl Tenant {
                     Err(CryptoError::Erased) => continue,
                     Err(error) => return Err(error.into()),
                 };
-                let value: serde_json::Value =
-                    serde_json::from_slice(&plain).map_err(StoreError::defect)?;
+                let value: serde_json::Value = decode(&plain)?;
                 let value = value.pointer(blind.pointer).and_then(serde_json::Value::as_str);
                 if value.is_some_and(|value| *normalised(blind.normal, value) == *normal) {
                     fitting.push(stored);

@@ -14,7 +14,7 @@ use super::read::{KEPT, bytes, to_json};
 use super::{Entity, Filter, Id, StoreError, Stored, Tenant, audit_log, bson_time, schema};
 use crate::audit::delta::{Change, delta};
 use crate::audit::entry::{Actor, Draft, Outcome, Resource};
-use crate::crypto::{CryptoError, DataKey, Envelope, Place, Subject, normalised};
+use crate::crypto::{CryptoError, DataKey, Envelope, Place, Subject, decode, normalised};
 use crate::mail::Queued;
 use crate::{Problem, random};
 
@@ -574,7 +574,7 @@ pub(super) async fn reseal(
         fields.insert(field, anew.to_document());
     }
     for index in collection.blind.iter().filter(|index| index.sealed == field) {
-        let value: Value = serde_json::from_slice(plain).map_err(StoreError::defect)?;
+        let value: Value = decode(plain)?;
         let text = value.pointer(index.pointer).and_then(Value::as_str);
         let text = text.ok_or_else(|| StoreError::defect(format!("{field} has no text")))?;
         let blind = keys.blind(index.field, normalised(index.normal, text).as_bytes())?;

@@ -335,7 +335,8 @@ fn encrypt(
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), CryptoError>,
 ) -> Result<Vec<u8>, CryptoError> {
     let nonce = random::bytes::<NONCE_LEN>().map_err(|_| CryptoError::Key)?;
-    let mut out = Vec::with_capacity(256);
+    // Room for what most values take, so that none is copied as it grows.
+    let mut out = Vec::with_capacity(1536);
     out.extend_from_slice(&nonce);
     write(&mut out)?;
     let tag = key

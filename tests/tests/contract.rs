@@ -223,7 +223,7 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         "reset-password",
     ];
     assert_eq!(holders("dynamodb:Query"), lookers);
-    // Only who ends sessions or erases subjects deletes items.
+    // Whoever erases subjects, or finishes it, can delete their secrets.
     let erasers = ["erase-customer", "erase-supplier", "erase-user", "maintain-keys"];
     let deleters = holders("dynamodb:DeleteItem");
     assert!(erasers.iter().all(|eraser| deleters.contains(&(*eraser).to_owned())));

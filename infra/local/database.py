@@ -14,6 +14,8 @@ CONTROL = "keystone_control"
 
 _DEFINE = ["createCollection", "collMod", "createIndex", "listCollections", "listIndexes"]
 _READ_WRITE = ["find", "insert", "update", "remove"]
+# Tenants' databases are not known beforehand, so a privilege names any database.
+_ANY = {"db": "", "collection": ""}
 
 ROLES = {
     "keystoneApp": [
@@ -21,10 +23,19 @@ ROLES = {
     ],
     "keystoneProvisioner": [
         {"resource": {"db": CONTROL, "collection": ""}, "actions": _DEFINE + _READ_WRITE},
-        # Tenants' databases are not known beforehand, so this names any database.
-        {"resource": {"db": "", "collection": ""}, "actions": _DEFINE + ["find", "insert", "update"]},
+        {"resource": _ANY, "actions": _DEFINE + ["find", "insert", "update"]},
         {"resource": {"db": "admin", "collection": ""}, "actions": ["grantRole", "viewRole"]},
     ],
+    "keystoneCloser": [
+        {"resource": {"db": CONTROL, "collection": ""}, "actions": ["find", "update"]},
+        {"resource": _ANY, "actions": ["find", "insert", "update", "dropDatabase"]},
+    ],
+}
+
+USERS = {
+    "keystone_app": "keystoneApp",
+    "keystone_provisioner": "keystoneProvisioner",
+    "keystone_closer": "keystoneCloser",
 }
 
 
@@ -36,7 +47,7 @@ def start(passwords: dict[str, str]) -> None:
     with MongoClient(mongodb_uri("keystone_admin", passwords["keystone_admin"])) as client:
         for role, privileges in ROLES.items():
             _ensure(client, "createRole", role, privileges=privileges, roles=[])
-        for user, role in (("keystone_app", "keystoneApp"), ("keystone_provisioner", "keystoneProvisioner")):
+        for user, role in USERS.items():
             _ensure(client, "createUser", user, pwd=passwords[user], roles=[{"role": role, "db": "admin"}],
                     mechanisms=["SCRAM-SHA-256"])
 

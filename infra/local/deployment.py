@@ -135,10 +135,19 @@ def fill_secrets(aws: Aws, uris: dict[str, str]) -> None:
     secrets = aws.client("secretsmanager")
     _put_if_changed(secrets, out["MongodbAppSecretArn"], {"uri": uris["keystone_app"]})
     _put_if_changed(secrets, out["MongodbProvisionerSecretArn"], {"uri": uris["keystone_provisioner"]})
+    _put_if_changed(secrets, out["MongodbCloserSecretArn"], {"uri": uris["keystone_closer"]})
     public_key = aws.client("kms").get_public_key(KeyId=out["ReportSigningKeyArn"])["PublicKey"]
     chain = (_value(secrets, out["ReportCertificateSecretArn"]) or {}).get("chain")
     if not certificate.serves(chain, public_key):
         _put_if_changed(secrets, out["ReportCertificateSecretArn"], {"chain": certificate.issue(public_key)})
+
+
+def prepare_tenants(aws: Aws) -> None:
+    """Gives the tenants of an earlier release what this one stores and indexes."""
+    answer = aws.client("lambda").invoke(FunctionName=f"{STACK_NAME}-prepare-tenants", Payload=b"{}")
+    if "FunctionError" in answer:
+        print(answer["Payload"].read().decode())
+        raise Stop("the tenants could not be prepared for this release; `make logs F=prepare-tenants` says why.")
 
 
 def _value(secrets, arn: str) -> dict | None:

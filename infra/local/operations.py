@@ -17,7 +17,7 @@ import settings
 from console import Stop, step
 from settings import CREDENTIALS, DATABASE_STATE, DEPLOYED, EMULATOR_STATE, ROOT, STACK_ENV, STACK_NAME
 
-DATABASE_USERS = ("keystone_admin", "keystone_app", "keystone_provisioner")
+DATABASE_USERS = ("keystone_admin", *database.USERS)
 
 
 def up(_arguments: list[str]) -> int:
@@ -35,6 +35,7 @@ def up(_arguments: list[str]) -> int:
     deployment.deploy(aws)
     uris = {user: settings.mongodb_uri(user, credentials["mongodb"][user]) for user in DATABASE_USERS}
     deployment.fill_secrets(aws, uris)
+    deployment.prepare_tenants(aws)
     _write_stack_env(aws, uris)
     print(f"The stack is up ({time.monotonic() - started:.0f} s). Its addresses: {STACK_ENV.relative_to(ROOT)}")
     return 0
@@ -81,7 +82,10 @@ def logs(arguments: list[str]) -> int:
     for name in wanted:
         if name not in functions.names():
             raise Stop(f"there is no function {name}; they are {', '.join(functions.names())}.")
-        found = client.filter_log_events(logGroupName=f"/aws/lambda/{STACK_NAME}-{name}")["events"]
+        try:
+            found = client.filter_log_events(logGroupName=f"/aws/lambda/{STACK_NAME}-{name}")["events"]
+        except client.exceptions.ResourceNotFoundException:  # it has not run yet
+            continue
         events += [(event["timestamp"], name, event["message"].rstrip()) for event in found[-200:]]
     for _, name, message in sorted(events):
         print(f"{name}: {message}")
@@ -139,7 +143,12 @@ def _credentials() -> dict:
                 indent=1,
             )
         )
-    return json.loads(CREDENTIALS.read_text())
+    credentials = json.loads(CREDENTIALS.read_text())
+    # A stack that was made before a database user existed gets that user.
+    for user in DATABASE_USERS:
+        credentials["mongodb"].setdefault(user, secrets.token_hex(16))
+    CREDENTIALS.write_text(json.dumps(credentials, indent=1))
+    return credentials
 
 
 def _write_stack_env(aws: deployment.Aws, uris: dict[str, str]) -> None:
@@ -152,6 +161,9 @@ def _write_stack_env(aws: deployment.Aws, uris: dict[str, str]) -> None:
         "PROVISION_TENANT_FUNCTION": f"{STACK_NAME}-provision-tenant",
         "DRAIN_OUTBOX_FUNCTION": f"{STACK_NAME}-drain-outbox",
         "MAINTAIN_KEYS_FUNCTION": f"{STACK_NAME}-maintain-keys",
+        "CLOSE_TENANT_FUNCTION": f"{STACK_NAME}-close-tenant",
+        "DESTROY_TENANTS_FUNCTION": f"{STACK_NAME}-destroy-tenants",
+        "PREPARE_TENANTS_FUNCTION": f"{STACK_NAME}-prepare-tenants",
         "SUBJECT_KEY_TABLE": out["SubjectKeyTableName"],
         "MONGODB_ADMIN_URI": uris["keystone_admin"],
         "MONGODB_APP_URI": uris["keystone_app"],

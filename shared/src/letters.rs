@@ -2,6 +2,7 @@
 //! the text and the HTML part.
 
 use askama::Template;
+use jiff::Timestamp;
 
 use crate::Problem;
 use crate::auth::user::{MailedToken, User};
@@ -158,10 +159,61 @@ pub fn account_change(
     .to(&user.email)
 }
 
+/// Tells a tenant's primary contact that the tenant's data is going to be
+/// erased at `ends_at`.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn closing(
+    tenant: &TenantId,
+    name: &str,
+    email: &str,
+    ends_at: Timestamp,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Your Keystone data will be erased",
+        name,
+        paragraphs: vec![
+            format!("Keystone is being closed for {tenant}."),
+            format!(
+                "Until {} everybody can sign in, read and export. Nothing new can be entered.",
+                in_words(ends_at)
+            ),
+            "Then your encryption keys are destroyed. What they protect cannot be \
+             read again by anybody, and no backup brings it back."
+                .into(),
+        ],
+        link: None,
+        closing: "If this is not what you agreed with us, answer at once: \
+                  until then it can be called off.",
+    }
+    .to(email)
+}
+
+/// Tells a tenant's primary contact that the closing was called off.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn closing_called_off(tenant: &TenantId, name: &str, email: &str) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Your Keystone data stays",
+        name,
+        paragraphs: vec![format!(
+            "the closing of {tenant} was called off. Everything works as before."
+        )],
+        link: None,
+        closing: "If this is not what you agreed with us, answer this message.",
+    }
+    .to(email)
+}
+
+/// A moment as people read it.
+fn in_words(at: Timestamp) -> String {
+    at.strftime("%-d %B %Y, %H:%M UTC").to_string()
+}
+
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::auth::Role;
 

@@ -67,19 +67,19 @@ fn place(id: Id) -> Place<'static> {
     Place { collection: schema::OUTBOX.name, document: id, field: "message" }
 }
 
-/// Puts `mail` to the user `to` into the outbox, to leave when the transaction
-/// is committed.
+/// Puts `mail`, which is about `subject`, into the outbox, to leave when the
+/// transaction is committed.
 ///
 /// # Errors
 /// [`StoreError`] when it cannot be sealed or stored.
 pub async fn enqueue(
     tx: &mut WriteTx<'_>,
     now: Timestamp,
-    to: Id,
+    subject: Subject,
     mail: &Mail,
 ) -> Result<(), StoreError> {
     let id = crate::random::id(now)?;
-    let message = tx.tenant().seal(place(id), Subject::User(to), mail).await?;
+    let message = tx.tenant().seal(place(id), subject, mail).await?;
     let queued = Queued { state: State::Pending, due_at: bson_time(now), attempts: 0, message };
     tx.keep(id, queued).await
 }

@@ -39,6 +39,8 @@ pub enum Problem {
     Forbidden,
     /// 403: the tenant asks for a second factor, and the session has none.
     SecondFactorRequired,
+    /// 403: the tenant is being closed, and takes no new data.
+    TenantClosing,
     /// 404: there is no such thing in this tenant.
     NotFound,
     /// 405: the path exists, the method does not.
@@ -99,7 +101,7 @@ impl Problem {
         match self {
             Self::Malformed(_) => 400,
             Self::Unauthenticated | Self::InvalidCredentials | Self::SignInTooOld => 401,
-            Self::Forbidden | Self::SecondFactorRequired => 403,
+            Self::Forbidden | Self::SecondFactorRequired | Self::TenantClosing => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict(_) => 409,
@@ -131,6 +133,7 @@ impl Problem {
             Self::SignInTooOld => ("reauthentication-required", "Sign in again"),
             Self::Forbidden => ("forbidden", "Not permitted"),
             Self::SecondFactorRequired => ("second-factor-required", "Second factor required"),
+            Self::TenantClosing => ("tenant-closing", "Tenant is being closed"),
             Self::NotFound => ("not-found", "Not found"),
             Self::MethodNotAllowed => ("method-not-allowed", "Method not allowed"),
             Self::Conflict(_) => ("conflict", "Conflict"),
@@ -159,6 +162,10 @@ impl Problem {
             Self::Forbidden => "Your role does not permit this.".into(),
             Self::SecondFactorRequired => {
                 "Your organisation asks for a second factor: set one up with POST /v1/mfa/totp."
+                    .into()
+            }
+            Self::TenantClosing => {
+                "Your organisation is leaving Keystone: data can be read and exported, not added."
                     .into()
             }
             Self::NotFound => "There is nothing here with that id.".into(),

@@ -39,6 +39,14 @@ impl Aws {
         answered.body
     }
 
+    /// What the function `name` fails with, given `event`.
+    pub async fn invoke_failing(&self, name: &str, event: &Value) -> String {
+        let path = format!("/2015-03-31/functions/{name}/invocations");
+        let answered = self.call("lambda", "POST", &path, &[], event.to_string()).await;
+        assert!(answered.function_error, "{name} did not fail: {}", answered.body);
+        answered.body.to_string()
+    }
+
     /// The environment variables that the function `name` was deployed with.
     pub async fn environment(&self, name: &str) -> BTreeMap<String, String> {
         let path = format!("/2015-03-31/functions/{name}/configuration");

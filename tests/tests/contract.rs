@@ -191,17 +191,23 @@ fn every_function_may_do_what_it_lists_and_nothing_else() {
 fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     let template = template();
     let managed = resources(&template, "AWS::IAM::ManagedPolicy");
-    let holders = |action: &str| -> Vec<String> {
+    // Those who may do `action` on a resource whose name begins like this.
+    let holders_on = |action: &str, resource: &str| -> Vec<String> {
         resources(&template, "AWS::Serverless::Function")
             .iter()
             .filter(|(_, function)| {
-                statements(function, &managed)
-                    .iter()
-                    .any(|statement| one_or_many(&statement["Action"]).contains(&json!(action)))
+                statements(function, &managed).iter().any(|statement| {
+                    let on = one_or_many(&statement["Resource"]).iter().any(|one| {
+                        let name = one.pointer("/Fn::GetAtt").or_else(|| one.pointer("/Fn::Sub"));
+                        name.is_some_and(|name| name.to_string().contains(resource))
+                    });
+                    on && one_or_many(&statement["Action"]).contains(&json!(action))
+                })
             })
             .map(|(_, function)| binary_of(function))
             .collect()
     };
+    let holders = |action: &str| holders_on(action, "");
     assert_eq!(holders("kms:Sign"), ["create-audit-export"]);
     // The rotation's use of the key is bound to Secrets Manager.
     assert_eq!(holders("kms:GenerateDataKey"), ["rotate-session-secret"]);
@@ -222,9 +228,14 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         "remove-user-totp",
         "reset-password",
     ];
-    assert_eq!(holders("dynamodb:Query"), lookers);
-    // Whoever erases subjects, or finishes it, can delete their secrets.
-    let erasers = ["erase-customer", "erase-supplier", "erase-user", "maintain-keys"];
-    let deleters = holders("dynamodb:DeleteItem");
-    assert!(erasers.iter().all(|eraser| deleters.contains(&(*eraser).to_owned())));
+    assert_eq!(holders_on("dynamodb:Query", "SessionTable"), lookers);
+    // Whoever erases subjects or tenants, or finishes it, can delete their
+    // secrets, and nobody else.
+    let erasers =
+        ["destroy-tenants", "erase-customer", "erase-supplier", "erase-user", "maintain-keys"];
+    assert_eq!(holders_on("dynamodb:DeleteItem", "SubjectKeyTable"), erasers);
+    assert_eq!(holders_on("dynamodb:Query", "SubjectKeyTable"), ["destroy-tenants"]);
+    // Only the destruction of tenants has the database user that may drop.
+    let droppers = holders_on("secretsmanager:GetSecretValue", "MongodbCloserSecret");
+    assert_eq!(droppers, ["destroy-tenants"]);
 }

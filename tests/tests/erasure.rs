@@ -190,20 +190,27 @@ async fn an_erasure_that_was_interrupted_is_finished_by_the_job() {
     erase(owner, &format!("/v1/customers/{id}")).await;
 
     // As if the process had died after its transaction: the erasure is
-    // pending, and there is a secret.
+    // pending.
     let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let erasures = database.collection::<Document>("erasures");
     let pending = doc! { "$set": { "state": "pending" } };
     erasures.update_one(doc! { "subject": &subject }, pending).await.unwrap();
     let path = format!("/v1/customers/{id}");
     let etag = owner.get(&path).await.expect(200).etag();
-    owner.patch(&path, &etag, &json!({ "phone": "+353865550002" })).await.must(200);
-    assert!(secrets_of(&stack, &subject).await);
+    // What was sealed now would be lost with the secret, so it is refused.
+    let phone = json!({ "phone": "+353865550002" });
+    let refused = owner.patch(&path, &etag, &phone).await.expect(409).json();
+    assert!(refused["detail"].as_str().unwrap().contains("being erased"), "{refused}");
+    owner.patch(&path, &etag, &json!({ "name": "Corner Shop, Half Way" })).await.must(200);
+    assert!(secrets_of(&stack, &subject).await, "sealing the refused value made one");
 
     let event = json!({ "tenant": tenant.slug() });
     let job = stack.value("MAINTAIN_KEYS_FUNCTION");
     assert_eq!(stack.aws().invoke(job, &event).await["erased"], 1);
     assert!(!secrets_of(&stack, &subject).await);
     assert_eq!(stack.aws().invoke(job, &event).await["erased"], 0);
+    let etag = owner.get(&path).await.expect(200).etag();
+    owner.patch(&path, &etag, &phone).await.must(200);
+    assert_eq!(owner.get(&path).await.expect(200).json()["phone"], "+353865550002");
     tenant.finish().await;
 }

@@ -4,6 +4,7 @@ use keystone::Problem;
 use keystone::auth::throttle::{AccountKey, Admission, Purpose, Throttle};
 use keystone::auth::totp::Code;
 use keystone::auth::user::{User, seed_place};
+use keystone::crypto::Subject;
 use keystone::http::Request;
 use keystone::letters::{self, AccountChange};
 use keystone::mail;
@@ -123,7 +124,7 @@ impl Proof {
         let change = AccountChange::RecoveryCode(left);
         let letter = letters::account_change(tx.tenant().id(), &after, change)?;
         tx.replace(&before, after).await?;
-        mail::enqueue(tx, request.now, user, &letter).await?;
+        mail::enqueue(tx, request.now, Subject::User(user), &letter).await?;
         Ok(())
     }
 }

@@ -123,6 +123,15 @@ permissions! {
     OwnAccount              = Full Full Full Full Full;
 }
 
+impl Permission {
+    /// Whether the permission is to add to or change the tenant's business
+    /// data, which ends when the tenant's closing is announced. Everything
+    /// that people need to leave, or that the law gives them, goes on.
+    pub const fn adds_data(self) -> bool {
+        matches!(self, Self::WriteTraceability | Self::WritePartners)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

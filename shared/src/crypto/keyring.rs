@@ -263,6 +263,11 @@ impl KeyCache {
         cache.get(tenant).map(|(_, keys)| Arc::clone(keys))
     }
 
+    /// Forgets the keyring of `tenant`.
+    pub(crate) fn forget(&self, tenant: &TenantId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
     /// Keeps `keys` until their time is over or the cache is full.
     pub fn put(&self, tenant: TenantId, keys: Arc<Keyring>, now: Timestamp) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);

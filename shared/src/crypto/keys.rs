@@ -1,6 +1,7 @@
 //! A tenant's keys in use: what seals and opens, for one request or one step
 //! of a job.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,9 @@ use super::subject::Secret;
 use super::{CryptoError, Envelope, Place, Plaintext, Subject, push_part};
 use crate::random;
 use crate::tenant::{Id, StoreError};
+
+/// Bytes in the tag of AES-256-GCM.
+const TAG_LEN: usize = 16;
 
 /// How many subjects' secrets and derived keys are held at most.
 const HELD: usize = 4096;
@@ -31,6 +35,35 @@ struct Held {
     /// `None`: there is no secret, or it was destroyed.
     secrets: HashMap<Subject, Option<Secret>>,
     derived: HashMap<(Id, Subject), Arc<LessSafeKey>>,
+    /// The derived key that was used last: a request is mostly about one
+    /// subject, and a comparison is quicker than a hash.
+    last: Option<((Id, Subject), Arc<LessSafeKey>)>,
+}
+
+/// What one sealing or opening needs beside its result, kept to be used again.
+#[derive(Default)]
+struct Scratch {
+    aad: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+/// Longest plaintext whose room is kept, in bytes.
+const KEPT_ROOM: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Scratch {
+    /// Runs `work` with the room of this thread; whatever it leaves in it is
+    /// overwritten.
+    fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+            Ok(mut scratch) => work(&mut scratch),
+            // A value whose decoding opens another.
+            Err(_) => work(&mut Self::default()),
+        })
+    }
 }
 
 impl TenantKeys {
@@ -97,6 +130,7 @@ impl TenantKeys {
         self.vault.secrets.destroy(self.ring.tenant(), subject).await?;
         let mut held = self.lock();
         held.derived.retain(|(_, of), _| *of != subject);
+        held.last = None;
         held.secrets.insert(subject, None);
         Ok(())
     }
@@ -137,7 +171,10 @@ impl TenantKeys {
             let secret = self.secret_or_new(subject).await?;
             self.derive(&current, subject, secret.as_ref())?
         };
-        let ciphertext = encrypt(&key, &self.aad(place, subject), write)?;
+        let ciphertext = Scratch::with(|scratch| {
+            self.aad(&mut scratch.aad, place, subject);
+            encrypt(&key, &scratch.aad, write)
+        })?;
         Ok(Envelope { key: current.id, subject, ciphertext })
     }
 
@@ -151,6 +188,20 @@ impl TenantKeys {
         place: Place<'_>,
         envelope: &Envelope,
     ) -> Result<Plaintext, CryptoError> {
+        self.open_with(place, envelope, |plain| Ok(Plaintext(plain.to_vec()))).await
+    }
+
+    /// As [`TenantKeys::open`], for what `read` makes of the plaintext, which
+    /// is overwritten afterwards.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::open`], and what `read` returns.
+    pub(crate) async fn open_with<R>(
+        &self,
+        place: Place<'_>,
+        envelope: &Envelope,
+        read: impl FnOnce(&[u8]) -> Result<R, CryptoError>,
+    ) -> Result<R, CryptoError> {
         let subject = envelope.subject;
         let known = self.derived(envelope.key, subject);
         let key = if let Some(key) = known {
@@ -160,7 +211,10 @@ impl TenantKeys {
             let secret = self.secret(subject).await?;
             self.derive(&data_key, subject, secret.as_ref())?
         };
-        decrypt(&key, &self.aad(place, subject), &envelope.ciphertext)
+        Scratch::with(|Scratch { aad, plain }| {
+            self.aad(aad, place, subject);
+            decrypt(&key, aad, &envelope.ciphertext, plain, read)
+        })
     }
 
     /// Keyed tag of a value, for audit deltas: HMAC-SHA-256, cut to 128 bits,
@@ -228,7 +282,15 @@ impl TenantKeys {
     }
 
     fn derived(&self, key: Id, subject: Subject) -> Option<Arc<LessSafeKey>> {
-        self.lock().derived.get(&(key, subject)).map(Arc::clone)
+        let mut held = self.lock();
+        if let Some((of, last)) = &held.last
+            && *of == (key, subject)
+        {
+            return Some(Arc::clone(last));
+        }
+        let found = held.derived.get(&(key, subject)).map(Arc::clone)?;
+        held.last = Some(((key, subject), Arc::clone(&found)));
+        Some(found)
     }
 
     fn derive(
@@ -266,8 +328,8 @@ impl TenantKeys {
         info
     }
 
-    fn aad(&self, place: Place<'_>, subject: Subject) -> Vec<u8> {
-        let mut aad = Vec::with_capacity(192);
+    fn aad(&self, aad: &mut Vec<u8>, place: Place<'_>, subject: Subject) {
+        aad.clear();
         aad.extend_from_slice(b"keystone/field/v1");
         let (kind, id) = subject.parts();
         for part in [
@@ -278,9 +340,8 @@ impl TenantKeys {
             place.document.as_bytes(),
             place.field.as_bytes(),
         ] {
-            push_part(&mut aad, part);
+            push_part(aad, part);
         }
-        aad
     }
 
     async fn secret(&self, subject: Subject) -> Result<Option<Secret>, CryptoError> {
@@ -350,15 +411,31 @@ fn encrypt(
     Ok(out)
 }
 
-fn decrypt(key: &LessSafeKey, aad: &[u8], sealed: &[u8]) -> Result<Plaintext, CryptoError> {
+/// What `read` makes of the plaintext of `sealed`. The plaintext stands in
+/// `room`, which is overwritten at the speed of `fill`: the values made from it
+/// are not overwritten, so this is tidiness.
+fn decrypt<R>(
+    key: &LessSafeKey,
+    aad: &[u8],
+    sealed: &[u8],
+    room: &mut Vec<u8>,
+    read: impl FnOnce(&[u8]) -> Result<R, CryptoError>,
+) -> Result<R, CryptoError> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(CryptoError::Malformed)?;
-    let mut plain = Plaintext(rest.to_vec());
-    let length = key
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut plain.0)
-        .map_err(|_| CryptoError::NotAuthentic)?
-        .len();
-    plain.0.truncate(length);
-    Ok(plain)
+    let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(CryptoError::Malformed)?;
+    if room.len() < ciphertext.len() {
+        room.resize(ciphertext.len(), 0);
+    }
+    let plain = &mut room[..ciphertext.len()];
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let opened = key.open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, plain);
+    let done = opened.map_err(|_| CryptoError::NotAuthentic).and_then(|()| read(plain));
+    plain.fill(0);
+    std::hint::black_box(&mut *plain);
+    if room.len() > KEPT_ROOM {
+        *room = Vec::new();
+    }
+    done
 }
 
 #[cfg(test)]

@@ -120,8 +120,7 @@ impl<T: Serialize + DeserializeOwned> Sealed<T> {
     /// [`CryptoError::Erased`] when its subject's secret was destroyed,
     /// [`CryptoError::NotAuthentic`] at any other place or after any change.
     pub async fn open(&self, keys: &TenantKeys, place: Place<'_>) -> Result<Plain<T>, CryptoError> {
-        let bytes = keys.open(place, &self.envelope).await?;
-        decode(&bytes).map(Plain)
+        keys.open_with(place, &self.envelope, decode).await.map(Plain)
     }
 }
 

@@ -201,6 +201,44 @@ impl SubjectSecrets {
             .map_err(|error| StoreError::unavailable(STORE, &error))?;
         Ok(())
     }
+
+    /// Destroys every secret of `tenant`, its own last: until then a run that
+    /// was interrupted can tell that it was. Returns how many there were.
+    /// Needs `Query` and `DeleteItem`.
+    ///
+    /// # Errors
+    /// As [`SubjectSecrets::destroy`]; again, it goes on with what is left.
+    pub(crate) async fn destroy_all(&self, tenant: &TenantId) -> Result<u64, StoreError> {
+        let mut destroyed = 0;
+        let mut own = false;
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("tenant = :tenant")
+            .expression_attribute_values(":tenant", AttributeValue::S(tenant.to_string()))
+            .projection_expression(SUBJECT)
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| StoreError::unavailable(STORE, &error))?;
+            let name = item.get(SUBJECT).and_then(|name| name.as_s().ok());
+            let subject: Subject = name.and_then(|name| name.parse().ok()).ok_or_else(malformed)?;
+            if subject == Subject::Tenant {
+                own = true;
+                continue;
+            }
+            self.destroy(tenant, subject).await?;
+            destroyed += 1;
+        }
+        if own {
+            self.destroy(tenant, Subject::Tenant).await?;
+            destroyed += 1;
+        }
+        Ok(destroyed)
+    }
 }
 
 fn key(tenant: &TenantId, subject: Subject) -> HashMap<String, AttributeValue> {

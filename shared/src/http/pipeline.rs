@@ -14,7 +14,7 @@ use crate::auth::user::User;
 use crate::auth::{Grant, Principal};
 use crate::config::{Config, Setting};
 use crate::platform::Platform;
-use crate::tenant::TenantId;
+use crate::tenant::{TenantId, TenantState};
 use crate::{Problem, clock, telemetry};
 
 /// Longest time for one request, below the 15 s after which Lambda ends the
@@ -201,6 +201,9 @@ impl Pipeline {
         }
         if route.permission.grant(role) == Grant::Denied {
             return Err(Problem::Forbidden);
+        }
+        if tenant.profile().state == TenantState::Closing && route.permission.adds_data() {
+            return Err(Problem::TenantClosing);
         }
         if route.assurance.needs_recent() && !session.is_recent(now) {
             return Err(Problem::SignInTooOld);

@@ -104,6 +104,9 @@ pub enum StoreError {
     /// The document was changed after it was read.
     #[error("stale version")]
     Stale,
+    /// The erasure of the person whom the value is about is under way.
+    #[error("erasure under way")]
+    Erasing,
     /// Two transactions met; the whole transaction is to be run again.
     #[error("transient transaction conflict")]
     Conflict,
@@ -198,6 +201,9 @@ impl From<StoreError> for Problem {
                 Self::Conflict("Something with these values exists already.".into())
             }
             StoreError::Stale => Self::Stale,
+            StoreError::Erasing => {
+                Self::Conflict("This person's data is being erased. Try again later.".into())
+            }
             StoreError::Defect(what) => {
                 tracing::error!(cause = what, "defect");
                 Self::Internal

@@ -4,6 +4,7 @@
 //! registry ([`Registry`]).
 
 mod audit_log;
+mod closing;
 mod database;
 mod id;
 mod provision;
@@ -18,11 +19,12 @@ use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime};
 
 pub use audit_log::{AuditFilter, AuditRecord};
+pub use closing::{Closing, Destruction, GRACE_DAYS, NewClosing, Standing};
 pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Page, Stored};
-pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState};
+pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState, Visit};
 pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
 pub use write::{Attribution, WriteTx};

@@ -9,11 +9,10 @@ use mongodb::error::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 use super::database::{audit_database, data_database, keys_database};
-use super::registry::TENANTS;
 use super::schema::{self, Index};
 use super::{
-    Attribution, Contacts, Filter, Registry, Settings, StoreError, Tenant, TenantId, TenantRecord,
-    TenantState, WriteTx, audit_log, bson_time,
+    Attribution, Contacts, Enrolled, Filter, Registry, Settings, StoreError, Tenant, TenantId,
+    TenantRecord, TenantState, WriteTx, audit_log, bson_time,
 };
 use crate::auth::Role;
 use crate::auth::user::{MailedToken, User};
@@ -113,15 +112,14 @@ impl Registry<'_> {
             legal_name: new.legal_name.clone(),
             country: new.country.clone(),
             state: TenantState::Provisioning,
+            closing: None,
         };
         let mut fields = match serialize_to_bson(&record).map_err(StoreError::from)? {
             Bson::Document(fields) => fields,
             _ => Document::new(),
         };
         fields.remove("_id");
-        self.database()
-            .control()
-            .collection::<Document>(TENANTS)
+        self.tenants()
             .update_one(doc! { "_id": new.id.as_str() }, doc! { "$setOnInsert": fields })
             .upsert(true)
             .await
@@ -131,6 +129,14 @@ impl Registry<'_> {
             return Err(Problem::Conflict("The slug belongs to another business.".into()));
         }
         Ok(found)
+    }
+
+    /// Gives a tenant the collections, validators and indexes of this release.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn prepare(&self, tenant: &Enrolled) -> Result<(), StoreError> {
+        self.make_collections(tenant.id()).await
     }
 
     async fn make_collections(&self, id: &TenantId) -> Result<(), StoreError> {
@@ -227,9 +233,7 @@ impl Registry<'_> {
     }
 
     async fn activate(&self, id: &TenantId) -> Result<(), StoreError> {
-        self.database()
-            .control()
-            .collection::<Document>(TENANTS)
+        self.tenants()
             .update_one(
                 doc! { "_id": id.as_str(), "state": "provisioning" },
                 doc! { "$set": { "state": "active" } },
@@ -266,7 +270,7 @@ async fn genesis(
             });
             tx.insert(id, user.clone()).await?;
             tx.settle(Settings::new(new.contacts.clone(), by.now)).await?;
-            mail::enqueue(tx, by.now, id, &message).await?;
+            mail::enqueue(tx, by.now, Subject::User(id), &message).await?;
             Ok(())
         })
         .await

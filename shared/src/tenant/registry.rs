@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
+use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::{Database, Filter, StoreError, Stored, Tenant, TenantId, schema};
+use super::{Closing, Database, Filter, StoreError, Stored, Tenant, TenantId, schema};
 use crate::auth::session::SessionRecord;
 use crate::auth::throttle::{Admission, AdmitError};
 use crate::auth::user::{User, canonical_email};
 use crate::crypto::{Keyring, TenantKeys};
 use crate::platform::Platform;
 
-pub(super) const TENANTS: &str = "tenants";
+const TENANTS: &str = "tenants";
 
 /// Where a tenant stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,14 @@ pub enum TenantState {
     Closed,
 }
 
+impl TenantState {
+    /// Whether people of the tenant may sign in. While the grace period of a
+    /// closing tenant runs they may, to take their data with them.
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::Active | Self::Closing)
+    }
+}
+
 /// A tenant's entry in the registry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TenantRecord {
@@ -44,9 +53,30 @@ pub struct TenantRecord {
     pub country: String,
     /// Where the tenant stands in its life.
     pub state: TenantState,
+    /// How the tenant is closed, from the announcement on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
 }
 
-/// An active tenant that a walk of the registry came by.
+/// Which tenants a job visits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visit {
+    /// Those whose people may sign in.
+    Serving,
+    /// All whose keys exist: suspended ones too.
+    Kept,
+}
+
+impl Visit {
+    const fn states(self) -> &'static [&'static str] {
+        match self {
+            Self::Serving => &["active", "closing"],
+            Self::Kept => &["active", "suspended", "closing"],
+        }
+    }
+}
+
+/// A tenant that a walk of the registry came by.
 pub struct Enrolled(TenantRecord);
 
 impl Enrolled {
@@ -75,17 +105,17 @@ impl<'p> Registry<'p> {
         Self { platform, database }
     }
 
-    /// The tenant of a verified session, if it is active.
+    /// The tenant of a verified session, if it serves.
     pub(crate) async fn of_session(
         &self,
         session: &SessionRecord,
         now: Timestamp,
     ) -> Result<Option<Tenant>, StoreError> {
-        self.open_active(&session.tenant, now).await
+        self.open_serving(&session.tenant, now).await
     }
 
-    /// The tenant that an admitted attempt names, if there is one and it is
-    /// active. The admission is proof that the attempt was counted.
+    /// The tenant that an admitted attempt names, if there is one and it
+    /// serves. The admission is proof that the attempt was counted.
     ///
     /// # Errors
     /// [`StoreError`] when a store does not answer.
@@ -94,12 +124,12 @@ impl<'p> Registry<'p> {
         admission: &Admission<'_>,
         now: Timestamp,
     ) -> Result<Option<Tenant>, StoreError> {
-        self.open_active(admission.tenant(), now).await
+        self.open_serving(admission.tenant(), now).await
     }
 
     /// The tenant that an admitted attempt names, as [`Registry::of_attempt`],
     /// with the user of this address. Both are read at once, and what was read
-    /// of a tenant that is not active is dropped.
+    /// of a tenant that does not serve is dropped.
     ///
     /// # Errors
     /// As [`Registry::of_attempt`].
@@ -116,7 +146,7 @@ impl<'p> Registry<'p> {
         let of_user = Filter::all().eq("email", canonical_email(email)).for_tenant(&id);
         let users = data.collection::<Document>(schema::USERS.name);
         let (record, user) = tokio::join!(self.record(&id), users.find_one(of_user).into_future());
-        let Some(record) = record?.filter(|record| record.state == TenantState::Active) else {
+        let Some(record) = record?.filter(|record| record.state.serves()) else {
             return Ok(None);
         };
         let user = user?.map(|found| Stored::from_document(found, &id)).transpose()?;
@@ -135,22 +165,20 @@ impl<'p> Registry<'p> {
         now: Timestamp,
     ) -> Result<Option<Tenant>, StoreError> {
         match denial {
-            AdmitError::Locked { tenant, .. } => self.open_active(tenant, now).await,
+            AdmitError::Locked { tenant, .. } => self.open_serving(tenant, now).await,
             AdmitError::Store(_) => Ok(None),
         }
     }
 
-    /// Every active tenant in the order of their slugs, for a job. Opened one
-    /// after another by the caller with [`Registry::for_job`].
+    /// Tenants in the order of their slugs, for a job. Opened one after
+    /// another by the caller with [`Registry::for_job`].
     ///
     /// # Errors
     /// As [`Registry::of_attempt`].
-    pub async fn walk(&self) -> Result<Vec<Enrolled>, StoreError> {
+    pub async fn walk(&self, visit: Visit) -> Result<Vec<Enrolled>, StoreError> {
         Ok(self
-            .database
-            .control()
-            .collection::<TenantRecord>(TENANTS)
-            .find(doc! { "state": "active" })
+            .tenants()
+            .find(doc! { "state": { "$in": visit.states() } })
             .sort(doc! { "_id": 1 })
             .await?
             .map_ok(Enrolled)
@@ -166,20 +194,12 @@ impl<'p> Registry<'p> {
         self.open(enrolled.0, now).await
     }
 
-    async fn open_active(&self, slug: &str, now: Timestamp) -> Result<Option<Tenant>, StoreError> {
+    async fn open_serving(&self, slug: &str, now: Timestamp) -> Result<Option<Tenant>, StoreError> {
         let Some(id) = TenantId::parse(slug) else {
             return Ok(None);
         };
-        let record = self
-            .database
-            .control()
-            .collection::<TenantRecord>(TENANTS)
-            .find_one(doc! { "_id": id.as_str() })
-            .await?;
-        match record {
-            Some(record) if record.state == TenantState::Active => {
-                self.open(record, now).await.map(Some)
-            }
+        match self.record(&id).await? {
+            Some(record) if record.state.serves() => self.open(record, now).await.map(Some),
             _ => Ok(None),
         }
     }
@@ -212,8 +232,10 @@ impl<'p> Registry<'p> {
     }
 
     pub(super) async fn record(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
-        let tenants = self.database.control().collection::<Document>(TENANTS);
-        let found = tenants.find_one(doc! { "_id": id.as_str() }).await?;
-        Ok(found.map(mongodb::bson::deserialize_from_document).transpose()?)
+        Ok(self.tenants().find_one(doc! { "_id": id.as_str() }).await?)
+    }
+
+    pub(super) fn tenants(&self) -> Collection<TenantRecord> {
+        self.database.control().collection(TENANTS)
     }
 }

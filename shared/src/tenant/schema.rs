@@ -114,10 +114,14 @@ pub const IDEMPOTENCY: Collection = Collection {
 };
 
 /// Erasures of subjects, as evidence.
-pub const ERASURES: Collection = entities("erasures", &[], &[plain(&[("state", 1)]), BY_AGE]);
+pub const ERASURES: Collection =
+    entities("erasures", &[], &[plain(&[("state", 1), ("subject", 1)]), BY_AGE]);
+
+/// The closing of the tenant, as its own trail tells of it.
+pub const CLOSURES: Collection = entities("closures", &[], &[]);
 
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 9] = [
+pub const COLLECTIONS: [&Collection; 10] = [
     &USERS,
     &SETTINGS,
     &SUPPLIERS,
@@ -127,6 +131,7 @@ pub const COLLECTIONS: [&Collection; 9] = [
     &OUTBOX,
     &IDEMPOTENCY,
     &ERASURES,
+    &CLOSURES,
 ];
 
 /// The tenant's wrapped data keys, in a database of their own.

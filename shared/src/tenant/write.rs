@@ -228,11 +228,14 @@ impl<'t> WriteTx<'t> {
     /// Adds a new entity.
     ///
     /// # Errors
-    /// [`StoreError::Duplicate`] when a unique index has its values already.
+    /// [`StoreError::Duplicate`] when a unique index has its values already;
+    /// [`StoreError::Erasing`] when it holds sealed values of a person whose
+    /// erasure is pending.
     pub async fn insert<E: Entity>(&mut self, id: Id, entity: E) -> Result<Stored<E>, StoreError> {
         let stored = Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
         let mut document = stored.to_document(self.tenant.id())?;
         let shown = self.finish::<E>(id, &mut document).await?;
+        self.refuse_erasing::<E>(None, &document).await?;
         let collection = self.collection::<E>();
         let done = collection.insert_one(&document).session(&mut self.session).await;
         self.noting_conflict(done)?;
@@ -270,7 +273,7 @@ impl<'t> WriteTx<'t> {
     ///
     /// # Errors
     /// [`StoreError::Stale`] when the stored version is no longer that of
-    /// `before`; [`StoreError::Duplicate`] as for [`WriteTx::insert`].
+    /// `before`; the others as for [`WriteTx::insert`].
     pub async fn replace<E: Entity>(
         &mut self,
         before: &Stored<E>,
@@ -285,6 +288,7 @@ impl<'t> WriteTx<'t> {
         };
         let mut old = before.to_document(self.tenant.id())?;
         let mut new = after.to_document(self.tenant.id())?;
+        self.refuse_erasing::<E>(Some(&old), &new).await?;
         let shown_old = self.finish::<E>(before.id, &mut old).await?;
         let shown_new = self.finish::<E>(before.id, &mut new).await?;
         let mut filter =
@@ -359,6 +363,33 @@ impl<'t> WriteTx<'t> {
             documents.update_one(one, doc! { "$set": fields }).session(&mut self.session).await;
         self.noting_conflict(done)?;
         Ok(true)
+    }
+
+    /// Refuses a new sealed value of a person whose erasure is pending: the
+    /// secret that seals it is about to be destroyed.
+    async fn refuse_erasing<E: Entity>(
+        &mut self,
+        before: Option<&Document>,
+        after: &Document,
+    ) -> Result<(), StoreError> {
+        for field in E::COLLECTION.sealed {
+            let Some(value) = after.get(field) else { continue };
+            let known = before.and_then(|before| before.get(field)) == Some(value);
+            let Some(envelope) = Envelope::from_bson(value).filter(|_| !known) else { continue };
+            if envelope.subject == Subject::Tenant {
+                continue;
+            }
+            let pending = Filter::all()
+                .eq("state", "pending")
+                .eq("subject", envelope.subject.to_string())
+                .for_tenant(self.tenant.id());
+            let erasures = self.tenant.collection::<Document>(schema::ERASURES.name);
+            let done = erasures.find_one(pending).session(&mut self.session).await;
+            if self.noting_conflict(done)?.is_some() {
+                return Err(StoreError::Erasing);
+            }
+        }
+        Ok(())
     }
 
     fn collection<E: Entity>(&self) -> Collection<Document> {

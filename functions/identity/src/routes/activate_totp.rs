@@ -5,6 +5,7 @@ use keystone::auth::Permission;
 use keystone::auth::totp::{self, Code};
 use keystone::auth::user::{SecondFactor, User};
 use keystone::config::Setting;
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::letters::{self, AccountChange};
 use keystone::mail;
@@ -78,7 +79,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let recorded = tenant
         .audited(&call.attribution()?, "user.activate_second_factor", async |tx| {
             tx.replace(&user, after.clone()).await?;
-            mail::enqueue(tx, request.now, user.id, &letter).await?;
+            mail::enqueue(tx, request.now, Subject::User(user.id), &letter).await?;
             Ok(())
         })
         .await;

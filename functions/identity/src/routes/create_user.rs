@@ -4,6 +4,7 @@ use keystone::Problem;
 use keystone::auth::user::{User, UserStatus};
 use keystone::auth::{Permission, Role};
 use keystone::config::Setting;
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::Filter;
 use keystone::{letters, mail};
@@ -69,7 +70,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
                 return Err(Problem::Conflict("There is a user with this e-mail address.".into()));
             }
         };
-        mail::enqueue(tx, call.now(), stored.id, &message).await?;
+        mail::enqueue(tx, call.now(), Subject::User(stored.id), &message).await?;
         let location = format!("/v1/users/{}", stored.id);
         Ok(Reply::created(location, &UserView::from(&stored))?.with_version(stored.version))
     })

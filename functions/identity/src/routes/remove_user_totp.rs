@@ -3,6 +3,7 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::user::User;
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec};
 use keystone::letters::{self, AccountChange};
 use keystone::mail;
@@ -45,7 +46,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             let removed = AccountChange::SecondFactorOff;
             let letter = letters::account_change(tenant.id(), &after, removed)?;
             tx.replace(&before, after).await?;
-            mail::enqueue(tx, call.now(), before.id, &letter).await?;
+            mail::enqueue(tx, call.now(), Subject::User(before.id), &letter).await?;
             Ok(())
         })
         .await?;

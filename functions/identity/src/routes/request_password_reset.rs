@@ -7,6 +7,7 @@ use keystone::audit::entry::Outcome;
 use keystone::auth::throttle::{AccountKey, Purpose};
 use keystone::auth::user::{MailedToken, RESET_LIFE, User, UserStatus, canonical_email};
 use keystone::config::Setting;
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
 use keystone::tenant::{Filter, Stored, Tenant};
 use keystone::{letters, mail};
@@ -103,7 +104,7 @@ async fn open_reset(
             let before = tx.get::<User>(user.id).await?.ok_or(Problem::NotFound)?;
             let reset = Some(token.lasting(request.now + RESET_LIFE));
             tx.replace(&before, User { password_reset: reset, ..before.entity.clone() }).await?;
-            mail::enqueue(tx, request.now, before.id, &letter).await?;
+            mail::enqueue(tx, request.now, Subject::User(before.id), &letter).await?;
             Ok(())
         })
         .await

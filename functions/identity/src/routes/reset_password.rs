@@ -5,6 +5,7 @@ use keystone::audit::entry::Outcome;
 use keystone::auth::throttle::Purpose;
 use keystone::auth::user::UserStatus;
 use keystone::config::Setting;
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
 use keystone::letters::{self, AccountChange};
 use keystone::mail;
@@ -52,7 +53,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
         .audited(&by, "user.reset_password", async |tx| {
             let active = user.entity.clone().with_password(chosen.hash.clone());
             tx.replace(&user, active).await.map_err(used_meanwhile)?;
-            mail::enqueue(tx, now, user.id, &letter).await?;
+            mail::enqueue(tx, now, Subject::User(user.id), &letter).await?;
             Ok(())
         })
         .await?;

@@ -5,6 +5,7 @@ use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
 use keystone::job::Job;
 use keystone::mail::{Delivered, deliver_due};
+use keystone::tenant::Visit;
 
 /// What the job needs beyond what every function does.
 pub const SETTINGS: [Setting; 4] =
@@ -21,7 +22,7 @@ pub async fn handle(job: Job) -> Result<Delivered, Problem> {
     let registry = job.platform.registry(job.now).await?;
     let mut total = Delivered::default();
     let mut first_problem = None;
-    for enrolled in registry.walk().await? {
+    for enrolled in registry.walk(Visit::Serving).await? {
         let tenant = match registry.for_job(enrolled, job.now).await {
             Ok(tenant) => tenant,
             Err(error) => {

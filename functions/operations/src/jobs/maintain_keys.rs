@@ -9,7 +9,7 @@ use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
 use keystone::erasure::finish_pending;
 use keystone::job::Job;
-use keystone::tenant::{Attribution, ROTATION_PERIOD, Tenant};
+use keystone::tenant::{Attribution, ROTATION_PERIOD, Tenant, Visit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ pub async fn handle(job: Job) -> Result<Maintained, Problem> {
     let registry = job.platform.registry(job.now).await?;
     let mut total = Maintained::default();
     let mut first_problem = None;
-    for enrolled in registry.walk().await? {
+    for enrolled in registry.walk(Visit::Kept).await? {
         if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
             continue;
         }

@@ -1,0 +1,342 @@
+//! The end of a tenant: announced, after a grace period carried out, by
+//! destroying what its keys are derived from (GDPR Art. 28(3)(g)).
+//!
+//! The registry holds how far a closing is, so that a run which was
+//! interrupted anywhere is finished by the next. While the grace period runs,
+//! the tenant's people may sign in, read and export, and an operator may call
+//! it off. Then, in this order: a last entry in the tenant's audit trail says
+//! what follows; the tenant is closed, so that nobody opens it any more; the
+//! secrets of its subjects are deleted, its own last; its databases of data and
+//! wrapped keys are dropped. The audit trail stays as evidence, its personal
+//! values unreadable.
+
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use mongodb::bson::{Bson, DateTime, doc, serialize_to_bson};
+use mongodb::options::ReturnDocument;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    Attribution, Entity, Id, Registry, StoreError, Tenant, TenantId, TenantRecord, TenantState,
+    WriteTx, bson_time, schema, time_of,
+};
+use crate::audit::entry::Resource;
+use crate::audit::merkle::Hash;
+use crate::crypto::Subject;
+use crate::mail::Mail;
+use crate::{Problem, mail, random};
+
+/// Days of grace, unless the operator says otherwise.
+pub const GRACE_DAYS: u16 = 30;
+
+/// How a tenant is closed, as the registry holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Closing {
+    /// Id of this closing, which names its document in the tenant's database.
+    pub id: Id,
+    /// The operator who began it.
+    pub operator: String,
+    /// Why: the contract's end, the customer's written request.
+    pub reason: String,
+    /// When it was begun.
+    pub begun_at: DateTime,
+    /// When the keys are destroyed.
+    pub ends_at: DateTime,
+    /// What was destroyed, once that has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destruction: Option<Destruction>,
+}
+
+/// Evidence that a tenant's keys were destroyed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Destruction {
+    /// When it began.
+    pub begun_at: DateTime,
+    /// Number of entries in the audit trail, the last of which announces it.
+    pub tree_size: i64,
+    /// Root of the audit tree of that size.
+    pub tree_root: Hash,
+    /// Secrets that were deleted, by the runs that lived to say so.
+    pub secrets: i64,
+    /// When all of it was done.
+    pub finished_at: Option<DateTime>,
+}
+
+/// What a tenant's own database knows of its closing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Closure {
+    state: ClosureState,
+    reason: String,
+    ends_at: DateTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ClosureState {
+    Announced,
+    CalledOff,
+    Destroying,
+}
+
+impl Entity for Closure {
+    const COLLECTION: &'static schema::Collection = &schema::CLOSURES;
+    const RESOURCE: &'static str = "closure";
+    const PERSONAL: &'static [&'static str] = &[];
+}
+
+/// Where the closing of a tenant stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    /// Slug.
+    pub tenant: TenantId,
+    /// Where the tenant stands in its life.
+    pub state: TenantState,
+    /// When the keys are destroyed; absent when the closing was called off.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What an operator says about a tenant to be closed.
+#[derive(Debug, Clone)]
+pub struct NewClosing {
+    /// Slug.
+    pub tenant: TenantId,
+    /// The operator.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// How long the tenant's people may still take their data with them.
+    pub grace: SignedDuration,
+}
+
+/// The letter that tells a tenant's primary contact.
+type Letter<'a> = &'a dyn Fn(&Tenant, &str, &str, Timestamp) -> Result<Mail, Problem>;
+
+impl Registry<'_> {
+    /// Begins the closing of a tenant, or finishes beginning it; one that was
+    /// begun before keeps its end. `letter` writes to the contact of this name
+    /// and address.
+    ///
+    /// # Errors
+    /// 404 when there is no such tenant, 409 when it is not in use;
+    /// [`Problem::Unavailable`] when a store does not answer.
+    pub async fn begin_closing(
+        &self,
+        by: &Attribution,
+        new: &NewClosing,
+        letter: Letter<'_>,
+    ) -> Result<Standing, Problem> {
+        let closing = Closing {
+            id: random::id(by.now)?,
+            operator: new.operator.clone(),
+            reason: new.reason.clone(),
+            begun_at: bson_time(by.now),
+            ends_at: bson_time(by.now + new.grace),
+            destruction: None,
+        };
+        let fields = doc! { "state": "closing", "closing": to_bson(&closing)? };
+        let in_use = doc! {
+            "_id": new.tenant.as_str(),
+            "state": { "$in": ["active", "suspended"] },
+        };
+        let tenants = self.tenants();
+        tenants.update_one(in_use, doc! { "$set": fields }).await.map_err(StoreError::from)?;
+        let record = self.record(&new.tenant).await?.ok_or(Problem::NotFound)?;
+        let (TenantState::Closing, Some(closing)) = (record.state, record.closing.clone()) else {
+            return Err(not_in_use());
+        };
+        let tenant = self.open(record, by.now).await?;
+        let ends_at = moment(closing.ends_at)?;
+        tenant
+            .settle_closure(by, "tenant.begin_closing", &closing, ClosureState::Announced, letter)
+            .await?;
+        Ok(Standing {
+            tenant: new.tenant.clone(),
+            state: TenantState::Closing,
+            ends_at: Some(ends_at),
+        })
+    }
+
+    /// Calls the closing of a tenant off, which then is in use as before.
+    ///
+    /// # Errors
+    /// 404 when there is no such tenant, 409 when it is not being closed or its
+    /// keys are being destroyed; [`Problem::Unavailable`] when a store does not
+    /// answer.
+    pub async fn call_closing_off(
+        &self,
+        by: &Attribution,
+        id: &TenantId,
+        letter: Letter<'_>,
+    ) -> Result<Standing, Problem> {
+        let record = self.record(id).await?.ok_or(Problem::NotFound)?;
+        let (TenantState::Closing, Some(closing)) = (record.state, record.closing.clone()) else {
+            return Err(Problem::Conflict("The tenant is not being closed.".into()));
+        };
+        let tenant = self.open(record, by.now).await?;
+        tenant
+            .settle_closure(
+                by,
+                "tenant.call_closing_off",
+                &closing,
+                ClosureState::CalledOff,
+                letter,
+            )
+            .await?;
+        let same =
+            doc! { "_id": id.as_str(), "state": "closing", "closing.id": closing.id.to_string() };
+        let back = doc! { "$set": { "state": "active" }, "$unset": { "closing": "" } };
+        self.tenants().update_one(same, back).await.map_err(StoreError::from)?;
+        Ok(Standing { tenant: id.clone(), state: TenantState::Active, ends_at: None })
+    }
+
+    /// Tenants whose grace period is over at `now`, or whose keys an
+    /// interrupted run was about to destroy.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn due_for_destruction(&self, now: Timestamp) -> Result<Vec<TenantId>, StoreError> {
+        let due = doc! { "$or": [
+            { "state": "closing", "closing.ends_at": { "$lte": bson_time(now) } },
+            {
+                "state": "closed",
+                "closing.destruction.begun_at": { "$type": "date" },
+                "closing.destruction.finished_at": Bson::Null,
+            },
+        ] };
+        let found = self.tenants().find(due).sort(doc! { "_id": 1 }).await?;
+        Ok(found.map_ok(|record| record.id).try_collect().await?)
+    }
+
+    /// Destroys the keys of a tenant whose grace period is over, and drops its
+    /// data; finishes what an interrupted run began. Returns how many secrets
+    /// this run deleted.
+    ///
+    /// # Errors
+    /// 409 when the tenant's time has not come; [`Problem::Unavailable`] when
+    /// a store does not answer, after which the same call continues.
+    pub async fn destroy(&self, by: &Attribution, id: &TenantId) -> Result<u64, Problem> {
+        let mut record = self.record(id).await?.ok_or(Problem::NotFound)?;
+        if record.state == TenantState::Closing {
+            record = self.close(by, record).await?;
+        }
+        let destruction = record.closing.and_then(|closing| closing.destruction);
+        if record.state != TenantState::Closed || destruction.is_none() {
+            return Err(Problem::Conflict("The tenant is not due.".into()));
+        }
+        self.platform().keys().forget(id);
+        let secrets = self.platform().vault().await?.secrets.destroy_all(id).await?;
+        for database in [self.database().tenant(id), self.database().tenant_keys(id)] {
+            database.drop().await.map_err(StoreError::from)?;
+        }
+        let done = doc! {
+            "$set": { "closing.destruction.finished_at": bson_time(by.now) },
+            "$inc": { "closing.destruction.secrets": i64::try_from(secrets).unwrap_or(i64::MAX) },
+        };
+        let this = doc! { "_id": id.as_str(), "closing.destruction.finished_at": Bson::Null };
+        self.tenants().update_one(this, done).await.map_err(StoreError::from)?;
+        Ok(secrets)
+    }
+
+    /// The last entry of the tenant's trail, then the state in which nobody
+    /// opens the tenant any more.
+    async fn close(&self, by: &Attribution, record: TenantRecord) -> Result<TenantRecord, Problem> {
+        let id = record.id.clone();
+        let closing = record.closing.clone().ok_or(Problem::Internal)?;
+        if moment(closing.ends_at)? > by.now {
+            return Err(Problem::Conflict("The tenant's grace period is not over.".into()));
+        }
+        let tenant = self.open(record, by.now).await?;
+        let quiet: Letter<'_> = &|_, _, _, _| Err(Problem::Internal);
+        tenant
+            .settle_closure(by, "tenant.destroy_keys", &closing, ClosureState::Destroying, quiet)
+            .await?;
+        let tree = tenant.audit_tree().await?;
+        let destruction = Destruction {
+            begun_at: bson_time(by.now),
+            tree_size: i64::try_from(tree.size()).map_err(StoreError::defect)?,
+            tree_root: tree.root(),
+            secrets: 0,
+            finished_at: None,
+        };
+        let same =
+            doc! { "_id": id.as_str(), "state": "closing", "closing.id": closing.id.to_string() };
+        let fields = doc! { "state": "closed", "closing.destruction": to_bson(&destruction)? };
+        let closed = self
+            .tenants()
+            .find_one_and_update(same, doc! { "$set": fields })
+            .return_document(ReturnDocument::After)
+            .await
+            .map_err(StoreError::from)?;
+        // Called off, or closed by another run, a moment ago.
+        closed.ok_or_else(|| Problem::Conflict("The tenant's state has changed.".into()))
+    }
+}
+
+impl Tenant {
+    /// Brings the closing's document to `state` with the entry and the letter
+    /// that belong to it, unless an earlier run did.
+    async fn settle_closure(
+        &self,
+        by: &Attribution,
+        action: &'static str,
+        closing: &Closing,
+        state: ClosureState,
+        letter: Letter<'_>,
+    ) -> Result<(), Problem> {
+        let at = |known: Option<ClosureState>| known == Some(state);
+        let before = self.get::<Closure>(closing.id).await?;
+        if at(before.map(|found| found.entity.state)) {
+            return Ok(());
+        }
+        let contact = self.settings().await?.entity.contacts.primary;
+        let message = match state {
+            ClosureState::Destroying => None,
+            _ => Some(letter(self, &contact.name, &contact.email, moment(closing.ends_at)?)?),
+        };
+        let data_keys = match state {
+            ClosureState::Destroying => self.database.data_keys(self.id()).await?,
+            _ => Vec::new(),
+        };
+        self.audited(by, action, async |tx: &mut WriteTx<'_>| {
+            let wanted =
+                Closure { state, reason: closing.reason.clone(), ends_at: closing.ends_at };
+            match tx.get::<Closure>(closing.id).await? {
+                Some(found) if at(Some(found.entity.state)) => return Ok(()),
+                // What is being destroyed cannot be called off any more.
+                Some(found) if found.entity.state == ClosureState::Destroying => {
+                    return Err(Problem::Conflict("The tenant's keys are being destroyed.".into()));
+                }
+                Some(found) => {
+                    tx.replace(&found, wanted).await?;
+                }
+                None => {
+                    tx.insert(closing.id, wanted).await?;
+                }
+            }
+            tx.about(Resource { kind: "tenant".into(), id: self.id().to_string() });
+            if state == ClosureState::Destroying {
+                let keys: Vec<_> = data_keys.iter().map(|key| key.id.to_string()).collect();
+                tx.facts(&json!({ "operator": closing.operator, "data_keys": keys }), &[])?;
+            }
+            if let Some(message) = &message {
+                mail::enqueue(tx, by.now, Subject::Tenant, message).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn to_bson(value: &impl Serialize) -> Result<Bson, StoreError> {
+    Ok(serialize_to_bson(value)?)
+}
+
+fn moment(at: DateTime) -> Result<Timestamp, StoreError> {
+    time_of(Some(&Bson::DateTime(at))).ok_or_else(|| StoreError::defect("a time out of range"))
+}
+
+fn not_in_use() -> Problem {
+    Problem::Conflict("The tenant is not in use.".into())
+}

@@ -1,0 +1,243 @@
+//! The end of a tenant: announced, called off, carried out, and what is left.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use keystone::audit::entry::CommittedEntry;
+use keystone::audit::merkle::{Hash, root_of};
+use keystone::auth::Role;
+use keystone_tests::runtime_api::Function;
+use keystone_tests::{Stack, Tenant, samples};
+use mongodb::bson::{DateTime, Document, deserialize_from_bson, doc};
+use serde_json::{Value, json};
+
+async fn close(stack: &Stack, tenant: &Tenant<'_>, action: &str) -> Value {
+    let event = json!({
+        "operator": "test-operator",
+        "tenant": tenant.slug(),
+        "action": action,
+        "reason": "The contract ended.",
+    });
+    stack.aws().invoke(stack.value("CLOSE_TENANT_FUNCTION"), &event).await
+}
+
+async fn destroy(stack: &Stack) -> Value {
+    stack.aws().invoke(stack.value("DESTROY_TENANTS_FUNCTION"), &json!({})).await
+}
+
+async fn record(stack: &Stack, tenant: &Tenant<'_>) -> Document {
+    let registry = stack.database().await.database("keystone_control");
+    let found = registry.collection("tenants").find_one(doc! { "_id": tenant.slug() }).await;
+    found.unwrap().unwrap()
+}
+
+/// Lets the grace period be over, as time would.
+async fn let_time_pass(stack: &Stack, tenant: &Tenant<'_>) {
+    let registry = stack.database().await.database("keystone_control");
+    let over = doc! { "$set": { "closing.ends_at": DateTime::from_millis(0) } };
+    let tenants = registry.collection::<Document>("tenants");
+    tenants.update_one(doc! { "_id": tenant.slug() }, over).await.unwrap();
+}
+
+async fn databases(stack: &Stack, tenant: &Tenant<'_>) -> Vec<String> {
+    let mut names = stack.database().await.list_database_names().await.unwrap();
+    let prefix = format!("t_{}", tenant.slug());
+    names.retain(|name| *name == prefix || name.starts_with(&format!("{prefix}_")));
+    names.sort();
+    names
+}
+
+async fn all(stack: &Stack, database: &str, collection: &str) -> Vec<Document> {
+    let database = stack.database().await.database(database);
+    let found = database.collection(collection).find(doc! {}).sort(doc! { "_id": 1 }).await;
+    found.unwrap().try_collect().await.unwrap()
+}
+
+async fn has_secrets(stack: &Stack, tenant: &Tenant<'_>) -> bool {
+    stack.aws().items(stack.value("SUBJECT_KEY_TABLE")).await.contains(tenant.slug())
+}
+
+/// What is left must be the evidence of what was there: the trail, as large as
+/// the registry says and with that root, which ends with the announcement.
+async fn is_destroyed(stack: &Stack, tenant: &Tenant<'_>) {
+    let audit = format!("t_{}_audit", tenant.slug());
+    assert_eq!(databases(stack, tenant).await, [audit.clone()]);
+    assert!(!has_secrets(stack, tenant).await);
+    let entries = all(stack, &audit, "entries").await;
+    let entry = |document: &Document| -> CommittedEntry {
+        deserialize_from_bson(document.get("entry").unwrap().clone()).unwrap()
+    };
+    let leaves: Vec<Hash> = entries.iter().map(|one| entry(one).leaf_hash().unwrap()).collect();
+    assert_eq!(entry(entries.last().unwrap()).action, "tenant.destroy_keys");
+    let record = record(stack, tenant).await;
+    assert_eq!(record.get_str("state").unwrap(), "closed");
+    let destruction = record.get_document("closing").unwrap().get_document("destruction").unwrap();
+    assert_eq!(usize::try_from(destruction.get_i64("tree_size").unwrap()), Ok(leaves.len()));
+    assert_eq!(destruction.get_str("tree_root").unwrap(), root_of(&leaves).to_string());
+    assert!(destruction.get_datetime("finished_at").is_ok());
+}
+
+#[tokio::test]
+async fn while_a_tenant_is_closing_its_people_read_and_export_and_add_nothing() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("closing", &[Role::Admin, Role::OpsUser]).await;
+    let (owner, ops_user) = (tenant.owner(), tenant.user(Role::OpsUser));
+    let customer = samples::customer("1 Last Street", "+353860009991");
+    let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let path = format!("/v1/customers/{customer}");
+
+    let begun = close(&stack, &tenant, "begin").await;
+    assert_eq!(begun["state"], "closing");
+    // Once more, as after a crash: the end stays.
+    assert_eq!(close(&stack, &tenant, "begin").await["ends_at"], begun["ends_at"]);
+    let contact = tenant.email_of(Role::SuperAdmin);
+    assert!(stack.mails_after_drain(&contact, "encryption keys are destroyed").await);
+    let mails = stack.mails_to(&contact).await;
+    let told = mails.iter().filter(|mail| mail.contains("encryption keys are destroyed"));
+    assert_eq!(told.count(), 1, "the contact is told once");
+
+    let refused = ops_user.post("/v1/products", &samples::product()).await.expect(403).json();
+    assert_eq!(refused["type"], "urn:keystone:problem:tenant-closing");
+    owner.patch(&path, "\"1\"", &json!({ "phone": null })).await.must(403);
+    assert_eq!(owner.get(&path).await.expect(200).json()["phone"], "+353860009991");
+    tenant.sign_in(Role::OpsUser).await.get("/v1/products").await.must(200);
+    // What the law gives a person goes on.
+    owner.post(&format!("{path}/erase"), &json!({ "ground": "objection" })).await.must(200);
+
+    // Before its time nothing happens to it.
+    let destroyed = destroy(&stack).await;
+    assert!(!destroyed["tenants"].as_array().unwrap().contains(&json!(tenant.slug())));
+
+    assert_eq!(close(&stack, &tenant, "call_off").await["state"], "active");
+    assert!(stack.mails_after_drain(&contact, "was called off").await);
+    ops_user.post("/v1/products", &samples::product()).await.must(201);
+    let trail = tenant.audit_trail().await;
+    let of_closing = trail.iter().filter(|entry| entry["resource"]["type"] == "tenant");
+    let mut actions: Vec<_> = of_closing.map(|entry| entry["action"].as_str().unwrap()).collect();
+    actions.reverse();
+    assert_eq!(actions, ["tenant.provision", "tenant.begin_closing", "tenant.call_closing_off"]);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_destroyed_tenant_cannot_be_read_even_from_a_backup() {
+    let stack = Stack::load();
+    let (tenant, other) = futures::join!(
+        stack.tenant("destroyed", &[Role::Admin]),
+        stack.tenant("destroyed-not", &[Role::Admin])
+    );
+    let customer = samples::customer("2 Gone Street", "+353860009992");
+    let owner = tenant.owner();
+    let id = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let others = other.owner().post("/v1/customers", &customer).await.expect(201).id();
+    let slug = tenant.slug();
+    let names = [format!("t_{slug}"), format!("t_{slug}_keys")];
+    let mut backup = Vec::new();
+    for name in &names {
+        let database = stack.database().await.database(name);
+        for collection in database.list_collection_names().await.unwrap() {
+            backup.push((name, collection.clone(), all(&stack, name, &collection).await));
+        }
+    }
+
+    close(&stack, &tenant, "begin").await;
+    let_time_pass(&stack, &tenant).await;
+    let destroyed = destroy(&stack).await;
+    assert!(destroyed["tenants"].as_array().unwrap().contains(&json!(slug)), "{destroyed}");
+    is_destroyed(&stack, &tenant).await;
+    owner.get("/v1/customers").await.must(401);
+    let stranger = tenant.stranger();
+    stranger.post("/v1/auth/login", &tenant.credentials(Role::Admin)).await.must(401);
+    let again = destroy(&stack).await;
+    assert!(!again["tenants"].as_array().unwrap().contains(&json!(slug)));
+
+    // With every document back in place and the tenant in use again, what is
+    // sealed still does not open: there is no secret to derive its keys from.
+    for (name, collection, documents) in backup {
+        if !documents.is_empty() {
+            let database = stack.database().await.database(name);
+            let back = database.collection::<Document>(&collection);
+            back.insert_many(documents).await.unwrap();
+        }
+    }
+    let registry = stack.database().await.database("keystone_control");
+    let tenants = registry.collection::<Document>("tenants");
+    let state = |state: &str| doc! { "$set": { "state": state } };
+    tenants.update_one(doc! { "_id": slug }, state("active")).await.unwrap();
+    let environment = stack.environment("get-customer").await;
+    let binary = keystone_tests::runtime_api::build_directory().join("get-customer");
+    let mut function = Function::start(&binary, &environment).await;
+    let event = keystone_tests::event::Event::new(
+        "GET",
+        "/v1/customers/{id}",
+        &[("id", &id)],
+        keystone_tests::stack::address(),
+    )
+    .token(owner.token());
+    let answer = function.request(&event).await;
+    tenants.update_one(doc! { "_id": slug }, state("closed")).await.unwrap();
+    assert_eq!(answer.status, 500, "{}", answer.body);
+    assert!(!answer.body.to_string().contains("+35386"), "{}", answer.body);
+
+    let path = format!("/v1/customers/{others}");
+    assert_eq!(other.owner().get(&path).await.expect(200).json()["phone"], "+353860009992");
+    other.finish().await;
+}
+
+#[tokio::test]
+async fn a_destruction_that_is_killed_anywhere_ends_like_one_that_is_not() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("killed", &[Role::Admin]).await;
+    let owner = tenant.owner();
+    for n in 0..12 {
+        let customer = samples::customer("3 Half Street", &format!("+3538600077{n:02}"));
+        owner.post("/v1/customers", &customer).await.must(201);
+    }
+    close(&stack, &tenant, "begin").await;
+    let_time_pass(&stack, &tenant).await;
+    let mut killed_in = HashSet::new();
+    for step in 0..14_u32 {
+        let mut function = Function::deployed(&stack, "destroy-tenants").await;
+        function.begin(&json!({})).await;
+        function.kill_after(Duration::from_millis(4) * step * (1 + step / 4)).await;
+        // The transaction of a killed process would hold the tenant up until
+        // the server ends it.
+        let admin = stack.database().await.database("admin");
+        admin.run_command(doc! { "killAllSessions": [] }).await.unwrap();
+        let standing = record(&stack, &tenant).await;
+        let state = standing.get_str("state").unwrap().to_owned();
+        let secrets = has_secrets(&stack, &tenant).await;
+        println!("killed in step {step}: {state}, secrets left: {secrets}");
+        killed_in.insert((state, secrets));
+    }
+    // Kills came both before and after keys were being destroyed; otherwise
+    // they prove nothing.
+    assert!(killed_in.len() > 1, "{killed_in:?}");
+    destroy(&stack).await;
+    is_destroyed(&stack, &tenant).await;
+    let audit = format!("t_{}_audit", tenant.slug());
+    let entries = all(&stack, &audit, "entries").await;
+    let announced = entries.iter().filter(|entry| {
+        entry.get_document("entry").unwrap().get_str("action").unwrap() == "tenant.destroy_keys"
+    });
+    assert_eq!(announced.count(), 1, "the trail says once what follows");
+}
+
+#[tokio::test]
+async fn closing_refuses_what_makes_no_sense() {
+    let stack = Stack::load();
+    let function = stack.value("CLOSE_TENANT_FUNCTION");
+    let event = json!({
+        "operator": "", "tenant": "No Slug", "action": "delete", "reason": "x", "grace_days": 0,
+    });
+    let failed = stack.aws().invoke_failing(function, &event).await;
+    for field in ["/operator", "/tenant", "/action", "/grace_days"] {
+        assert!(failed.contains(field), "{field}: {failed}");
+    }
+    let event = json!({
+        "operator": "o", "tenant": "no-such-tenant", "action": "begin", "reason": "x",
+    });
+    assert!(stack.aws().invoke_failing(function, &event).await.contains("not-found"));
+}

@@ -63,7 +63,7 @@ async fn has_secrets(stack: &Stack, tenant: &Tenant<'_>) -> bool {
 /// the registry says and with that root, which ends with the announcement.
 async fn is_destroyed(stack: &Stack, tenant: &Tenant<'_>) {
     let audit = format!("t_{}_audit", tenant.slug());
-    assert_eq!(databases(stack, tenant).await, [audit.clone()]);
+    assert_eq!(databases(stack, tenant).await, std::slice::from_ref(&audit));
     assert!(!has_secrets(stack, tenant).await);
     let entries = all(stack, &audit, "entries").await;
     let entry = |document: &Document| -> CommittedEntry {

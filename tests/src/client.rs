@@ -240,6 +240,9 @@ impl Answer {
 
     /// Whether sealed personal data stands in it in clear.
     fn discloses(&self) -> bool {
+        if self.what.starts_with("GET /v1/tenant/data/") {
+            return true;
+        }
         let clear = |value: &Value| {
             value["masked"] == false
                 && ["iban", "phone", "delivery_address"].iter().any(|field| !value[field].is_null())

@@ -87,6 +87,8 @@ async fn while_a_tenant_is_closing_its_people_read_and_export_and_add_nothing() 
     let customer = samples::customer("1 Last Street", "+353860009991");
     let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
     let path = format!("/v1/customers/{customer}");
+    let other = samples::customer("0 Last Street", "+353860009990");
+    owner.post("/v1/customers", &other).await.must(201);
 
     let begun = close(&stack, &tenant, "begin").await;
     assert_eq!(begun["state"], "closing");
@@ -105,6 +107,30 @@ async fn while_a_tenant_is_closing_its_people_read_and_export_and_add_nothing() 
     tenant.sign_in(Role::OpsUser).await.get("/v1/products").await.must(200);
     // What the law gives a person goes on.
     owner.post(&format!("{path}/erase"), &json!({ "ground": "objection" })).await.must(200);
+
+    // Everything can be taken along, in clear, and that is on record.
+    let there = owner.get("/v1/tenant/data").await.expect(200).json();
+    let names: Vec<_> = there["items"].as_array().unwrap().iter().collect();
+    assert!(names.contains(&&json!({ "name": "customers", "documents": 2 })), "{there}");
+    assert!(!there.to_string().contains("outbox"), "{there}");
+    let customers = owner.get("/v1/tenant/data/customers?limit=1").await.expect(200).json();
+    assert_eq!(customers["items"][0]["phone"], "+353860009990");
+    assert_eq!(customers["items"][0]["delivery_address"]["line1"], "0 Last Street");
+    let cursor = customers["next_cursor"].as_str().unwrap();
+    let next = format!("/v1/tenant/data/customers?limit=1&cursor={cursor}");
+    let next = owner.get(&next).await.expect(200).json();
+    assert_eq!(next["items"][0]["id"], json!(customer));
+    assert_eq!(next["items"][0]["phone"], Value::Null, "what was erased is");
+    let users = owner.get("/v1/tenant/data/users").await.expect(200);
+    let text = users.json().to_string();
+    assert!(text.contains(&contact), "{text}");
+    for secret in ["password", "totp", "second_factor", "$2b$", "credentials", "token_hash"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    for nothing in ["outbox", "idempotency", "audit_head", "$cmd", "customers%00"] {
+        owner.get(&format!("/v1/tenant/data/{nothing}")).await.must(404);
+    }
+    tenant.user(Role::Admin).get("/v1/tenant/data/customers").await.must(403);
 
     // Before its time nothing happens to it.
     let destroyed = destroy(&stack).await;

@@ -44,6 +44,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
             "activate-totp",
             "erase-supplier",
             "update-tenant",
+            "export-tenant-data",
             "create-user",
             "update-user",
             "erase-user",

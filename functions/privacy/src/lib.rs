@@ -1,3 +1,3 @@
-//! What keeps personal data sealed: data keys and what they are in use for.
+//! What keeps personal data sealed, and how a tenant takes its data along.
 
 pub mod routes;

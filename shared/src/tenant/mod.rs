@@ -7,6 +7,7 @@ mod audit_log;
 mod closing;
 mod database;
 mod id;
+pub mod portable;
 mod provision;
 mod read;
 mod registry;

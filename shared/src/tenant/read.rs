@@ -235,7 +235,7 @@ impl Tenant {
         }
     }
 
-    async fn documents(
+    pub(super) async fn documents(
         &self,
         collection: &schema::Collection,
         filter: Filter,

@@ -44,6 +44,19 @@ pub struct Collection {
     pub indexes: &'static [Index],
     /// Seconds after `created_at` at which documents expire.
     pub expires_after: Option<u64>,
+    /// Whether the documents are the tenant's own data, which it may take
+    /// along, and which of their fields stay.
+    pub portable: Portable,
+}
+
+/// What a tenant may take along of a collection (GDPR Art. 20, Art. 28(3)(g)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portable {
+    /// The documents, without these top-level fields: credentials, and what
+    /// says nothing outside this system.
+    Without(&'static [&'static str]),
+    /// Nothing: bookkeeping of requests and jobs.
+    Nothing,
 }
 
 const fn unique(keys: &'static [(&'static str, i32)]) -> Index {
@@ -62,20 +75,31 @@ const fn entities(
     sealed: &'static [&'static str],
     indexes: &'static [Index],
 ) -> Collection {
-    Collection { name, sealed, blind: &[], indexes, expires_after: None }
+    let portable = Portable::Without(&[]);
+    Collection { name, sealed, blind: &[], indexes, expires_after: None, portable }
 }
 
 /// People who may sign in.
-pub const USERS: Collection = entities(
-    "users",
-    &["totp_seed"],
-    &[
-        unique(&[("email", 1)]),
-        plain(&[("invitation.token_hash", 1)]),
-        plain(&[("password_reset.token_hash", 1)]),
-        BY_AGE,
-    ],
-);
+pub const USERS: Collection = Collection {
+    portable: Portable::Without(&[
+        "password",
+        "invitation",
+        "password_reset",
+        "second_factor",
+        "totp_seed",
+        "credentials",
+    ]),
+    ..entities(
+        "users",
+        &["totp_seed"],
+        &[
+            unique(&[("email", 1)]),
+            plain(&[("invitation.token_hash", 1)]),
+            plain(&[("password_reset.token_hash", 1)]),
+            BY_AGE,
+        ],
+    )
+};
 /// What the tenant decides for itself; one document.
 pub const SETTINGS: Collection = entities("settings", &[], &[]);
 /// Businesses that goods come from.
@@ -102,8 +126,10 @@ pub const BATCHES: Collection = entities(
     &[unique(&[("product_id", 1), ("lot_number", 1)]), plain(&[("lot_number", 1)]), BY_AGE],
 );
 /// Messages that leave the system after the transaction that wrote them.
-pub const OUTBOX: Collection =
-    entities("outbox", &["message"], &[plain(&[("state", 1), ("due_at", 1)]), BY_AGE]);
+pub const OUTBOX: Collection = Collection {
+    portable: Portable::Nothing,
+    ..entities("outbox", &["message"], &[plain(&[("state", 1), ("due_at", 1)]), BY_AGE])
+};
 /// First answers to requests with an `Idempotency-Key`, for a day.
 pub const IDEMPOTENCY: Collection = Collection {
     name: "idempotency",
@@ -111,6 +137,7 @@ pub const IDEMPOTENCY: Collection = Collection {
     blind: &[],
     indexes: &[],
     expires_after: Some(24 * 60 * 60),
+    portable: Portable::Nothing,
 };
 
 /// Erasures of subjects, as evidence.

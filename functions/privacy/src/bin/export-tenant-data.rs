@@ -1,0 +1,8 @@
+//! `GET /v1/tenant/data/{collection}`
+
+use keystone_privacy::routes::export_tenant_data::{ROUTE, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve(&ROUTE, &[], handle).await
+}

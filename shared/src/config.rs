@@ -25,6 +25,15 @@ pub enum Setting {
     DataKey,
     /// ARN of the KMS key that signs reports.
     ReportSigningKey,
+    /// ARN of the KMS key that signs checkpoints of audit trails.
+    CheckpointSigningKey,
+    /// Public keys that signed checkpoints before, base64 of 32 bytes each,
+    /// divided by commas; `none` when there are none.
+    RetiredCheckpointKeys,
+    /// Public name of the API, by which audit trails are named.
+    AuditHost,
+    /// Name of the bucket that keeps checkpoints under object lock.
+    ArchiveBucket,
     /// Name of the login throttle table.
     ThrottleTable,
     /// Name of the session table.
@@ -50,6 +59,10 @@ impl Setting {
             Self::ReportCertificateSecret => "REPORT_CERTIFICATE_SECRET",
             Self::DataKey => "DATA_KEY",
             Self::ReportSigningKey => "REPORT_SIGNING_KEY",
+            Self::CheckpointSigningKey => "CHECKPOINT_SIGNING_KEY",
+            Self::RetiredCheckpointKeys => "RETIRED_CHECKPOINT_KEYS",
+            Self::AuditHost => "AUDIT_HOST",
+            Self::ArchiveBucket => "ARCHIVE_BUCKET",
             Self::ThrottleTable => "THROTTLE_TABLE",
             Self::SessionTable => "SESSION_TABLE",
             Self::SubjectKeyTable => "SUBJECT_KEY_TABLE",

@@ -4,6 +4,7 @@
 //! registry ([`Registry`]).
 
 mod audit_log;
+mod audit_proof;
 mod database;
 mod id;
 mod provision;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime};
 
 pub use audit_log::{AuditFilter, AuditRecord};
+pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
 pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};

@@ -619,27 +619,42 @@ pub enum Fault {
     },
 }
 
-/// Verifies an entry line by itself, as the `extra` of a proof carries it, and
-/// returns the entry's number, its canonical form, its leaf and how many of its
-/// personal values are shown and how many are not.
+/// A verified entry line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedEntry<'l> {
+    /// The entry's number.
+    pub seq: u64,
+    /// Its canonical form (RFC 8785).
+    pub canonical: &'l str,
+    /// Its leaf.
+    pub leaf: Hash,
+    /// How many personal values are shown, each checked.
+    pub opened: u64,
+    /// How many personal values are committed to but not shown.
+    pub unopened: u64,
+}
+
+/// Verifies an entry line by itself, as the `extra` of a proof carries it.
 ///
 /// # Errors
 /// [`Fault::Line`] and [`Fault::Leaf`].
-pub fn verify_entry_line(text: &str) -> Result<(u64, &str, Hash, u64, u64), Fault> {
+pub fn verify_entry_line(text: &str) -> Result<VerifiedEntry<'_>, Fault> {
     let text = text.strip_suffix('\n').unwrap_or(text);
-    match line(text, &mut Scratch::default())? {
-        Line::Entry(found) if found.entry.leaf == found.stated_leaf => {
-            let entry = found.entry;
-            let unopened = entry.commitments - found.opened;
-            Ok((entry.seq, entry.canonical, entry.leaf, found.opened, unopened))
-        }
-        Line::Entry(found) => Err(Fault::Leaf {
-            seq: found.entry.seq,
-            stated: found.stated_leaf,
-            found: found.entry.leaf,
-        }),
-        _ => Err(Fault::Line(ScanError::Expected { at: 0, expected: "an entry line" })),
+    let Line::Entry(found) = line(text, &mut Scratch::default())? else {
+        return Err(Fault::Line(ScanError::Expected { at: 0, expected: "an entry line" }));
+    };
+    let entry = found.entry;
+    if entry.leaf != found.stated_leaf {
+        let (stated, found) = (found.stated_leaf, entry.leaf);
+        return Err(Fault::Leaf { seq: entry.seq, stated, found });
     }
+    Ok(VerifiedEntry {
+        seq: entry.seq,
+        canonical: entry.canonical,
+        leaf: entry.leaf,
+        opened: found.opened,
+        unopened: entry.commitments - found.opened,
+    })
 }
 
 #[cfg(test)]

@@ -227,7 +227,9 @@ fn an_entry_line_verifies_alone() {
     let (entry, leaf, personal) = &log.entries[0];
     let line = String::from_utf8(entry_line(entry, leaf, personal).unwrap()).unwrap();
     let canonical = String::from_utf8(entry.canonical().unwrap()).unwrap();
-    assert_eq!(verify_entry_line(&line).unwrap(), (0, canonical.as_str(), *leaf, 4, 0));
+    let expected =
+        VerifiedEntry { seq: 0, canonical: &canonical, leaf: *leaf, opened: 4, unopened: 0 };
+    assert_eq!(verify_entry_line(&line).unwrap(), expected);
     let changed = line.replace("batch.update", "batch.delete");
     assert!(matches!(verify_entry_line(&changed), Err(Fault::Leaf { seq: 0, .. })));
 }

@@ -39,6 +39,14 @@ impl Aws {
         answered.body
     }
 
+    /// What the function `name` answers to `event`, be it a failure.
+    pub async fn invoke_to_the_end(&self, name: &str, event: &Value) -> Value {
+        let path = format!("/2015-03-31/functions/{name}/invocations");
+        let answered = self.call("lambda", "POST", &path, &[], event.to_string()).await;
+        assert_eq!(answered.status, 200, "{name}: {}", answered.body);
+        answered.body
+    }
+
     /// The environment variables that the function `name` was deployed with.
     pub async fn environment(&self, name: &str) -> BTreeMap<String, String> {
         let path = format!("/2015-03-31/functions/{name}/configuration");

@@ -15,8 +15,14 @@ use crate::stack::random;
 use crate::{Answer, Client, Stack};
 
 /// Actions that a tenant's trail may hold without a request of the test's.
-const BESIDE: [&str; 5] =
-    ["tenant.provision", "mail.send", "data_key.create", "data_key.reseal", "subject_key.destroy"];
+const BESIDE: [&str; 6] = [
+    "tenant.provision",
+    "mail.send",
+    "data_key.create",
+    "data_key.reseal",
+    "subject_key.destroy",
+    "audit_trail.check",
+];
 
 /// A provisioned tenant.
 pub struct Tenant<'s> {

@@ -19,6 +19,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// The one finding that nothing else can be compared with.
+    pub fn only(finding: String) -> Self {
+        Self { named: vec![finding], count: 1 }
+    }
+
     fn add(&mut self, finding: String) {
         self.count += 1;
         if self.named.len() < MOST_FINDINGS {

@@ -6,7 +6,7 @@ use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::job::Job;
 use keystone::telemetry;
-use keystone::tenant::{SignedCheckpoint, Tenant};
+use keystone::tenant::{SignedCheckpoint, StoreError, Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -105,7 +105,12 @@ async fn check(
         Some(size) => Some((*size, archive.read(tenant.id(), *size).await?)),
         None => None,
     };
-    let head = tenant.audit_tree().await?;
+    let head = match tenant.audit_tree().await {
+        Err(StoreError::Defect(what)) => {
+            return Ok(Findings::only(format!("the head is none of a tree: {what}")));
+        }
+        other => other?,
+    };
     let mut checkpoints = Checkpoints { tenant, page: Vec::new(), last: None, done: false };
     let mut check = Check::new(tenant.id().as_str(), &keys);
     let mut from = 0;

@@ -27,11 +27,14 @@ pub const ROUTE: Route = Route {
 };
 
 /// The handler. The request is recorded first, so the checkpoint covers it too.
+/// It asks for no `Idempotency-Key`: signing twice does no harm.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let by = call.attribution()?;
     let tenant = call.tenant();
     let resource = Resource { kind: "audit_trail".into(), id: tenant.id().to_string() };
-    tenant.record(&by, "audit_trail.checkpoint", resource, Outcome::Success, json!({})).await?;
+    tenant
+        .record(&by, "audit_trail.request_checkpoint", resource, Outcome::Success, json!({}))
+        .await?;
     let publisher = Publisher::new(call.platform()).await?;
     let (signed, _) = publisher.publish(tenant, call.now()).await?;
     Reply::created("/v1/audit/checkpoint".into(), &CheckpointView::new(&signed))

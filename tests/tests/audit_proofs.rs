@@ -330,7 +330,10 @@ async fn tampering_with_the_database_is_found_and_named() {
     restore().await;
     heads.replace_one(doc! {}, &head_before).await.unwrap();
 
-    // The head alone is rewritten.
+    // The head alone is rewritten: set back, or spoilt.
+    rewrite(&before[..5]).await;
+    must_find(&stack, &tenant, "entry 5 lies beyond the head").await;
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
     let more = doc! { "$push": { "edge": Hash::of(&[b"forged"]).to_string() } };
     heads.update_one(doc! {}, more).await.unwrap();
     must_find(&stack, &tenant, "the head is none of a tree").await;

@@ -169,14 +169,17 @@ impl<'k> Check<'k> {
         self.findings.add(format!("the checkpoint of {size} entries is archived but not stored"));
     }
 
+    /// An entry beyond the head that was read after it.
+    pub fn beyond(&mut self, seq: u64, head: &TreeHead) {
+        let says = head.size();
+        self.findings.add(format!("entry {seq} lies beyond the head, which counts {says} entries"));
+    }
+
     /// The end of the trail, against the head that was read before.
     pub fn finish(mut self, head: &TreeHead) -> Findings {
         if self.next < head.size() {
             let (from, to) = (self.next, head.size() - 1);
             self.findings.add(format!("entries {from} to {to} are missing at the end"));
-        } else if self.next > head.size() {
-            let (there, says) = (self.next, head.size());
-            self.findings.add(format!("there are {there} entries, but the head counts {says}"));
         } else if !self.broken && *head != self.tree {
             self.findings.add(format!(
                 "the head has the root {}, but the entries give {}",

@@ -38,7 +38,7 @@ verifier: ## build keystone-verify, static, for machines that have nothing else 
 
 bench: ## the benchmarks of tests/benches
 	@$(PYTHON) infra/local/venvs.py bench
-	@cargo bench -p keystone-log --bench verify
+	@cargo bench -p keystone-verify --bench rate
 	@cargo bench -p keystone-tests --features floor
 
 deploy: ## build for Lambda and deploy: make deploy ENV=staging

@@ -111,6 +111,20 @@ fn keystone_verify(command: &str, files: &[&PathBuf], keys: &[VerifierKey]) -> (
     (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
 }
 
+/// Waits until every mail is recorded as sent, so that no entry comes later.
+async fn settle(stack: &Stack, tenant: &Tenant<'_>) {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let outbox = database.collection::<Document>("outbox");
+    for _ in 0..100 {
+        stack.aws().invoke(stack.value("DRAIN_OUTBOX_FUNCTION"), &json!({})).await;
+        let unsent = doc! { "state": { "$ne": "sent" } };
+        if outbox.count_documents(unsent).await.unwrap() == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
 async fn some_entries(tenant: &Tenant<'_>, count: usize) {
     for _ in 0..count {
         tenant.owner().post("/v1/products", &samples::product()).await.must(201);
@@ -253,6 +267,7 @@ async fn tampering_with_the_database_is_found_and_named() {
     let tenant = stack.tenant("tamper", &[]).await;
     let owner = tenant.owner();
     let keys = keys(&tenant).await;
+    settle(&stack, &tenant).await;
     some_entries(&tenant, 6).await;
     let checkpoint = publish(owner).await;
     let size = checkpoint["size"].as_u64().unwrap();

@@ -40,6 +40,12 @@ pub enum Setting {
     SessionTable,
     /// Name of the table of subjects' secrets.
     SubjectKeyTable,
+    /// Name of the bucket that finished exports lie in.
+    ExportBucket,
+    /// URL of the queue of exports to be made.
+    ExportQueue,
+    /// Entries that one file of an export holds at most.
+    ExportVolumeEntries,
     /// Sender of all mail.
     MailFrom,
     /// Address under which people reach the product, for links in mail.
@@ -66,6 +72,9 @@ impl Setting {
             Self::ThrottleTable => "THROTTLE_TABLE",
             Self::SessionTable => "SESSION_TABLE",
             Self::SubjectKeyTable => "SUBJECT_KEY_TABLE",
+            Self::ExportBucket => "EXPORT_BUCKET",
+            Self::ExportQueue => "EXPORT_QUEUE",
+            Self::ExportVolumeEntries => "EXPORT_VOLUME_ENTRIES",
             Self::MailFrom => "MAIL_FROM",
             Self::PublicUrl => "PUBLIC_URL",
         }

@@ -238,13 +238,14 @@ impl Answer {
         body
     }
 
-    /// Whether sealed personal data stands in it in clear.
+    /// Whether sealed personal data stands in it in clear, or links to it.
     fn discloses(&self) -> bool {
         let clear = |value: &Value| {
             value["masked"] == false
                 && ["iban", "phone", "delivery_address"].iter().any(|field| !value[field].is_null())
         };
-        serde_json::from_slice(&self.body)
-            .is_ok_and(|body: Value| clear(&body) || clear(&body["banking"]))
+        serde_json::from_slice(&self.body).is_ok_and(|body: Value| {
+            clear(&body) || clear(&body["banking"]) || body["files"][0]["url"].is_string()
+        })
     }
 }

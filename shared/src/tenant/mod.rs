@@ -13,12 +13,13 @@ mod registry;
 mod rotation;
 pub mod schema;
 mod settings;
+mod work;
 mod write;
 
 use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime};
 
-pub use audit_log::{AuditFilter, AuditRecord};
+pub use audit_log::{AuditBatch, AuditFilter, AuditRecord};
 pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
 pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
@@ -27,6 +28,7 @@ pub use read::{Entity, Filter, Page, Stored};
 pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState};
 pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
+pub use work::{Lease, Seen, Work};
 pub use write::{Attribution, WriteTx};
 
 use crate::crypto::{CryptoError, Envelope, Place, Plain, Plaintext, Sealed, Subject, TenantKeys};

@@ -116,8 +116,16 @@ pub const IDEMPOTENCY: Collection = Collection {
 /// Erasures of subjects, as evidence.
 pub const ERASURES: Collection = entities("erasures", &[], &[plain(&[("state", 1)]), BY_AGE]);
 
+/// Exports of the audit trail that were asked for.
+pub const AUDIT_EXPORTS: Collection =
+    entities("audit_exports", &["ip"], &[plain(&[("state", 1), ("created_at", 1)]), BY_AGE]);
+/// How far the making of each export came.
+pub const AUDIT_EXPORT_RUNS: Collection = entities("audit_export_runs", &[], &[]);
+/// Attested reviews of the audit trail.
+pub const AUDIT_REVIEWS: Collection = entities("audit_reviews", &[], &[BY_AGE]);
+
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 9] = [
+pub const COLLECTIONS: [&Collection; 12] = [
     &USERS,
     &SETTINGS,
     &SUPPLIERS,
@@ -127,6 +135,9 @@ pub const COLLECTIONS: [&Collection; 9] = [
     &OUTBOX,
     &IDEMPOTENCY,
     &ERASURES,
+    &AUDIT_EXPORTS,
+    &AUDIT_EXPORT_RUNS,
+    &AUDIT_REVIEWS,
 ];
 
 /// The tenant's wrapped data keys, in a database of their own.

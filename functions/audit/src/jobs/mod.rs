@@ -2,3 +2,5 @@
 
 pub mod audit_self_check;
 pub mod publish_checkpoints;
+pub mod run_audit_export;
+pub mod sweep_audit_exports;

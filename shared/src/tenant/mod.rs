@@ -19,7 +19,7 @@ mod write;
 use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime};
 
-pub use audit_log::{AuditBatch, AuditFilter, AuditRecord};
+pub use audit_log::{AuditBatch, AuditBatches, AuditFilter, AuditRecord};
 pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
 pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};

@@ -2,7 +2,7 @@ PYTHON ?= python3
 STACK := $(PYTHON) infra/local/stack.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop reset status logs deploy openapi bench lint
+.PHONY: help run test stop reset status logs deploy openapi verifier bench lint
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,8 +31,14 @@ lint: ## formatting, clippy, template and licence checks
 openapi: ## write the API document from the routes
 	@cargo run --quiet -p keystone-tests --bin generate-openapi
 
+verifier: ## build keystone-verify, static, for machines that have nothing else of this
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --locked \
+		-p keystone-verify --target "$$(rustc --print host-tuple)"
+	@echo "target/$$(rustc --print host-tuple)/release/keystone-verify"
+
 bench: ## the benchmarks of tests/benches
 	@$(PYTHON) infra/local/venvs.py bench
+	@cargo bench -p keystone-verify --bench rate
 	@cargo bench -p keystone-tests --features floor
 
 deploy: ## build for Lambda and deploy: make deploy ENV=staging

@@ -7,9 +7,10 @@ the emulator's sake:
 - permissions boundaries of roles;
 - expiry of table items, and the archive's object lock.
 
-One thing is wider than on AWS: the emulator authorises SendEmail against
+Two things are wider than on AWS: the emulator authorises SendEmail against
 every resource instead of the sending identity, so the role that sends mail
-gets that right here, and no boundary.
+gets that right here, and no boundary; and nobody speaks TLS to it, so the
+buckets lose the policies that ask for TLS and for nothing else.
 """
 
 import json
@@ -60,10 +61,17 @@ def _table(aws, refs: dict, name: str, properties: dict) -> None:
 
 
 def _bucket(aws, refs: dict, name: str, properties: dict) -> None:
-    lock = properties["ObjectLockConfiguration"]
+    if (lock := properties.get("ObjectLockConfiguration")) is None:
+        return
     retention = lock["Rule"]["DefaultRetention"]
     retention["Days"] = int(refs[retention["Days"]["Ref"]])
     aws.client("s3").put_object_lock_configuration(Bucket=refs[name], ObjectLockConfiguration=lock)
+
+
+def _bucket_policy(aws, refs: dict, name: str, properties: dict) -> None:
+    statements = properties["PolicyDocument"]["Statement"]
+    if [statement["Sid"] for statement in statements] == ["TlsOnly"]:
+        aws.client("s3").delete_bucket_policy(Bucket=refs[properties["Bucket"]["Ref"]])
 
 
 def _let_the_mailer_send(iam, role: str) -> None:
@@ -79,4 +87,5 @@ _FILL = {
     "AWS::IAM::Role": _role,
     "AWS::DynamoDB::Table": _table,
     "AWS::S3::Bucket": _bucket,
+    "AWS::S3::BucketPolicy": _bucket_policy,
 }

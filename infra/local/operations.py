@@ -170,6 +170,8 @@ def _write_stack_env(aws: deployment.Aws, uris: dict[str, str]) -> None:
         "THROTTLE_TABLE": out["ThrottleTableName"],
         "SESSION_TABLE": out["SessionTableName"],
         "ARCHIVE_BUCKET": out["ArchiveBucketName"],
+        "EXPORT_BUCKET": out["ExportBucketName"],
+        "EXPORT_QUEUE": out["ExportQueueUrl"],
         "DATA_KEY": out["DataKeyArn"],
         "REPORT_SIGNING_KEY": out["ReportSigningKeyArn"],
         "MAIL_INBOX_URL": f"{settings.AWS_ENDPOINT}/_ministack/ses/messages",

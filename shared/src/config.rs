@@ -25,12 +25,27 @@ pub enum Setting {
     DataKey,
     /// ARN of the KMS key that signs reports.
     ReportSigningKey,
+    /// ARN of the KMS key that signs checkpoints of audit trails.
+    CheckpointSigningKey,
+    /// Public keys that signed checkpoints before, base64 of 32 bytes each,
+    /// divided by commas; `none` when there are none.
+    RetiredCheckpointKeys,
+    /// Public name of the API, by which audit trails are named.
+    AuditHost,
+    /// Name of the bucket that keeps checkpoints under object lock.
+    ArchiveBucket,
     /// Name of the login throttle table.
     ThrottleTable,
     /// Name of the session table.
     SessionTable,
     /// Name of the table of subjects' secrets.
     SubjectKeyTable,
+    /// Name of the bucket that finished exports lie in.
+    ExportBucket,
+    /// URL of the queue of exports to be made.
+    ExportQueue,
+    /// Entries that one file of an export holds at most.
+    ExportVolumeEntries,
     /// Sender of all mail.
     MailFrom,
     /// Address under which people reach the product, for links in mail.
@@ -50,9 +65,16 @@ impl Setting {
             Self::ReportCertificateSecret => "REPORT_CERTIFICATE_SECRET",
             Self::DataKey => "DATA_KEY",
             Self::ReportSigningKey => "REPORT_SIGNING_KEY",
+            Self::CheckpointSigningKey => "CHECKPOINT_SIGNING_KEY",
+            Self::RetiredCheckpointKeys => "RETIRED_CHECKPOINT_KEYS",
+            Self::AuditHost => "AUDIT_HOST",
+            Self::ArchiveBucket => "ARCHIVE_BUCKET",
             Self::ThrottleTable => "THROTTLE_TABLE",
             Self::SessionTable => "SESSION_TABLE",
             Self::SubjectKeyTable => "SUBJECT_KEY_TABLE",
+            Self::ExportBucket => "EXPORT_BUCKET",
+            Self::ExportQueue => "EXPORT_QUEUE",
+            Self::ExportVolumeEntries => "EXPORT_VOLUME_ENTRIES",
             Self::MailFrom => "MAIL_FROM",
             Self::PublicUrl => "PUBLIC_URL",
         }

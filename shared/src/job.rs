@@ -36,6 +36,24 @@ impl Job {
         http::read_value(self.event.clone())
     }
 
+    /// The messages of an event that a queue sent, each checked against the
+    /// schema of `T`.
+    ///
+    /// # Errors
+    /// 422 when the event is not that of a queue, or a message is no `T`.
+    pub fn messages<T: DeserializeOwned + JsonSchema + 'static>(&self) -> Result<Vec<T>, Problem> {
+        let Some(Value::Array(records)) = self.event.get("Records") else {
+            return Err(Problem::invalid("/Records", "Must be the messages of a queue."));
+        };
+        let message = |record: &Value| {
+            let body = record.get("body").and_then(Value::as_str).unwrap_or_default();
+            serde_json::from_str(body)
+                .map_err(|_| Problem::invalid("/Records", "A message is not JSON."))
+                .and_then(http::read_value)
+        };
+        records.iter().map(message).collect()
+    }
+
     /// Who acts, for an audit entry about this run.
     pub fn attribution(&self, kind: ActorKind, name: &str) -> Attribution {
         Attribution {

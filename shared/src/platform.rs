@@ -63,7 +63,12 @@ impl Platform {
         self.config.get(setting).map_err(StoreError::defect)
     }
 
-    async fn aws(&self) -> Result<&SdkConfig, StoreError> {
+    /// What AWS clients are made from, for services that one context alone
+    /// uses.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the region is not configured.
+    pub async fn aws(&self) -> Result<&SdkConfig, StoreError> {
         let region = self.setting(Setting::Region)?.to_owned();
         Ok(self
             .aws

@@ -3,6 +3,8 @@
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use jiff::Timestamp;
 
+pub use keystone_log::entry::Unavailable;
+
 use crate::tenant::Id;
 
 /// `N` bytes fit for keys, salts and tokens.
@@ -25,8 +27,3 @@ pub fn id(now: Timestamp) -> Result<Id, Unavailable> {
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
     Ok(Id::from(uuid::Builder::from_unix_timestamp_millis(millis, &bytes::<10>()?).into_uuid()))
 }
-
-/// The operating system's random source failed.
-#[derive(Debug, thiserror::Error)]
-#[error("no randomness available")]
-pub struct Unavailable;

@@ -74,6 +74,28 @@ fn metric_line(at: Timestamp, request: &Finished<'_>) -> serde_json::Value {
     line
 }
 
+/// Counts something that a job found, as a metric of `CloudWatch` in the
+/// dimension of the job's name.
+pub fn counted(at: Timestamp, job: &str, metric: &str, count: u64) {
+    let line = count_line(at, job, metric, count);
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+fn count_line(at: Timestamp, job: &str, metric: &str, count: u64) -> serde_json::Value {
+    json!({
+        "_aws": {
+            "Timestamp": at.as_millisecond(),
+            "CloudWatchMetrics": [{
+                "Namespace": "Keystone",
+                "Dimensions": [["job"]],
+                "Metrics": [{ "Name": metric, "Unit": "Count" }],
+            }],
+        },
+        "job": job,
+        metric: count,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

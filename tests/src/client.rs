@@ -238,7 +238,7 @@ impl Answer {
         body
     }
 
-    /// Whether sealed personal data stands in it in clear.
+    /// Whether sealed personal data stands in it in clear, or links to it.
     fn discloses(&self) -> bool {
         if self.what.starts_with("GET /v1/tenant/data/") {
             return true;
@@ -247,7 +247,8 @@ impl Answer {
             value["masked"] == false
                 && ["iban", "phone", "delivery_address"].iter().any(|field| !value[field].is_null())
         };
-        serde_json::from_slice(&self.body)
-            .is_ok_and(|body: Value| clear(&body) || clear(&body["banking"]))
+        serde_json::from_slice(&self.body).is_ok_and(|body: Value| {
+            clear(&body) || clear(&body["banking"]) || body["files"][0]["url"].is_string()
+        })
     }
 }

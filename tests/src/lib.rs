@@ -14,8 +14,10 @@
 
 pub mod authenticator;
 pub mod aws;
+pub mod bulk;
 pub mod client;
 pub mod event;
+pub mod exports;
 pub mod openapi;
 pub mod routes;
 pub mod runtime_api;
@@ -23,6 +25,7 @@ pub mod samples;
 pub mod stack;
 pub mod tenant;
 pub mod trail;
+pub mod verdicts;
 
 pub use client::{Answer, Client};
 pub use stack::Stack;

@@ -159,6 +159,7 @@ fn parameters(listed: &Listed) -> Vec<Value> {
         .map(|name| {
             let schema = match name {
                 "seq" => json!({ "type": "integer", "minimum": 0 }),
+                "collection" => json!({ "type": "string" }),
                 _ => json!({ "type": "string", "format": "uuid" }),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })

@@ -45,6 +45,7 @@ pub fn all() -> Vec<Listed> {
             assurance: None,
         }));
     };
+    public("audit", &keystone_audit::routes::PUBLIC_ROUTES);
     public("identity", &keystone_identity::routes::PUBLIC_ROUTES);
     public("operations", &keystone_operations::routes::ROUTES);
     all.sort_by_key(|listed| (listed.spec.path, listed.spec.method.as_str()));

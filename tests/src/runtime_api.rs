@@ -112,8 +112,13 @@ impl Function {
 
     /// The function's answer to any event.
     pub async fn invoke(&mut self, event: &Value) -> Value {
+        self.invoke_within(PATIENCE, event).await
+    }
+
+    /// As [`Function::invoke`], for what takes longer than a request.
+    pub async fn invoke_within(&mut self, patience: Duration, event: &Value) -> Value {
         self.begin(event).await;
-        let posted = tokio::time::timeout(PATIENCE, self.answers.recv())
+        let posted = tokio::time::timeout(patience, self.answers.recv())
             .await
             .expect("the function answers in time")
             .expect("the server runs");

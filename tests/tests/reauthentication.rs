@@ -35,6 +35,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
     assert_eq!(
         names,
         [
+            "create-audit-export",
             "change-password",
             "end-other-sessions",
             "end-session",

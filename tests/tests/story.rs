@@ -1,18 +1,11 @@
 //! The main job, end to end: a supplier's bank account that nobody finds in
 //! the database, lots whose every change is recorded, and a signed report.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use jiff::{SignedDuration, Timestamp};
 use keystone::auth::Role;
-use keystone_tests::{Answer, Stack, Tenant, samples, stack};
+use keystone_tests::verdicts::{Folder, pdfsig, pyhanko};
+use keystone_tests::{Stack, Tenant, exports, samples, stack};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -131,10 +124,11 @@ fn change_at<'e>(entry: &'e Value, path: &str) -> &'e Value {
 
 async fn a_report_is_signed_and_shows_any_change(stack: &Stack, tenant: &Tenant<'_>) {
     let admin = tenant.user(Role::Admin);
-    let export = admin.post("/v1/audit/exports", &json!({ "format": "pdf" })).await.expect(200);
-    assert_eq!(export.header("content-type"), Some("application/pdf"));
+    let export = exports::ask(admin, "pdf", &json!({})).await;
+    let volumes = exports::fetch(stack, admin, &export).await;
+    let [report] = volumes.as_slice() else { panic!("{} volumes", volumes.len()) };
     let folder = Folder::new(tenant.slug());
-    let genuine = folder.file("genuine.pdf", &export);
+    let genuine = folder.file("genuine.pdf", &report.bytes);
     let verdict = pdfsig(&genuine);
     assert!(verdict.contains("Signature is Valid"), "{verdict}");
     assert!(verdict.contains("Total document signed"), "{verdict}");
@@ -142,50 +136,10 @@ async fn a_report_is_signed_and_shows_any_change(stack: &Stack, tenant: &Tenant<
     let verdict = pyhanko(stack, &genuine);
     assert!(verdict.contains("INTACT:TRUSTED"), "{verdict}");
 
-    let mut changed = export.clone();
-    let place = changed.body.len() / 4;
-    changed.body[place] ^= 1;
+    let mut changed = report.bytes.clone();
+    let place = changed.len() / 4;
+    changed[place] ^= 1;
     let changed = folder.file("changed.pdf", &changed);
     let verdict = pdfsig(&changed);
     assert!(!verdict.contains("Signature is Valid"), "{verdict}");
-}
-
-/// A folder that is removed with its files.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self, name: &str, answer: &Answer) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, &answer.body).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
-/// What poppler says of the signature.
-fn pdfsig(file: &Path) -> String {
-    let run = Command::new("pdfsig").arg("-nocert").arg(file).output();
-    let run = run.expect("pdfsig is needed: install poppler-utils");
-    String::from_utf8_lossy(&run.stdout).into_owned()
-}
-
-/// What pyHanko says of the signature, with the local root as trust anchor.
-fn pyhanko(stack: &Stack, file: &Path) -> String {
-    let run = Command::new(stack.value("PYHANKO"))
-        .args(["sign", "validate", "--trust", stack.value("ROOT_CA")])
-        .arg(file)
-        .output();
-    let run = run.expect("pyHanko is needed: `make test` installs it");
-    String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned()
 }

@@ -1,8 +1,14 @@
-//! The audit trail: query, single entries, signed exports.
+//! The audit trail: query, single entries, proofs, signed checkpoints, exports,
+//! attested reviews, and the check of what is stored.
 
-pub mod export;
+pub mod archive;
+pub mod checkpoints;
+pub mod exports;
 pub mod filter;
+pub mod jobs;
 pub mod pades;
 pub mod report;
+pub mod review;
 pub mod routes;
+pub mod self_check;
 pub mod view;

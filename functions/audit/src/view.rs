@@ -1,7 +1,8 @@
 //! An audit entry as it is shown.
 
 use keystone::Problem;
-use keystone::tenant::{AuditRecord, StoreError};
+use keystone::audit::entry::at_text;
+use keystone::tenant::{AuditRecord, SignedCheckpoint, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,5 +53,38 @@ impl AuditEntryView {
         let mut view: Self = serde_json::from_value(opened).map_err(StoreError::defect)?;
         view.leaf_hash = record.leaf.to_string();
         Ok(view)
+    }
+}
+
+/// A signed checkpoint: size and root of the audit trail at a moment.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CheckpointView {
+    /// Number of entries that it covers.
+    pub size: u64,
+    /// When it was signed.
+    #[schemars(extend("format" = "date-time"))]
+    pub at: String,
+    /// The signed checkpoint, a C2SP note.
+    pub checkpoint: String,
+    /// Size of the checkpoint that it extends; 0 for the first.
+    pub previous: u64,
+    /// The proof that it does (RFC 6962 §2.1.2), hex.
+    pub consistency: Vec<String>,
+    /// What `keystone-verify checkpoints` names as its format.
+    pub format: String,
+}
+
+impl CheckpointView {
+    /// The view of `signed`.
+    pub fn new(signed: &SignedCheckpoint) -> Self {
+        let link = &signed.link;
+        Self {
+            size: signed.size,
+            at: at_text(signed.at),
+            checkpoint: link.checkpoint.clone(),
+            previous: link.previous,
+            consistency: link.consistency.iter().map(ToString::to_string).collect(),
+            format: link.format.clone(),
+        }
     }
 }

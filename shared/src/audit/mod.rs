@@ -4,6 +4,4 @@
 //! Entries are written by [`crate::tenant::WriteTx`] only, in the transaction
 //! of the change that they record.
 
-pub mod delta;
-pub mod entry;
-pub mod merkle;
+pub use keystone_log::{bundle, chain, checkpoint, delta, entry, merkle, note, tlog_proof};

@@ -30,7 +30,6 @@ pub struct Reply {
     media_type: String,
     etag: Option<String>,
     location: Option<String>,
-    file_name: Option<String>,
     body: Vec<u8>,
 }
 
@@ -51,6 +50,17 @@ impl Reply {
         Ok(Self { location: Some(location), ..Self::json(201, body)? })
     }
 
+    /// 202 with a JSON body and the path of what will be finished later.
+    ///
+    /// # Errors
+    /// As [`Reply::ok`].
+    pub fn accepted<T: Serialize + JsonSchema>(
+        location: String,
+        body: &T,
+    ) -> Result<Self, Problem> {
+        Ok(Self { location: Some(location), ..Self::json(202, body)? })
+    }
+
     /// 204.
     pub fn empty() -> Self {
         Self {
@@ -58,19 +68,7 @@ impl Reply {
             media_type: String::new(),
             etag: None,
             location: None,
-            file_name: None,
             body: Vec::new(),
-        }
-    }
-
-    /// 200 with a file to keep.
-    pub fn file(media_type: &str, file_name: String, body: Vec<u8>) -> Self {
-        Self {
-            status: 200,
-            media_type: media_type.to_owned(),
-            file_name: Some(file_name),
-            body,
-            ..Self::empty()
         }
     }
 
@@ -148,9 +146,6 @@ impl Response {
         }
         if let Some(location) = reply.location {
             headers.insert("Location", location);
-        }
-        if let Some(name) = reply.file_name {
-            headers.insert("Content-Disposition", format!("attachment; filename=\"{name}\""));
         }
         let (body, is_base64_encoded) = match String::from_utf8(reply.body) {
             Ok(text) => (text, false),

@@ -2,6 +2,7 @@
 //! database, and the tree's head in its data database.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -234,6 +235,14 @@ pub struct AuditRecord {
     pub personal: Personal,
 }
 
+/// A part of a read of many entries.
+pub struct AuditBatch {
+    /// The entries that fit, oldest first.
+    pub records: Vec<AuditRecord>,
+    /// Every entry below this number was looked at.
+    pub next: u64,
+}
+
 impl Tenant {
     async fn audit_records(&self, found: &[Document]) -> Result<Vec<AuditRecord>, StoreError> {
         let sealed = found.iter().map(envelopes).collect::<Result<Vec<_>, _>>()?;
@@ -309,6 +318,35 @@ impl Tenant {
         }
     }
 
+    /// Audit entries that fit, oldest first, with numbers in `range`. Reads at
+    /// most `limit` entries and says where the next such read begins.
+    ///
+    /// # Errors
+    /// As [`Tenant::audit_entries_where`].
+    pub async fn audit_entries_within(
+        &self,
+        filter: &AuditFilter,
+        range: Range<u64>,
+        limit: u32,
+    ) -> Result<AuditBatch, StoreError> {
+        let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        let mut query = filter.query(self).await?;
+        query.insert("_id", doc! { "$gte": bound(range.start), "$lt": bound(range.end) });
+        let found: Vec<Document> = self
+            .audit_entries()
+            .find(query)
+            .sort(doc! { "tenant_id": -1, "_id": 1 })
+            .limit(limit.into())
+            .await?
+            .try_collect()
+            .await?;
+        let mut records = self.audit_records(&found).await?;
+        let full = u32::try_from(found.len()) == Ok(limit);
+        let next = records.last().map_or(range.start, |record| record.entry.seq + 1);
+        records.retain(|record| filter.fits(record));
+        Ok(AuditBatch { records, next: if full { next } else { range.end } })
+    }
+
     /// The audit entry with this number.
     ///
     /// # Errors
@@ -333,18 +371,5 @@ impl Tenant {
             .await?
             .ok_or_else(|| StoreError::defect("the audit head is missing"))?;
         head_of(&found)
-    }
-
-    /// How many entries fit, counted up to `most`. With a source address it is
-    /// an upper bound: the database knows 16 bits of one.
-    ///
-    /// # Errors
-    /// As [`Tenant::audit_entries_where`].
-    pub async fn count_audit_entries(
-        &self,
-        filter: &AuditFilter,
-        most: u64,
-    ) -> Result<u64, StoreError> {
-        Ok(self.audit_entries().count_documents(filter.query(self).await?).limit(most).await?)
     }
 }

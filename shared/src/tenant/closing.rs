@@ -4,9 +4,9 @@
 //! The registry holds how far a closing is, so that a run which was
 //! interrupted anywhere is finished by the next. While the grace period runs,
 //! the tenant's people may sign in, read and export, and an operator may call
-//! it off. Then, in this order: a last entry in the tenant's audit trail says
-//! what follows; the tenant is closed, so that nobody opens it any more; the
-//! secrets of its subjects are deleted, its own last; its databases of data and
+//! it off. Then, in this order: an entry in the tenant's audit trail says what
+//! follows; a checkpoint that covers it is signed and archived; the tenant is
+//! closed, so that nobody opens it any more; the secrets of its subjects are deleted, its own last; its databases of data and
 //! wrapped keys are dropped. The audit trail stays as evidence, its personal
 //! values unreadable.
 
@@ -18,14 +18,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Attribution, Entity, Id, Registry, StoreError, Tenant, TenantId, TenantRecord, TenantState,
-    WriteTx, bson_time, schema, time_of,
+    Attribution, AuditFilter, Entity, Id, Registry, StoreError, Tenant, TenantId, TenantRecord,
+    TenantState, WriteTx, bson_time, schema, time_of,
 };
 use crate::audit::entry::Resource;
-use crate::audit::merkle::Hash;
 use crate::crypto::Subject;
 use crate::mail::Mail;
 use crate::{Problem, mail, random};
+
+/// The action that announces the destruction.
+const DESTROY: &str = "tenant.destroy_keys";
 
 /// Days of grace, unless the operator says otherwise.
 pub const GRACE_DAYS: u16 = 30;
@@ -53,10 +55,11 @@ pub struct Closing {
 pub struct Destruction {
     /// When it began.
     pub begun_at: DateTime,
-    /// Number of entries in the audit trail, the last of which announces it.
+    /// Number of entries that the last signed checkpoint covers, the one that
+    /// announces the destruction among them.
     pub tree_size: i64,
-    /// Root of the audit tree of that size.
-    pub tree_root: Hash,
+    /// The checkpoint: a signed note, archived as well.
+    pub checkpoint: String,
     /// Secrets that were deleted, by the runs that lived to say so.
     pub secrets: i64,
     /// When all of it was done.
@@ -211,15 +214,19 @@ impl Registry<'_> {
 
     /// Destroys the keys of a tenant whose grace period is over, and drops its
     /// data; finishes what an interrupted run began. Returns how many secrets
-    /// this run deleted.
+    /// this run deleted; `None` when the tenant waits for the checkpoint that
+    /// covers its last entry.
     ///
     /// # Errors
     /// 409 when the tenant's time has not come; [`Problem::Unavailable`] when
     /// a store does not answer, after which the same call continues.
-    pub async fn destroy(&self, by: &Attribution, id: &TenantId) -> Result<u64, Problem> {
+    pub async fn destroy(&self, by: &Attribution, id: &TenantId) -> Result<Option<u64>, Problem> {
         let mut record = self.record(id).await?.ok_or(Problem::NotFound)?;
         if record.state == TenantState::Closing {
-            record = self.close(by, record).await?;
+            match self.close(by, record).await? {
+                Some(closed) => record = closed,
+                None => return Ok(None),
+            }
         }
         let destruction = record.closing.and_then(|closing| closing.destruction);
         if record.state != TenantState::Closed || destruction.is_none() {
@@ -236,12 +243,16 @@ impl Registry<'_> {
         };
         let this = doc! { "_id": id.as_str(), "closing.destruction.finished_at": Bson::Null };
         self.tenants().update_one(this, done).await.map_err(StoreError::from)?;
-        Ok(secrets)
+        Ok(Some(secrets))
     }
 
-    /// The last entry of the tenant's trail, then the state in which nobody
-    /// opens the tenant any more.
-    async fn close(&self, by: &Attribution, record: TenantRecord) -> Result<TenantRecord, Problem> {
+    /// The entry that announces the destruction, and once a signed checkpoint
+    /// covers it, the state in which nobody opens the tenant any more.
+    async fn close(
+        &self,
+        by: &Attribution,
+        record: TenantRecord,
+    ) -> Result<Option<TenantRecord>, Problem> {
         let id = record.id.clone();
         let closing = record.closing.clone().ok_or(Problem::Internal)?;
         if moment(closing.ends_at)? > by.now {
@@ -249,14 +260,18 @@ impl Registry<'_> {
         }
         let tenant = self.open(record, by.now).await?;
         let quiet: Letter<'_> = &|_, _, _, _| Err(Problem::Internal);
-        tenant
-            .settle_closure(by, "tenant.destroy_keys", &closing, ClosureState::Destroying, quiet)
-            .await?;
-        let tree = tenant.audit_tree().await?;
+        tenant.settle_closure(by, DESTROY, &closing, ClosureState::Destroying, quiet).await?;
+        let entry = AuditFilter { action: Some(DESTROY.into()), ..AuditFilter::default() };
+        let entry = tenant.audit_entries_where(&entry, None, 1).await?.pop();
+        let seq = entry.ok_or_else(|| StoreError::defect("no entry announces it"))?.entry.seq;
+        let last = tenant.last_checkpoint().await?;
+        let Some(last) = last.filter(|checkpoint| checkpoint.size > seq) else {
+            return Ok(None);
+        };
         let destruction = Destruction {
             begun_at: bson_time(by.now),
-            tree_size: i64::try_from(tree.size()).map_err(StoreError::defect)?,
-            tree_root: tree.root(),
+            tree_size: i64::try_from(last.size).map_err(StoreError::defect)?,
+            checkpoint: last.link.checkpoint,
             secrets: 0,
             finished_at: None,
         };
@@ -270,7 +285,7 @@ impl Registry<'_> {
             .await
             .map_err(StoreError::from)?;
         // Called off, or closed by another run, a moment ago.
-        closed.ok_or_else(|| Problem::Conflict("The tenant's state has changed.".into()))
+        closed.map(Some).ok_or_else(|| Problem::Conflict("The tenant's state has changed.".into()))
     }
 }
 

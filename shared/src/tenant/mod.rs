@@ -4,6 +4,7 @@
 //! registry ([`Registry`]).
 
 mod audit_log;
+mod audit_proof;
 mod closing;
 mod database;
 mod id;
@@ -14,12 +15,14 @@ mod registry;
 mod rotation;
 pub mod schema;
 mod settings;
+mod work;
 mod write;
 
 use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime};
 
-pub use audit_log::{AuditFilter, AuditRecord};
+pub use audit_log::{AuditBatch, AuditFilter, AuditRecord};
+pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
 pub use closing::{Closing, Destruction, GRACE_DAYS, NewClosing, Standing};
 pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
@@ -28,6 +31,7 @@ pub use read::{Entity, Filter, Page, Stored};
 pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState, Visit};
 pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
+pub use work::{Lease, Seen, Work};
 pub use write::{Attribution, WriteTx};
 
 use crate::crypto::{CryptoError, Envelope, Place, Plain, Plaintext, Sealed, Subject, TenantKeys};

@@ -157,6 +157,10 @@ impl Registry<'_> {
         make_collection(&audit, schema::AUDIT_ENTRIES, schema::audit_validator(id)).await?;
         let indexes = schema::AUDIT_INDEXES.map(|index| index.keys_and_uniqueness());
         make_indexes(&audit, schema::AUDIT_ENTRIES, &indexes).await?;
+        make_collection(&audit, schema::AUDIT_CHECKPOINTS, schema::checkpoint_validator(id))
+            .await?;
+        let indexes = schema::CHECKPOINT_INDEXES.map(|index| index.keys_and_uniqueness());
+        make_indexes(&audit, schema::AUDIT_CHECKPOINTS, &indexes).await?;
         let mut head = audit_log::empty_head(id);
         let head_id = head.remove("_id");
         data.collection::<Document>(schema::AUDIT_HEAD)

@@ -147,8 +147,17 @@ pub const ERASURES: Collection =
 /// The closing of the tenant, as its own trail tells of it.
 pub const CLOSURES: Collection = entities("closures", &[], &[]);
 
+/// Exports of the audit trail that were asked for.
+pub const AUDIT_EXPORTS: Collection =
+    entities("audit_exports", &["ip"], &[plain(&[("state", 1), ("created_at", 1)]), BY_AGE]);
+/// How far the making of each export came.
+pub const AUDIT_EXPORT_RUNS: Collection =
+    Collection { portable: Portable::Nothing, ..entities("audit_export_runs", &[], &[]) };
+/// Attested reviews of the audit trail.
+pub const AUDIT_REVIEWS: Collection = entities("audit_reviews", &[], &[BY_AGE]);
+
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 10] = [
+pub const COLLECTIONS: [&Collection; 13] = [
     &USERS,
     &SETTINGS,
     &SUPPLIERS,
@@ -159,6 +168,9 @@ pub const COLLECTIONS: [&Collection; 10] = [
     &IDEMPOTENCY,
     &ERASURES,
     &CLOSURES,
+    &AUDIT_EXPORTS,
+    &AUDIT_EXPORT_RUNS,
+    &AUDIT_REVIEWS,
 ];
 
 /// The tenant's wrapped data keys, in a database of their own.
@@ -167,6 +179,13 @@ pub(super) const DATA_KEYS: &str = "data_keys";
 pub(super) const AUDIT_HEAD: &str = "audit_head";
 /// Audit entries, in the tenant's append-only database.
 pub(super) const AUDIT_ENTRIES: &str = "entries";
+/// Signed checkpoints of the audit tree, in the same database.
+pub(super) const AUDIT_CHECKPOINTS: &str = "checkpoints";
+
+/// Indexes of the checkpoints. Each extends another one, so that the chain of
+/// them cannot fork.
+pub(super) const CHECKPOINT_INDEXES: [Index; 2] =
+    [unique(&[("previous", 1)]), plain(&[("_id", -1)])];
 
 /// Indexes of the audit entries, one per filter, newest first.
 pub(super) const AUDIT_INDEXES: [Index; 6] = [
@@ -211,6 +230,26 @@ pub(super) fn audit_validator(tenant: &TenantId) -> Document {
     doc! { "$jsonSchema": {
         "bsonType": "object",
         "required": ["_id", "tenant_id", "at", "entry", "leaf", "personal"],
+        "properties": properties,
+    } }
+}
+
+/// The validator of the checkpoints of `tenant`. A checkpoint extends a smaller
+/// one, and the first the empty tree.
+pub(super) fn checkpoint_validator(tenant: &TenantId) -> Document {
+    let mut properties = tenant_property(tenant);
+    properties.extend(doc! {
+        "_id": { "bsonType": "long", "minimum": 0 },
+        "at": { "bsonType": "date" },
+        "format": { "bsonType": "string" },
+        "checkpoint": { "bsonType": "string" },
+        "previous": { "bsonType": "long", "minimum": 0 },
+        "consistency": { "bsonType": "array", "items": { "bsonType": "string" } },
+    });
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "tenant_id", "at", "format", "checkpoint", "previous", "consistency"],
+        "additionalProperties": false,
         "properties": properties,
     } }
 }

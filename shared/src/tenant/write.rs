@@ -94,6 +94,9 @@ impl Tenant {
     ) -> Result<R, Problem> {
         let actor = audit_log::subject_of(&by.actor);
         for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tracing::debug!(action, attempt, "a transaction met another and is run again");
+            }
             pause_before(attempt).await?;
             // What seals the actor's address is fetched meanwhile, so that the
             // transaction does not wait for it.

@@ -1,6 +1,7 @@
 //! The audit report: a PDF/A-3b with a summary page, a table of entries and
 //! the machine-readable entries attached.
 
+mod front;
 mod layout;
 mod text;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use keystone::audit::merkle::Hash;
 use krilla::configure::{Archival, ConfigurationBuilder};
 use krilla::embed::{AssociationKind, EmbeddedFile, MimeType};
 use krilla::metadata::{DateTime, Metadata};
@@ -23,6 +25,10 @@ pub struct Report<'a> {
     pub tenant_name: &'a str,
     /// Slug of the tenant.
     pub tenant_id: &'a str,
+    /// Id of the export that it is a part of.
+    pub export: &'a str,
+    /// Number of this part, from 1.
+    pub volume: usize,
     /// Not before; `None` for the beginning.
     pub from: Option<Timestamp>,
     /// Before; `None` for the present.
@@ -33,14 +39,18 @@ pub struct Report<'a> {
     pub generated_at: Timestamp,
     /// Who asked for it.
     pub generated_by: &'a str,
-    /// The entries, newest first.
-    pub entries: &'a [Row],
+    /// The entries, in the order of the trail.
+    pub rows: &'a [Row],
     /// Number of entries in the whole trail.
     pub tree_size: u64,
     /// Root of the trail's Merkle tree, hex.
     pub tree_root: &'a str,
+    /// The signed checkpoint that says so.
+    pub checkpoint: &'a str,
+    /// The keys that verify it, as text (C2SP vkey).
+    pub keys: &'a [String],
     /// Files that travel inside the PDF.
-    pub attachments: &'a [Attachment<'a>],
+    pub attachments: Vec<Attachment<'a>>,
 }
 
 /// One entry of the table.
@@ -61,8 +71,8 @@ pub struct Row {
     pub request_id: String,
     /// The delta in words, one line per change.
     pub changes: Vec<String>,
-    /// Leaf hash, hex.
-    pub leaf_hash: String,
+    /// Hash of the leaf.
+    pub leaf: Hash,
 }
 
 /// A file inside the PDF.
@@ -74,7 +84,7 @@ pub struct Attachment<'a> {
     /// What it is.
     pub description: &'a str,
     /// Its content.
-    pub bytes: &'a [u8],
+    pub bytes: Vec<u8>,
 }
 
 /// Why a report cannot be rendered.
@@ -99,7 +109,7 @@ pub enum ReportError {
 ///
 /// # Errors
 /// [`ReportError`] when the report cannot be rendered.
-pub fn render(report: &Report<'_>) -> Result<Vec<u8>, ReportError> {
+pub fn render(mut report: Report<'_>) -> Result<Vec<u8>, ReportError> {
     let configuration = ConfigurationBuilder::new()
         .with_archival_validator(Archival::A3_B)
         .finish()
@@ -114,24 +124,29 @@ pub fn render(report: &Report<'_>) -> Result<Vec<u8>, ReportError> {
             .creator("Keystone".into())
             .creation_date(date),
     );
-    for attachment in report.attachments {
+    for attachment in report.attachments.drain(..) {
         document.embed_file(EmbeddedFile {
             path: attachment.name.to_owned(),
             mime_type: Some(MimeType::new(attachment.mime).ok_or(ReportError::MediaType)?),
             description: Some(attachment.description.to_owned()),
             association_kind: AssociationKind::Data,
-            data: attachment.bytes.to_vec().into(),
+            data: attachment.bytes.into(),
             modification_date: Some(date),
             compress: Some(true),
             location: None,
         });
     }
     let fonts = Fonts::load()?;
-    let table = layout::paginate(report.entries, &fonts);
-    let pages = table.len() + 1;
-    Canvas::new(&mut document, &fonts, 1, pages, report)?.summary(report, &per_action(report));
+    let report = &report;
+    let table = layout::paginate(report.rows, &fonts);
+    let front = front::pages(report, &fonts);
+    let pages = front.len() + table.len();
+    for (index, lines) in front.iter().enumerate() {
+        Canvas::new(&mut document, &fonts, index + 1, pages, report)?.text(lines);
+    }
     for (index, page) in table.iter().enumerate() {
-        Canvas::new(&mut document, &fonts, index + 2, pages, report)?.table(page);
+        let number = front.len() + index + 1;
+        Canvas::new(&mut document, &fonts, number, pages, report)?.table(report.rows, page);
     }
     document.finish().map_err(|error| ReportError::Pdf(format!("{error:?}")))
 }
@@ -139,7 +154,7 @@ pub fn render(report: &Report<'_>) -> Result<Vec<u8>, ReportError> {
 /// How many entries there are of each action, in the order of their names.
 fn per_action<'a>(report: &'a Report<'_>) -> BTreeMap<&'a str, usize> {
     let mut counts = BTreeMap::new();
-    for row in report.entries {
+    for row in report.rows {
         *counts.entry(row.action.as_str()).or_insert(0) += 1;
     }
     counts
@@ -162,6 +177,9 @@ fn pdf_date(at: Timestamp) -> DateTime {
 mod tests {
     use super::*;
 
+    /// Pages before the table.
+    const FRONT: usize = 3;
+
     pub(super) fn row(seq: u64, change: &str) -> Row {
         Row {
             seq,
@@ -172,11 +190,11 @@ mod tests {
             source_ip: "192.0.2.1".into(),
             request_id: "request".into(),
             changes: vec![change.into()],
-            leaf_hash: "ab".repeat(32),
+            leaf: Hash([0xab; 32]),
         }
     }
 
-    fn report<'a>(rows: &'a [Row], attachments: &'a [Attachment<'a>]) -> Report<'a> {
+    fn report<'a>(rows: &'a [Row], attachments: Vec<Attachment<'a>>) -> Report<'a> {
         Report {
             tenant_name: "Acme Dairy Co-operative Ltd",
             tenant_id: "acme-dairy",
@@ -185,9 +203,13 @@ mod tests {
             filter: &[],
             generated_at: Timestamp::UNIX_EPOCH,
             generated_by: "0199-user (admin)",
-            entries: rows,
+            export: "0199-export",
+            volume: 1,
+            rows,
             tree_size: 3,
             tree_root: "00",
+            checkpoint: "keystone.example/audit/acme\n3\nAAAA\n\n— keystone.example/audit/acme BBBB\n",
+            keys: &[],
             attachments,
         }
     }
@@ -205,31 +227,31 @@ mod tests {
             "",
         ];
         let rows: Vec<Row> = changes.iter().map(|change| row(1, change)).collect();
-        let pdf = render(&report(&rows, &[])).unwrap();
-        assert_eq!(pages(&pdf), 2);
+        let pdf = render(report(&rows, Vec::new())).unwrap();
+        assert_eq!(pages(&pdf), FRONT + 1);
         assert!(pdf.starts_with(b"%PDF-1.7"));
     }
 
     #[test]
     fn a_row_longer_than_a_page_is_split() {
         let rows = [row(1, &"x".repeat(10_000)), row(2, "short")];
-        assert!(pages(&render(&report(&rows, &[])).unwrap()) >= 3);
+        assert!(pages(&render(report(&rows, Vec::new())).unwrap()) >= FRONT + 2);
     }
 
     #[test]
     fn an_empty_report_is_a_summary() {
-        assert_eq!(pages(&render(&report(&[], &[])).unwrap()), 1);
+        assert_eq!(pages(&render(report(&[], Vec::new())).unwrap()), FRONT);
     }
 
     #[test]
     fn attachments_can_be_taken_out_again() {
-        let attachments = [Attachment {
+        let attachments = vec![Attachment {
             name: "entries.jsonl",
             mime: "application/jsonl",
             description: "Entries",
-            bytes: b"{\"seq\":0}\n",
+            bytes: b"{\"seq\":0}\n".to_vec(),
         }];
-        let pdf = render(&report(&[row(1, "a")], &attachments)).unwrap();
+        let pdf = render(report(&[row(1, "a")], attachments)).unwrap();
         let document = lopdf::Document::load_mem(&pdf).unwrap();
         let found = document.objects.values().any(|object| {
             object.as_stream().is_ok_and(|stream| {

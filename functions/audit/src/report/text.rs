@@ -1,5 +1,6 @@
 //! Fonts, measuring and wrapping.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -33,12 +34,22 @@ impl Fonts {
     }
 }
 
-/// One face, with the glyphs it was asked for.
+/// Glyph and advance in em of a character; `None` for one that is not drawn
+/// as it is.
+type Glyph = Option<(u32, f32)>;
+
+/// Characters below this one are looked up in a table: nearly all text is made
+/// of them, and every character is measured several times.
+const COMMON: u32 = 0x600;
+
+/// One face, with the glyphs of the common characters and those it was asked
+/// for.
 pub struct Typeface {
     font: Font,
     face: Face<'static>,
     units: f32,
-    glyphs: RefCell<HashMap<char, Option<(u32, f32)>>>,
+    common: Vec<Glyph>,
+    others: RefCell<HashMap<char, Glyph>>,
 }
 
 impl Typeface {
@@ -46,22 +57,33 @@ impl Typeface {
         let face = Face::parse(data, 0).map_err(|_| ReportError::Font)?;
         let font = Font::new(data.to_vec().into(), 0).ok_or(ReportError::Font)?;
         let units = f32::from(face.units_per_em());
-        Ok(Self { font, face, units, glyphs: RefCell::default() })
+        let mut typeface =
+            Self { font, face, units, common: Vec::new(), others: RefCell::default() };
+        let common = (0..COMMON).map(|c| typeface.find(char::from_u32(c)?)).collect();
+        typeface.common = common;
+        Ok(typeface)
     }
 
-    /// Glyph and advance in em of a character that is drawn as it is.
-    fn glyph(&self, c: char) -> Option<(u32, f32)> {
-        *self.glyphs.borrow_mut().entry(c).or_insert_with(|| {
-            let glyph = self.face.glyph_index(c).filter(|_| !is_hidden(c))?;
-            let advance = self.face.glyph_hor_advance(glyph).unwrap_or(0);
-            Some((u32::from(glyph.0), f32::from(advance) / self.units))
-        })
+    fn find(&self, c: char) -> Glyph {
+        let glyph = self.face.glyph_index(c).filter(|_| !is_hidden(c))?;
+        let advance = self.face.glyph_hor_advance(glyph).unwrap_or(0);
+        Some((u32::from(glyph.0), f32::from(advance) / self.units))
+    }
+
+    fn glyph(&self, c: char) -> Glyph {
+        match self.common.get(c as usize) {
+            Some(glyph) => *glyph,
+            None => *self.others.borrow_mut().entry(c).or_insert_with(|| self.find(c)),
+        }
     }
 
     /// The text with every character that has no glyph, or that would change
     /// how others look, as a visible escape: a cell is evidence, so nothing is
     /// dropped.
-    fn visible(&self, text: &str) -> String {
+    fn visible<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if text.chars().all(|c| self.glyph(c).is_some()) {
+            return Cow::Borrowed(text);
+        }
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
             if self.glyph(c).is_some() {
@@ -70,7 +92,7 @@ impl Typeface {
                 out.extend(c.escape_unicode());
             }
         }
-        out
+        Cow::Owned(out)
     }
 
     fn width(&self, text: &str, size: f32) -> f32 {

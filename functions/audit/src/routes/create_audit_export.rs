@@ -4,37 +4,31 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::config::Setting;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::tenant::WriteTx;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::export;
+use crate::exports::{Export, ExportView, Format, room_for_another, send};
 use crate::filter::FilterInput;
 
-/// The route.
+/// The route. An export carries personal values out of the product, so it
+/// asks for a recent sign-in.
 pub const ROUTE: Route = Route {
     spec: Spec {
         name: "create-audit-export",
         method: Method::Post,
         path: "/v1/audit/exports",
-        summary: "Exports up to 10,000 audit entries as a signed PDF.",
+        summary: "Asks for an export of the audit trail, of any size, to be fetched when it is done.",
         query: None,
         body: Some(schema_of::<NewExport>),
-        answer: Answer { status: 200, media_type: "application/pdf", schema: None },
+        answer: Answer::json(202, schema_of::<ExportView>),
     },
     permission: Permission::ExportAudit,
-    assurance: Assurance::Full,
+    assurance: Assurance::FullRecent,
 };
 
 /// What the function needs beyond what every guarded function does.
-pub const SETTINGS: [Setting; 2] = [Setting::ReportSigningKey, Setting::ReportCertificateSecret];
-
-/// The form of an export.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    /// PAdES-signed PDF/A-3b with the entries attached.
-    Pdf,
-}
+pub const SETTINGS: [Setting; 1] = [Setting::ExportQueue];
 
 /// What to export.
 #[derive(Deserialize, JsonSchema)]
@@ -48,13 +42,28 @@ pub struct NewExport {
     filter: FilterInput,
 }
 
-/// The handler. The export is recorded before it is handed out.
+/// The handler. A message that cannot be sent after the commit is sent by the
+/// sweep.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewExport = call.request().body()?;
-    let Format::Pdf = new.format;
-    let pdf = export::signed_pdf(&call, new.filter).await?;
-    export::record(&call, &pdf).await?;
-    let day = call.now().strftime("%Y-%m-%d");
-    let name = format!("{}-audit-{day}.pdf", call.tenant().id());
-    Ok(Reply::file("application/pdf", name, pdf.bytes))
+    new.filter.check_period("/filter/to")?;
+    // Whoever may export may also query everything; the matrix decides, though.
+    new.filter.clone().for_principal(call.principal())?;
+    room_for_another(call.tenant()).await?;
+    let id = call.new_id()?;
+    let by = (call.principal().user(), call.principal().role().name());
+    let export = Export::new(call.tenant(), id, new.format, &new.filter, by).await?;
+    let mut made = false;
+    let reply = call
+        .audited("audit_export.create", async |tx: &mut WriteTx<'_>| {
+            let stored = tx.insert(id, export.clone()).await?;
+            made = true;
+            let view = ExportView::new(tx.tenant(), &stored).await?;
+            Reply::accepted(format!("/v1/audit/exports/{id}"), &view)
+        })
+        .await?;
+    if made && send(call.platform(), call.tenant().id(), id).await.is_err() {
+        tracing::warn!(export = %id, "the message was not sent; the sweep will");
+    }
+    Ok(reply)
 }

@@ -15,6 +15,8 @@ pub const SETTINGS: [Setting; 3] =
 pub struct Destroyed {
     /// Tenants of which nothing can be read any more.
     tenants: Vec<String>,
+    /// Tenants whose last entry waits for a signed checkpoint.
+    waiting: Vec<String>,
     /// Secrets deleted.
     secrets: u64,
 }
@@ -28,7 +30,9 @@ pub async fn handle(job: Job) -> Result<Destroyed, Problem> {
     let mut first_problem = None;
     for tenant in registry.due_for_destruction(job.now).await? {
         match registry.destroy(&by, &tenant).await {
-            Ok(secrets) => {
+            // The next run goes on, once its last entry is under a checkpoint.
+            Ok(None) => done.waiting.push(tenant.to_string()),
+            Ok(Some(secrets)) => {
                 tracing::warn!(%tenant, secrets, "the keys of a tenant were destroyed");
                 done.secrets += secrets;
                 done.tenants.push(tenant.to_string());

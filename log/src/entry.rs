@@ -36,7 +36,6 @@ use super::{
     delta::Change,
     merkle::{self, Hash, leaf_hash},
 };
-use crate::random::Unavailable;
 
 /// The longest canonical form of an entry, in bytes: what the 16-bit length of
 /// an entry bundle (C2SP tlog-tiles) can say.
@@ -47,6 +46,11 @@ pub const MAX_ENTRY_BYTES: usize = 65_535;
 pub const MAX_SEQ: u64 = merkle::MAX_SIZE - 1;
 
 const COMMITMENT_PREFIX: &[u8; 29] = b"keystone/audit/commitment/v1\0";
+
+/// The operating system's random source failed.
+#[derive(Debug, thiserror::Error)]
+#[error("no randomness available")]
+pub struct Unavailable;
 
 /// Who acted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +159,13 @@ impl Opening {
     /// [`EntryError::Json`] when the value has no RFC 8785 form.
     pub fn commitment(&self) -> Result<Commitment, EntryError> {
         let value = serde_json_canonicalizer::to_vec(&self.value)?;
-        Ok(Commitment { commitment: Hash::of(&[COMMITMENT_PREFIX, &self.salt, &value]) })
+        Ok(Commitment { commitment: commitment_of(&self.salt, &value) })
     }
+}
+
+/// The commitment to a value in its canonical form.
+pub(crate) fn commitment_of(salt: &[u8; 32], canonical: &[u8]) -> Hash {
+    Hash::of(&[COMMITMENT_PREFIX, salt, canonical])
 }
 
 impl fmt::Debug for Opening {
@@ -424,17 +433,18 @@ pub enum EntryError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use mongodb::bson;
     use proptest::prelude::*;
 
     use super::{super::delta::delta, *};
 
-    const GOLDEN_CANONICAL: &str = r#"{"action":"batch.update","actor":{"id":"u-1","kind":"user","role":"editor","session":"s-1"},"at":"2026-01-02T03:04:05.678Z","delta":[{"before":{"commitment":"cf8a3cbbef0c06b0c8daecadbae78ab4355ec11986d0769c52fed103cfd71b40"},"op":"replace","path":"/contact/email","personal":true,"value":{"commitment":"0036667a41dcbd35b74872529364903dc1a787cb966da2242f3d2b28e4531801"}},{"before":1.5,"op":"replace","path":"/weight","personal":false,"value":null}],"id":"0197c1f0-0000-7000-8000-000000000001","outcome":"success","request_id":"r-1","resource":{"id":"b-1","type":"batch"},"seq":7,"source_ip":{"commitment":"19e704541237c0884083cbc22d733d227fb4e2d452789d50eeeea18d08687d32"},"tenant_id":"acme","user_agent":{"commitment":"3c5f4bfafcc972a7b522b085596412365a034535906784ba97647df1884c85b9"}}"#;
-    const GOLDEN_LEAF: &str = "a8d990f90cd2edefbe78a80e16fc169999af2284b885d07550f00cc1b99147c0";
+    pub(crate) const GOLDEN_CANONICAL: &str = r#"{"action":"batch.update","actor":{"id":"u-1","kind":"user","role":"editor","session":"s-1"},"at":"2026-01-02T03:04:05.678Z","delta":[{"before":{"commitment":"cf8a3cbbef0c06b0c8daecadbae78ab4355ec11986d0769c52fed103cfd71b40"},"op":"replace","path":"/contact/email","personal":true,"value":{"commitment":"0036667a41dcbd35b74872529364903dc1a787cb966da2242f3d2b28e4531801"}},{"before":1.5,"op":"replace","path":"/weight","personal":false,"value":null}],"id":"0197c1f0-0000-7000-8000-000000000001","outcome":"success","request_id":"r-1","resource":{"id":"b-1","type":"batch"},"seq":7,"source_ip":{"commitment":"19e704541237c0884083cbc22d733d227fb4e2d452789d50eeeea18d08687d32"},"tenant_id":"acme","user_agent":{"commitment":"3c5f4bfafcc972a7b522b085596412365a034535906784ba97647df1884c85b9"}}"#;
+    pub(crate) const GOLDEN_LEAF: &str =
+        "a8d990f90cd2edefbe78a80e16fc169999af2284b885d07550f00cc1b99147c0";
 
     /// Salts 0101.., 0202.., and so on.
-    fn salts() -> impl FnMut() -> Result<[u8; 32], Unavailable> {
+    pub(crate) fn salts() -> impl FnMut() -> Result<[u8; 32], Unavailable> {
         let mut count = 0;
         move || {
             count += 1;
@@ -442,7 +452,7 @@ mod tests {
         }
     }
 
-    fn draft() -> Draft {
+    pub(crate) fn draft() -> Draft {
         let before = json!({ "lot": "L-1", "weight": 1.5, "contact": { "email": "a@b.example" } });
         let after = json!({ "lot": "L-1", "weight": null, "contact": { "email": "c@d.example" } });
         Draft {

@@ -176,6 +176,30 @@ impl TreeHead {
         completed
     }
 
+    /// Appends a perfect subtree of 2^`height` leaves by its root, as whoever
+    /// follows a tree without seeing each leaf does; height 0 is a leaf. Takes
+    /// no memory beyond the edge.
+    ///
+    /// # Errors
+    /// [`ProofError::Range`] when no perfect subtree of this height begins here
+    /// or the tree would outgrow [`MAX_SIZE`].
+    pub fn append_subtree(&mut self, height: u32, root: Hash) -> Result<(), ProofError> {
+        let leaves = 1_u64.checked_shl(height).ok_or(ProofError::Range)?;
+        let aligned = self.size.is_multiple_of(leaves);
+        let size = self.size.checked_add(leaves).filter(|size| aligned && *size <= MAX_SIZE);
+        let size = size.ok_or(ProofError::Range)?;
+        let mut node = root;
+        for _ in 0..(self.size >> height).trailing_ones() {
+            // As in `append`: there is one to pop.
+            if let Some(left) = self.edge.pop() {
+                node = node_hash(&left, &node);
+            }
+        }
+        self.edge.push(node);
+        self.size = size;
+        Ok(())
+    }
+
     /// The tree's root (Merkle Tree Hash); SHA-256 of nothing when empty.
     pub fn root(&self) -> Hash {
         join(&self.edge)
@@ -311,6 +335,18 @@ fn consistency_ranges(from: u64, to: u64) -> Result<Vec<Range<u64>>, ProofError>
     Ok(ranges)
 }
 
+/// The leaves from `start` to before `end` as perfect subtrees of the tree, in
+/// order and as few as possible: at most two for each level.
+pub fn gap(start: u64, end: u64) -> impl Iterator<Item = Subtree> {
+    let mut start = start;
+    std::iter::from_fn(move || {
+        let leaves = end.checked_sub(start).filter(|leaves| *leaves > 0)?;
+        let height = start.trailing_zeros().min(leaves.ilog2());
+        start += 1 << height;
+        Some(Subtree { last: start - 1, height })
+    })
+}
+
 /// The largest power of two below `leaves`, which must be at least 2.
 fn split(leaves: u64) -> u64 {
     1 << (leaves - 1).ilog2()
@@ -318,14 +354,7 @@ fn split(leaves: u64) -> u64 {
 
 /// A subtree of the tree as perfect ones, largest first.
 fn perfect_subtrees(range: Range<u64>) -> Vec<Subtree> {
-    let mut subtrees = Vec::new();
-    let mut start = range.start;
-    while start < range.end {
-        let height = (range.end - start).ilog2();
-        start += 1 << height;
-        subtrees.push(Subtree { last: start - 1, height });
-    }
-    subtrees
+    gap(range.start, range.end).collect()
 }
 
 /// A proof that cannot be made or does not hold.

@@ -1,0 +1,8 @@
+//! `POST /v1/audit/reviews`
+
+use keystone_audit::routes::attest_audit_review::{ROUTE, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve(&ROUTE, &[], handle).await
+}

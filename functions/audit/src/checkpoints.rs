@@ -1,0 +1,220 @@
+//! Signed checkpoints of audit trails: the keys, publication, the archive.
+
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::{MessageType, SigningAlgorithmSpec};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use keystone::Problem;
+use keystone::audit::chain::Link;
+use keystone::audit::checkpoint::{Checkpoint, origin_of};
+use keystone::audit::merkle::{Hash, verify_consistency};
+use keystone::audit::note::VerifierKey;
+use keystone::config::Setting;
+use keystone::platform::Platform;
+use keystone::tenant::{SignedCheckpoint, StoreError, Tenant};
+use tokio::sync::OnceCell;
+
+use crate::archive::Archive;
+
+/// What a function needs that knows the keys of checkpoints.
+pub const KEY_SETTINGS: [Setting; 3] =
+    [Setting::CheckpointSigningKey, Setting::RetiredCheckpointKeys, Setting::AuditHost];
+
+/// What a function needs that publishes checkpoints.
+pub const PUBLISH_SETTINGS: [Setting; 4] = [
+    Setting::CheckpointSigningKey,
+    Setting::RetiredCheckpointKeys,
+    Setting::AuditHost,
+    Setting::ArchiveBucket,
+];
+
+/// How often a checkpoint is tried that another run was faster with.
+const ATTEMPTS: u32 = 3;
+
+/// What precedes an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410 §4).
+const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0];
+
+/// The key in KMS never changes under its ARN, so it is asked for once.
+static PUBLIC_KEY: OnceCell<[u8; 32]> = OnceCell::const_new();
+
+/// The keys that sign checkpoints of this deployment.
+pub struct CheckpointKeys {
+    host: String,
+    /// The one that signs, then those that did.
+    public: Vec<[u8; 32]>,
+}
+
+impl CheckpointKeys {
+    /// Asks KMS for the public key, once per execution environment.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when KMS does not answer;
+    /// [`StoreError::Defect`] for a wrong configuration.
+    pub async fn of(platform: &Platform) -> Result<Self, StoreError> {
+        let current = PUBLIC_KEY.get_or_try_init(|| public_key(platform)).await?;
+        let mut public = vec![*current];
+        let retired = setting(platform, Setting::RetiredCheckpointKeys)?;
+        for key in retired.split(',').map(str::trim).filter(|key| *key != "none") {
+            let bytes = STANDARD.decode(key).ok().and_then(|bytes| bytes.try_into().ok());
+            public.push(bytes.ok_or_else(|| StoreError::defect("a retired key is no key"))?);
+        }
+        Ok(Self { host: setting(platform, Setting::AuditHost)?.to_owned(), public })
+    }
+
+    /// The origin of a tenant's audit trail, which is also the keys' name.
+    pub fn origin(&self, tenant: &str) -> String {
+        origin_of(&self.host, tenant)
+    }
+
+    /// The keys that a tenant's checkpoints are signed with, the present one
+    /// first.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the host cannot be part of a key's name.
+    pub fn of_tenant(&self, tenant: &str) -> Result<Vec<VerifierKey>, StoreError> {
+        let origin = self.origin(tenant);
+        let keys = self.public.iter().map(|public| VerifierKey::new(&origin, *public));
+        keys.collect::<Result<_, _>>().map_err(StoreError::defect)
+    }
+}
+
+fn setting(platform: &Platform, setting: Setting) -> Result<&str, StoreError> {
+    platform.config().get(setting).map_err(StoreError::defect)
+}
+
+async fn public_key(platform: &Platform) -> Result<[u8; 32], StoreError> {
+    let answer = platform
+        .kms()
+        .await?
+        .get_public_key()
+        .key_id(setting(platform, Setting::CheckpointSigningKey)?)
+        .send()
+        .await
+        .map_err(|error| StoreError::unavailable("kms", &error))?;
+    let spki = answer.public_key.map(Blob::into_inner).unwrap_or_default();
+    spki.strip_prefix(&SPKI_PREFIX)
+        .and_then(|key| key.try_into().ok())
+        .ok_or_else(|| StoreError::defect("the checkpoint key is no Ed25519 key"))
+}
+
+/// Publishes checkpoints: proves, signs, stores, archives.
+pub struct Publisher<'p> {
+    platform: &'p Platform,
+    keys: CheckpointKeys,
+    archive: Archive,
+}
+
+impl<'p> Publisher<'p> {
+    /// With the platform's clients.
+    ///
+    /// # Errors
+    /// As [`CheckpointKeys::of`].
+    pub async fn new(platform: &'p Platform) -> Result<Self, StoreError> {
+        let archive = Archive::of(platform).await?;
+        Ok(Self { platform, keys: CheckpointKeys::of(platform).await?, archive })
+    }
+
+    /// The newest checkpoint of the tenant's trail, signed now if the trail has
+    /// grown. `true` with a checkpoint that this call signed.
+    ///
+    /// Nothing is signed before stored hashes were shown to lead from the last
+    /// signed checkpoint to the present tree; and nothing before the last one
+    /// is in the archive, so a run that died between store and archive is
+    /// finished by the next.
+    ///
+    /// # Errors
+    /// [`Problem::Conflict`] when the trail does not extend the last checkpoint,
+    /// which means that it was tampered with; [`Problem::Unavailable`] when a
+    /// store does not answer.
+    pub async fn publish(
+        &self,
+        tenant: &Tenant,
+        now: Timestamp,
+    ) -> Result<(SignedCheckpoint, bool), Problem> {
+        for _ in 0..ATTEMPTS {
+            let last = tenant.last_checkpoint().await?;
+            if let Some(last) = &last {
+                self.archive.keep(tenant.id(), last).await?;
+            }
+            let (head, link) = self.proved(tenant, last.as_ref()).await?;
+            let Some((previous, consistency)) = link else {
+                return last.map(|last| (last, false)).ok_or(Problem::NotFound);
+            };
+            let checkpoint = self.sign(tenant, &head).await?;
+            let link = Link::new(checkpoint, previous, consistency);
+            let signed = SignedCheckpoint { size: head.size, at: now, link };
+            match tenant.keep_checkpoint(&signed).await {
+                Ok(()) => {
+                    self.archive.keep(tenant.id(), &signed).await?;
+                    return Ok((signed, true));
+                }
+                // Another run was faster. What this one signed is dropped.
+                Err(StoreError::Duplicate) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Problem::Unavailable)
+    }
+
+    /// The present tree as a checkpoint, and what shows that it extends `last`;
+    /// no proof where there is nothing new.
+    async fn proved(
+        &self,
+        tenant: &Tenant,
+        last: Option<&SignedCheckpoint>,
+    ) -> Result<(Checkpoint, Option<(u64, Vec<Hash>)>), Problem> {
+        let id = tenant.id().as_str();
+        let broken = |what: String| {
+            tracing::error!(tenant = id, what, "the audit trail contradicts its checkpoint");
+            Problem::Conflict(format!("The audit trail contradicts its last checkpoint: {what}"))
+        };
+        let tree = tenant.audit_tree().await?;
+        let head =
+            Checkpoint { origin: self.keys.origin(id), size: tree.size(), root: tree.root() };
+        let old = match last {
+            Some(last) => Checkpoint::open(&last.link.checkpoint, &self.keys.of_tenant(id)?)
+                .map_err(|error| broken(error.to_string()))?,
+            None => Checkpoint { size: 0, root: Hash::of(&[]), ..head.clone() },
+        };
+        if old.size > head.size {
+            let (signed, now) = (old.size, head.size);
+            return Err(broken(format!("{signed} entries were signed, there are {now} now")));
+        }
+        if last.is_some() && old.size == head.size {
+            return if old.root == head.root {
+                Ok((head, None))
+            } else {
+                Err(broken(format!("the head of {} entries has another root", head.size)))
+            };
+        }
+        // The head is one document; the hashes beside the entries must agree.
+        if tenant.audit_root(head.size).await? != head.root {
+            return Err(broken("the head is not that of the stored entries".into()));
+        }
+        let proof = tenant.audit_consistency(old.size, head.size).await?;
+        verify_consistency(old.size, head.size, &proof, &old.root, &head.root)
+            .map_err(|error| broken(format!("{} to {} entries: {error}", old.size, head.size)))?;
+        Ok((head, Some((old.size, proof))))
+    }
+
+    async fn sign(&self, tenant: &Tenant, head: &Checkpoint) -> Result<String, Problem> {
+        let signed = self
+            .platform
+            .kms()
+            .await?
+            .sign()
+            .key_id(setting(self.platform, Setting::CheckpointSigningKey)?)
+            .message_type(MessageType::Raw)
+            .message(Blob::new(head.text()))
+            .signing_algorithm(SigningAlgorithmSpec::Ed25519Sha512)
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable("kms", &error))?;
+        let signature = signed.signature.map(Blob::into_inner).unwrap_or_default();
+        let keys = self.keys.of_tenant(tenant.id().as_str())?;
+        let current = keys.first().ok_or(Problem::Internal)?;
+        // Checks the signature before it leaves.
+        Ok(head.sign(current, &signature).map_err(StoreError::defect)?)
+    }
+}

@@ -1,0 +1,305 @@
+//! One run over an export: volume after volume until all is done or the run's
+//! time is over.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use keystone::audit::checkpoint::Checkpoint;
+use keystone::audit::merkle::Hash;
+use keystone::config::Setting;
+use keystone::platform::Platform;
+use keystone::tenant::{Attribution, Id, Lease, StoreError, Stored, Tenant, WriteTx};
+use keystone::{Problem, random};
+use serde::Serialize;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::csv::Table;
+use super::evidence::Evidence;
+use super::signing::Signer;
+use super::storage::Storage;
+use super::volume::Volume;
+use super::{Export, File, Format, Progress, Snapshot, State, wanted};
+use crate::checkpoints::{CheckpointKeys, Publisher};
+use crate::filter::FilterInput;
+
+/// How long a run may be silent before another may take the work over.
+const LEASE: SignedDuration = SignedDuration::from_mins(3);
+/// After so long a run begins no further volume; the next goes on.
+const RUN_LIMIT: Duration = Duration::from_mins(10);
+/// Runs that may follow each other without finishing a volume.
+const MOST_ATTEMPTS: i32 = 5;
+/// Entries read at once.
+const BATCH: u32 = 500;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// All volumes are written.
+    Done,
+    /// Its time was over; another run is to go on.
+    Unfinished,
+    /// There is no such export, or nothing is left to do.
+    Nothing,
+    /// Another run is at it.
+    Elsewhere,
+    /// Too many runs came no further; it is given up.
+    GivenUp,
+}
+
+/// What the making of a volume needs to know.
+pub struct Context<'a, 'p> {
+    pub platform: &'p Platform,
+    pub tenant: &'a Tenant,
+    pub export: &'a Stored<Export>,
+    pub filter: FilterInput,
+    pub snapshot: &'a Snapshot,
+    /// Number of the volume, from 1.
+    pub volume: usize,
+    /// When its making began.
+    pub made_at: Timestamp,
+    signer: &'a OnceCell<Signer<'p>>,
+}
+
+impl<'p> Context<'_, 'p> {
+    /// What signs reports, loaded once for a run.
+    pub async fn signer(&self) -> Result<&Signer<'p>, StoreError> {
+        self.signer.get_or_try_init(|| Signer::load(self.platform, self.made_at)).await
+    }
+}
+
+/// The time, as it goes on during a run that began at a given moment.
+struct Clock {
+    by: Attribution,
+    started: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Timestamp {
+        self.by.now + self.started.elapsed()
+    }
+
+    /// Who acts, at this time.
+    fn by(&self) -> Attribution {
+        Attribution { now: self.now(), ..self.by.clone() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.started.elapsed() >= RUN_LIMIT
+    }
+}
+
+/// Works on the export `id` of `tenant` until it is done or the time is over.
+///
+/// # Errors
+/// [`Problem`] when a store does not answer; the work is then free for another
+/// run.
+pub async fn run(
+    platform: &Platform,
+    tenant: &Tenant,
+    by: &Attribution,
+    id: Id,
+) -> Result<Ended, Problem> {
+    let clock = Clock { by: by.clone(), started: Instant::now() };
+    if !tenant.get::<Export>(id).await?.is_some_and(|export| export.entity.is_unfinished()) {
+        return Ok(Ended::Nothing);
+    }
+    let Some(mut lease) = tenant.take_work::<Progress>(id, clock.now(), LEASE).await? else {
+        return Ok(Ended::Elsewhere);
+    };
+    if lease.attempts > MOST_ATTEMPTS {
+        end(tenant, &clock, id, "audit_export.give_up", State::Failed).await?;
+        return Ok(Ended::GivenUp);
+    }
+    let ended = write_volumes(platform, tenant, &clock, id, &mut lease).await;
+    if !matches!(ended, Ok(Ended::Done)) {
+        // Free for the next run at once; if this fails, when the lease ends.
+        let freed = tenant.keep_work(&mut lease, false, clock.now(), SignedDuration::ZERO).await;
+        if freed.is_err() {
+            tracing::warn!(tenant = %tenant.id(), export = %id, "the lease was not given back");
+        }
+    }
+    match ended {
+        // Another run took the work over while this one was silent.
+        Err(Problem::Stale) => Ok(Ended::Elsewhere),
+        ended => ended,
+    }
+}
+
+async fn write_volumes(
+    platform: &Platform,
+    tenant: &Tenant,
+    clock: &Clock,
+    id: Id,
+    lease: &mut Lease<Progress>,
+) -> Result<Ended, Problem> {
+    let storage = Storage::new(platform).await?;
+    let signer = OnceCell::new();
+    let mut export = begin(platform, tenant, clock, id).await?;
+    let filter = export.entity.filter(tenant, id).await?;
+    let snapshot = export.entity.snapshot.clone();
+    let snapshot = snapshot.ok_or_else(|| StoreError::defect("an export without a size"))?;
+    // A trail without an entry that fits is reported too: as an empty volume.
+    while export.entity.next() < snapshot.size {
+        if clock.is_over() {
+            return Ok(Ended::Unfinished);
+        }
+        let volume = export.entity.files.len() + 1;
+        let context = Context {
+            platform,
+            tenant,
+            export: &export,
+            filter: filter.clone(),
+            snapshot: &snapshot,
+            volume,
+            made_at: clock.now(),
+            signer: &signer,
+        };
+        let written = write_volume(&context, clock, lease, &storage).await?;
+        export = add_file(tenant, clock, &export, &written).await?;
+        tenant.keep_work(lease, true, clock.now(), LEASE).await?;
+    }
+    end(tenant, clock, id, "audit_export.finish", State::Done).await?;
+    Ok(Ended::Done)
+}
+
+/// Writes and stores one volume.
+async fn write_volume(
+    context: &Context<'_, '_>,
+    clock: &Clock,
+    lease: &mut Lease<Progress>,
+    storage: &Storage,
+) -> Result<File, Problem> {
+    let (tenant, export) = (context.tenant, &context.export.entity);
+    let wanted = wanted(&context.filter);
+    let mut volume = match export.format {
+        Format::Pdf => Volume::Pdf(Vec::new(), Evidence::new(context.snapshot.size)),
+        Format::Jsonl => Volume::Jsonl(Evidence::new(context.snapshot.size)),
+        Format::Csv => Volume::Csv(Box::new(Table::new()?)),
+    };
+    let most = most_entries(context.platform)?;
+    let (mut next, mut entries) = (export.next(), 0);
+    let end = context.snapshot.size;
+    while next < end && entries < most && !volume.is_full() {
+        let limit = BATCH.min(most - entries);
+        let batch = tenant.audit_entries_within(&wanted, next..end, limit).await?;
+        volume.add(context, &batch.records).await?;
+        entries += u32::try_from(batch.records.len()).map_err(StoreError::defect)?;
+        next = batch.next;
+        lease.work.percent = percent(next, end);
+        tenant.keep_work(lease, false, clock.now(), LEASE).await?;
+    }
+    // A full volume may have been the last with anything in it.
+    if next < end {
+        let rest = tenant.audit_entries_within(&wanted, next..end, 1).await?;
+        if rest.records.is_empty() {
+            next = rest.next;
+        }
+    }
+    let bytes = volume.finish(context).await?;
+    // Whoever else writes this volume meanwhile does so under another name, so
+    // that no file ever changes once its hash is recorded.
+    let key = format!(
+        "exports/{}/{}/{}.{}",
+        tenant.id(),
+        context.export.id,
+        random::id(clock.now()).map_err(StoreError::from)?,
+        export.format.extension()
+    );
+    let (size, sha256) = (bytes.len() as u64, Hash::of(&[&bytes]));
+    tenant.keep_work(lease, false, clock.now(), LEASE).await?;
+    storage.put(&key, export.format.media_type(), bytes, sha256).await?;
+    Ok(File { key, entries: entries.into(), upto: next, size, sha256 })
+}
+
+/// Entries that a volume holds at most.
+fn most_entries(platform: &Platform) -> Result<u32, StoreError> {
+    let text = platform.config().get(Setting::ExportVolumeEntries).map_err(StoreError::defect)?;
+    let most = text.parse().ok().filter(|most| *most > 0);
+    most.ok_or_else(|| StoreError::defect("a volume must hold at least one entry"))
+}
+
+/// How much of the trail was looked at, short of all: that is for the end.
+fn percent(next: u64, size: u64) -> u8 {
+    let share = u128::from(next) * 100 / u128::from(size.max(1));
+    u8::try_from(share.min(99)).unwrap_or(99)
+}
+
+/// Fixes the checkpoint that the export is over, unless a run before did.
+async fn begin(
+    platform: &Platform,
+    tenant: &Tenant,
+    clock: &Clock,
+    id: Id,
+) -> Result<Stored<Export>, Problem> {
+    let export = tenant.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
+    if export.entity.snapshot.is_some() {
+        return Ok(export);
+    }
+    let (signed, _) = Publisher::new(platform).await?.publish(tenant, clock.now()).await?;
+    let keys = CheckpointKeys::of(platform).await?.of_tenant(tenant.id().as_str())?;
+    let note = signed.link.checkpoint;
+    let Checkpoint { size, root, .. } =
+        Checkpoint::open(&note, &keys).map_err(StoreError::defect)?;
+    let keys = keys.iter().map(ToString::to_string).collect();
+    let snapshot = Snapshot { size, root, checkpoint: note, keys };
+    tenant
+        .audited(&clock.by(), "audit_export.start", async |tx: &mut WriteTx<'_>| {
+            let begun = Export {
+                state: State::Running,
+                snapshot: Some(snapshot.clone()),
+                ..export.entity.clone()
+            };
+            Ok(tx.replace(&export, begun).await?)
+        })
+        .await
+}
+
+/// Records a stored volume. Fails as stale when another run recorded one since
+/// `export` was read.
+async fn add_file(
+    tenant: &Tenant,
+    clock: &Clock,
+    export: &Stored<Export>,
+    file: &File,
+) -> Result<Stored<Export>, Problem> {
+    tenant
+        .audited(&clock.by(), "audit_export.add_file", async |tx: &mut WriteTx<'_>| {
+            let mut more = export.entity.clone();
+            more.files.push(file.clone());
+            Ok(tx.replace(export, more).await?)
+        })
+        .await
+}
+
+async fn end(
+    tenant: &Tenant,
+    clock: &Clock,
+    id: Id,
+    action: &'static str,
+    state: State,
+) -> Result<(), Problem> {
+    let by = clock.by();
+    tenant
+        .audited(&by, action, async |tx: &mut WriteTx<'_>| {
+            let export = tx.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
+            let ended = Export { state, ended_at: Some(by.now), ..export.entity.clone() };
+            tx.replace(&export, ended).await?;
+            Ok(())
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_is_a_hundred_percent() {
+        assert_eq!(percent(0, 0), 0);
+        assert_eq!(percent(1, 3), 33);
+        assert_eq!(percent(3, 3), 99);
+        assert_eq!(percent(u64::MAX, u64::MAX), 99);
+    }
+}

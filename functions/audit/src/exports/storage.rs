@@ -1,0 +1,82 @@
+//! The bucket that finished volumes lie in.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use keystone::audit::merkle::Hash;
+use keystone::config::Setting;
+use keystone::platform::Platform;
+use keystone::tenant::StoreError;
+
+/// For how long a download link is good.
+pub const LINK_LIFE: Duration = Duration::from_mins(5);
+
+/// Longest time that storing one volume may take, retries included.
+const STORE_LIMIT: Duration = Duration::from_secs(100);
+
+/// The bucket.
+pub struct Storage {
+    client: aws_sdk_s3::Client,
+    bucket: String,
+}
+
+impl Storage {
+    /// The bucket that the function is configured with.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when it is not.
+    pub async fn new(platform: &Platform) -> Result<Self, StoreError> {
+        let bucket = platform.config().get(Setting::ExportBucket).map_err(StoreError::defect)?;
+        let client = aws_sdk_s3::Client::new(platform.aws().await?);
+        Ok(Self { client, bucket: bucket.to_owned() })
+    }
+
+    /// Stores a volume; S3 refuses bytes that have not this SHA-256.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not take them.
+    pub async fn put(
+        &self,
+        key: &str,
+        media_type: &str,
+        bytes: Vec<u8>,
+        sha256: Hash,
+    ) -> Result<(), StoreError> {
+        let limits = TimeoutConfig::builder().operation_timeout(STORE_LIMIT).build();
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(media_type)
+            .checksum_sha256(STANDARD.encode(sha256.0))
+            .body(ByteStream::from(bytes))
+            .customize()
+            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(limits))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable("s3", &error))?;
+        Ok(())
+    }
+
+    /// A link to a volume, good for [`LINK_LIFE`], under which it is saved as
+    /// `file_name`. Signed here: no store is asked.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be signed.
+    pub async fn link(&self, key: &str, file_name: &str) -> Result<String, StoreError> {
+        let signed = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .response_content_disposition(format!("attachment; filename=\"{file_name}\""))
+            .presigned(PresigningConfig::expires_in(LINK_LIFE).map_err(StoreError::defect)?)
+            .await
+            .map_err(|error| StoreError::unavailable("s3", &error))?;
+        Ok(signed.uri().to_owned())
+    }
+}

@@ -1,0 +1,204 @@
+//! Checks every audit trail against itself, its checkpoints and the archive.
+
+use std::time::Duration;
+
+use keystone::Problem;
+use keystone::audit::entry::{ActorKind, Outcome, Resource};
+use keystone::job::Job;
+use keystone::telemetry;
+use keystone::tenant::{SignedCheckpoint, StoreError, Tenant, Visit};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::archive::Archive;
+use crate::checkpoints::CheckpointKeys;
+use crate::self_check::{Check, Findings};
+
+pub use super::publish_checkpoints::SETTINGS;
+
+/// After so long a run begins no further page.
+const RUN_LIMIT: Duration = Duration::from_mins(13);
+/// Entries read at once: at most some 10 MiB.
+const PAGE: i64 = 500;
+/// Checkpoints read at once.
+const CHECKPOINTS: i64 = 200;
+
+/// The event: empty from the schedule.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Slug of the only tenant to check; every tenant unless given.
+    #[serde(default)]
+    #[schemars(with = "String", extend("format" = "tenant"))]
+    tenant: Option<String>,
+}
+
+/// What a run checked, and found nothing wrong with.
+#[derive(Debug, Default, Serialize)]
+pub struct Checked {
+    /// Trails.
+    trails: u64,
+    /// Entries in them.
+    entries: u64,
+    /// Their checkpoints.
+    checkpoints: u64,
+}
+
+/// The job. What differs is named in the log and in the failure that ends the
+/// run; a trail in doubt does not stop the check of others. A trail without
+/// fault gets an entry about the check; one with a fault gets none, since
+/// nothing is to be built on what is in doubt.
+pub async fn handle(job: Job) -> Result<Checked, Problem> {
+    let input: Input = job.input()?;
+    let deadline = tokio::time::Instant::now() + RUN_LIMIT;
+    let registry = job.platform.registry(job.now).await?;
+    let keys = CheckpointKeys::of(&job.platform).await?;
+    let archive = Archive::of(&job.platform).await?;
+    let mut total = Checked::default();
+    let mut named = Vec::new();
+    let mut count = 0;
+    let mut first_problem = None;
+    for enrolled in registry.walk(Visit::Kept).await? {
+        if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
+            continue;
+        }
+        let id = enrolled.id().clone();
+        let done = async {
+            let tenant = registry.for_job(enrolled, job.now).await?;
+            check(&job, &tenant, &keys, &archive, deadline, &mut total).await
+        };
+        match done.await {
+            Ok(findings) => {
+                count += findings.count;
+                for finding in findings.named {
+                    tracing::error!(tenant = %id, finding, "the audit trail was tampered with");
+                    named.push(format!("{id}: {finding}."));
+                }
+            }
+            Err(problem) => {
+                tracing::error!(tenant = %id, %problem, "the audit trail could not be checked");
+                first_problem.get_or_insert(problem);
+            }
+        }
+    }
+    telemetry::counted(job.now, "audit-self-check", "audit_findings", count);
+    if count > 0 {
+        named.truncate(100);
+        return Err(Problem::Conflict(format!("{count} findings. {}", named.join(" "))));
+    }
+    first_problem.map_or(Ok(total), Err)
+}
+
+async fn check(
+    job: &Job,
+    tenant: &Tenant,
+    keys: &CheckpointKeys,
+    archive: &Archive,
+    deadline: tokio::time::Instant,
+    total: &mut Checked,
+) -> Result<Findings, Problem> {
+    let keys = keys.of_tenant(tenant.id().as_str())?;
+    // Read first: what is written during the check is left to the next one.
+    let mut archived = archive.sizes(tenant.id()).await?;
+    let newest = match archived.last() {
+        Some(size) => Some((*size, archive.read(tenant.id(), *size).await?)),
+        None => None,
+    };
+    let head = match tenant.audit_tree().await {
+        Err(StoreError::Defect(what)) => {
+            return Ok(Findings::only(format!("the head is none of a tree: {what}")));
+        }
+        other => other?,
+    };
+    let mut checkpoints = Checkpoints { tenant, page: Vec::new(), last: None, done: false };
+    let mut check = Check::new(tenant.id().as_str(), &keys);
+    let mut from = 0;
+    loop {
+        if tokio::time::Instant::now() >= deadline {
+            tracing::error!(tenant = %tenant.id(), from, "the run was too short for the trail");
+            return Err(Problem::Unavailable);
+        }
+        let page = tenant.stored_audit_entries(from, PAGE).await?;
+        let entries = page.iter().take_while(|entry| entry.seq < head.size());
+        let mut seen = 0;
+        for entry in entries {
+            // Those of as many entries as were seen; or of none.
+            while let Some(signed) = checkpoints.up_to(entry.seq).await? {
+                archived.remove(&signed.size);
+                check.checkpoint(&signed);
+            }
+            if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size == entry.seq) {
+                check.archived(link);
+            }
+            check.entry(entry);
+            from = entry.seq + 1;
+            seen += 1;
+        }
+        if seen < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+            break;
+        }
+    }
+    // An entry and the head that counts it are committed together, so a head
+    // that is read later counts every entry that was seen.
+    let beyond = tenant.stored_audit_entries(head.size(), 1).await?;
+    if let Some(entry) = beyond.first() {
+        let later = tenant.audit_tree().await?;
+        if entry.seq >= later.size() {
+            check.beyond(entry.seq, &later);
+        }
+    }
+    let checked_to = check.entries();
+    while let Some(signed) = checkpoints.up_to(u64::MAX).await? {
+        // One that was signed during the check covers entries written since.
+        let is_new = signed.size > head.size() && !archived.contains(&signed.size);
+        archived.remove(&signed.size);
+        if !is_new {
+            check.checkpoint(&signed);
+        }
+    }
+    if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size >= checked_to) {
+        check.archived(link);
+    }
+    for size in archived {
+        check.lost_checkpoint(size);
+    }
+    let (entries, count) = (check.entries(), check.checkpoints());
+    let findings = check.finish(&head);
+    if findings.count == 0 {
+        let resource = Resource { kind: "audit_trail".into(), id: tenant.id().to_string() };
+        let facts = json!({ "entries": entries, "checkpoints": count, "root": head.root() });
+        let by = job.attribution(ActorKind::Job, "audit-self-check");
+        tenant.record(&by, "audit_trail.check", resource, Outcome::Success, facts).await?;
+        total.trails += 1;
+        total.entries += entries;
+        total.checkpoints += count;
+    }
+    Ok(findings)
+}
+
+/// The stored checkpoints, oldest first, a page at a time.
+struct Checkpoints<'t> {
+    tenant: &'t Tenant,
+    /// Newest first, so that the next one is popped.
+    page: Vec<SignedCheckpoint>,
+    last: Option<u64>,
+    done: bool,
+}
+
+impl Checkpoints<'_> {
+    /// The next one, if it covers at most `size` entries.
+    async fn up_to(&mut self, size: u64) -> Result<Option<SignedCheckpoint>, Problem> {
+        if self.page.is_empty() && !self.done {
+            self.page = self.tenant.checkpoints_after(self.last, CHECKPOINTS).await?;
+            self.done = self.page.is_empty();
+            self.page.reverse();
+        }
+        if self.page.last().is_none_or(|next| next.size > size) {
+            return Ok(None);
+        }
+        let next = self.page.pop();
+        self.last = next.as_ref().map(|next| next.size);
+        Ok(next)
+    }
+}

@@ -1,0 +1,192 @@
+//! Checking a stored audit trail against itself and its signed checkpoints,
+//! entry by entry, in memory for one page and the tree's edge.
+
+use keystone::audit::chain::{Chain, Link};
+use keystone::audit::merkle::{Hash, TreeHead};
+use keystone::audit::note::VerifierKey;
+use keystone::tenant::{EntryParts, SignedCheckpoint, StoredEntry};
+
+/// Findings that are kept in words; more are counted.
+const MOST_FINDINGS: usize = 100;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The first ones in words.
+    pub named: Vec<String>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Findings {
+    /// The one finding that nothing else can be compared with.
+    pub fn only(finding: String) -> Self {
+        Self { named: vec![finding], count: 1 }
+    }
+
+    fn add(&mut self, finding: String) {
+        self.count += 1;
+        if self.named.len() < MOST_FINDINGS {
+            self.named.push(finding);
+        }
+    }
+}
+
+/// The check of one tenant's trail. Entries and checkpoints are fed in the
+/// order of the trail.
+pub struct Check<'k> {
+    tenant: String,
+    keys: &'k [VerifierKey],
+    tree: TreeHead,
+    /// Whether an entry is missing, so that roots can no longer be compared.
+    broken: bool,
+    next: u64,
+    chain: Chain,
+    checkpoints: u64,
+    findings: Findings,
+}
+
+impl<'k> Check<'k> {
+    /// Begins at the first entry.
+    pub fn new(tenant: &str, keys: &'k [VerifierKey]) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            keys,
+            tree: TreeHead::empty(),
+            broken: false,
+            next: 0,
+            chain: Chain::default(),
+            checkpoints: 0,
+            findings: Findings::default(),
+        }
+    }
+
+    /// Entries checked so far.
+    pub fn entries(&self) -> u64 {
+        self.next
+    }
+
+    /// Checkpoints checked so far.
+    pub fn checkpoints(&self) -> u64 {
+        self.checkpoints
+    }
+
+    /// The next stored entry.
+    pub fn entry(&mut self, stored: &StoredEntry) {
+        if stored.seq > self.next {
+            let (from, to) = (self.next, stored.seq - 1);
+            let which = if from == to {
+                format!("entry {from} is")
+            } else {
+                format!("entries {from} to {to} are")
+            };
+            self.findings.add(format!("{which} missing; the tree is not checked beyond"));
+            self.broken = true;
+        }
+        self.next = stored.seq + 1;
+        match &stored.parts {
+            Ok(parts) => self.parts(stored.seq, parts),
+            Err(why) => {
+                self.findings.add(format!("entry {} cannot be read: {why}", stored.seq));
+                self.broken = true;
+            }
+        }
+    }
+
+    fn parts(&mut self, seq: u64, parts: &EntryParts) {
+        let entry = &parts.entry;
+        if entry.seq != seq {
+            let found = entry.seq;
+            self.findings.add(format!("entry {seq} holds the entry with the number {found}"));
+        }
+        if entry.tenant_id != self.tenant {
+            self.findings.add(format!("entry {seq} is of the tenant {}", entry.tenant_id));
+        }
+        if parts.at != Some(entry.at) {
+            self.findings.add(format!("entry {seq} is found under another time than its own"));
+        }
+        match entry.leaf_hash() {
+            Ok(leaf) if leaf == parts.leaf => {}
+            Ok(leaf) => self.findings.add(format!(
+                "entry {seq} was changed: it gives the leaf {leaf}, recorded was {}",
+                parts.leaf
+            )),
+            Err(error) => self.findings.add(format!("entry {seq} has no canonical form: {error}")),
+        }
+        // On with the recorded leaf, so that one changed entry is one finding;
+        // whether the record itself was changed, a signed root tells.
+        let nodes = self.tree.append(parts.leaf);
+        if !self.broken && nodes != parts.nodes {
+            self.findings.add(format!("the tree hashes recorded with entry {seq} are not its own"));
+        }
+    }
+
+    /// A stored checkpoint of as many entries as were fed.
+    pub fn checkpoint(&mut self, signed: &SignedCheckpoint) {
+        self.checkpoints += 1;
+        match self.chain.add(&signed.link, self.keys) {
+            Ok(checkpoint) => {
+                let (size, root) = (checkpoint.size, checkpoint.root);
+                if size != signed.size {
+                    let of = signed.size;
+                    self.findings
+                        .add(format!("the checkpoint stored for {of} entries signs {size}"));
+                }
+                self.root("stored", size, root);
+            }
+            Err(fault) => {
+                self.findings.add(format!("the checkpoint of {} entries: {fault}", signed.size));
+            }
+        }
+    }
+
+    /// The newest archived checkpoint, which nobody can have replaced.
+    pub fn archived(&mut self, link: &Link) {
+        match link.open(self.keys) {
+            Ok(checkpoint) => self.root("archived", checkpoint.size, checkpoint.root),
+            Err(fault) => self.findings.add(format!("the newest archived checkpoint: {fault}")),
+        }
+    }
+
+    fn root(&mut self, source: &str, size: u64, signed: Hash) {
+        if size != self.next {
+            let there = self.next;
+            self.findings.add(format!(
+                "a checkpoint of {size} entries is {source}, but there are {there}: \
+                 entries were removed after it was signed"
+            ));
+        } else if !self.broken && self.tree.root() != signed {
+            self.findings.add(format!(
+                "the {source} checkpoint of {size} entries signs the root {signed}, but the \
+                 entries give {}: some below {size} were changed after it was signed",
+                self.tree.root()
+            ));
+        }
+    }
+
+    /// An archived checkpoint that the store does not have.
+    pub fn lost_checkpoint(&mut self, size: u64) {
+        self.findings.add(format!("the checkpoint of {size} entries is archived but not stored"));
+    }
+
+    /// An entry beyond the head that was read after it.
+    pub fn beyond(&mut self, seq: u64, head: &TreeHead) {
+        let says = head.size();
+        self.findings.add(format!("entry {seq} lies beyond the head, which counts {says} entries"));
+    }
+
+    /// The end of the trail, against the head that was read before.
+    pub fn finish(mut self, head: &TreeHead) -> Findings {
+        if self.next < head.size() {
+            let (from, to) = (self.next, head.size() - 1);
+            self.findings.add(format!("entries {from} to {to} are missing at the end"));
+        } else if !self.broken && *head != self.tree {
+            self.findings.add(format!(
+                "the head has the root {}, but the entries give {}",
+                head.root(),
+                self.tree.root()
+            ));
+        }
+        self.findings
+    }
+}

@@ -1,0 +1,280 @@
+//! What proves the audit trail: hashes for proofs, signed checkpoints, and the
+//! stored entries as they are, for whoever checks them.
+
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use keystone_log::chain::Link;
+use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
+
+use super::{StoreError, Tenant, bson_time, schema, time_of};
+use crate::audit::entry::CommittedEntry;
+use crate::audit::merkle::{Hash, Subtree, consistency_subtrees, gap, inclusion_subtrees, join};
+
+/// A signed checkpoint as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    /// Number of entries that it covers.
+    pub size: u64,
+    /// When it was signed, to the millisecond.
+    pub at: Timestamp,
+    /// The note, and the proof that it extends the one before.
+    pub link: Link,
+}
+
+/// An audit entry as it lies in the store, unchecked.
+#[derive(Debug)]
+pub struct StoredEntry {
+    /// Its number in the store.
+    pub seq: u64,
+    /// Its parts, or why they cannot be read.
+    pub parts: Result<EntryParts, String>,
+}
+
+/// The parts of a stored audit entry that the tree is made of.
+#[derive(Debug)]
+pub struct EntryParts {
+    /// The entry.
+    pub entry: CommittedEntry,
+    /// By which queries find it in time.
+    pub at: Option<Timestamp>,
+    /// Its leaf.
+    pub leaf: Hash,
+    /// The perfect subtrees that end with it, by height.
+    pub nodes: Vec<Hash>,
+}
+
+impl Tenant {
+    /// The roots of perfect subtrees of the audit tree, in one query.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the trail does not hold one of them;
+    /// otherwise when the database does not answer.
+    pub async fn audit_subtrees(&self, wanted: &[Subtree]) -> Result<Vec<Hash>, StoreError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lasts = wanted.iter().map(|subtree| i64::try_from(subtree.last).map(Bson::from));
+        let lasts = lasts.collect::<Result<Vec<_>, _>>().map_err(StoreError::defect)?;
+        let found: Vec<Document> = self
+            .audit_entries()
+            .find(doc! { "tenant_id": self.id().as_str(), "_id": { "$in": lasts } })
+            .projection(doc! { "nodes": 1 })
+            .await?
+            .try_collect()
+            .await?;
+        let mut nodes: HashMap<u64, Vec<Hash>> = HashMap::new();
+        for document in found {
+            let seq = seq_of(&document)?;
+            let stored = document.get("nodes").cloned().unwrap_or(Bson::Null);
+            nodes.insert(seq, deserialize_from_bson(stored)?);
+        }
+        wanted
+            .iter()
+            .map(|Subtree { last, height }| {
+                let of_entry = nodes.get(last);
+                of_entry.and_then(|of_entry| of_entry.get(*height as usize)).copied().ok_or_else(
+                    || {
+                        StoreError::defect(format!(
+                            "the audit trail has no hash of height {height} at entry {last}"
+                        ))
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// The root of the tree of the first `size` entries, from stored hashes.
+    ///
+    /// # Errors
+    /// As [`Tenant::audit_subtrees`].
+    pub async fn audit_root(&self, size: u64) -> Result<Hash, StoreError> {
+        let subtrees: Vec<Subtree> = gap(0, size).collect();
+        Ok(join(&self.audit_subtrees(&subtrees).await?))
+    }
+
+    /// The proof that the tree of the first `size` entries holds entry `seq`
+    /// (RFC 6962 §2.1.1), from stored hashes.
+    ///
+    /// # Errors
+    /// As [`Tenant::audit_subtrees`]; [`StoreError::Defect`] also when `seq` is
+    /// not below `size`.
+    pub async fn audit_inclusion(&self, seq: u64, size: u64) -> Result<Vec<Hash>, StoreError> {
+        self.joined(inclusion_subtrees(seq, size).map_err(StoreError::defect)?).await
+    }
+
+    /// The proof that the tree of the first `to` entries extends that of the
+    /// first `from` (RFC 6962 §2.1.2), from stored hashes.
+    ///
+    /// # Errors
+    /// As [`Tenant::audit_subtrees`]; [`StoreError::Defect`] also when `from` is
+    /// above `to`.
+    pub async fn audit_consistency(&self, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
+        self.joined(consistency_subtrees(from, to).map_err(StoreError::defect)?).await
+    }
+
+    async fn joined(&self, groups: Vec<Vec<Subtree>>) -> Result<Vec<Hash>, StoreError> {
+        let hashes = self.audit_subtrees(&groups.concat()).await?;
+        let mut rest = hashes.as_slice();
+        Ok(groups
+            .iter()
+            .map(|group| {
+                let (of_group, others) = rest.split_at(group.len());
+                rest = others;
+                join(of_group)
+            })
+            .collect())
+    }
+
+    /// The newest signed checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn last_checkpoint(&self) -> Result<Option<SignedCheckpoint>, StoreError> {
+        Ok(self.checkpoints(None, 1).await?.pop())
+    }
+
+    /// The signed checkpoint that covers exactly the first `size` entries.
+    ///
+    /// # Errors
+    /// As [`Tenant::last_checkpoint`].
+    pub async fn checkpoint_of(&self, size: u64) -> Result<Option<SignedCheckpoint>, StoreError> {
+        let Ok(size) = i64::try_from(size) else { return Ok(None) };
+        let only = doc! { "tenant_id": self.id().as_str(), "_id": size };
+        let found = self.audit_checkpoints().find_one(only).await?;
+        found.as_ref().map(checkpoint_of).transpose()
+    }
+
+    /// Signed checkpoints, newest first, of sizes below `before`.
+    ///
+    /// # Errors
+    /// As [`Tenant::last_checkpoint`].
+    pub async fn checkpoints(
+        &self,
+        before: Option<u64>,
+        limit: i64,
+    ) -> Result<Vec<SignedCheckpoint>, StoreError> {
+        let below = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+        self.checkpoints_where(doc! { "$lt": below }, -1, limit).await
+    }
+
+    /// Signed checkpoints, oldest first, of sizes above `after`.
+    ///
+    /// # Errors
+    /// As [`Tenant::last_checkpoint`].
+    pub async fn checkpoints_after(
+        &self,
+        after: Option<u64>,
+        limit: i64,
+    ) -> Result<Vec<SignedCheckpoint>, StoreError> {
+        let above = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
+        self.checkpoints_where(doc! { "$gt": above }, 1, limit).await
+    }
+
+    async fn checkpoints_where(
+        &self,
+        size: Document,
+        order: i32,
+        limit: i64,
+    ) -> Result<Vec<SignedCheckpoint>, StoreError> {
+        let found: Vec<Document> = self
+            .audit_checkpoints()
+            .find(doc! { "tenant_id": self.id().as_str(), "_id": size })
+            .sort(doc! { "tenant_id": 1, "_id": order })
+            .limit(limit)
+            .await?
+            .try_collect()
+            .await?;
+        found.iter().map(checkpoint_of).collect()
+    }
+
+    /// Stores a signed checkpoint. The store takes one successor of each
+    /// checkpoint, so the chain cannot fork.
+    ///
+    /// # Errors
+    /// [`StoreError::Duplicate`] when the one before has a successor already;
+    /// otherwise when the database does not answer.
+    pub async fn keep_checkpoint(&self, signed: &SignedCheckpoint) -> Result<(), StoreError> {
+        let number = |size| i64::try_from(size).map_err(StoreError::defect);
+        self.audit_checkpoints()
+            .insert_one(doc! {
+                "_id": number(signed.size)?,
+                "tenant_id": self.id().as_str(),
+                "at": bson_time(signed.at),
+                "format": &signed.link.format,
+                "checkpoint": &signed.link.checkpoint,
+                "previous": number(signed.link.previous)?,
+                "consistency": serialize_to_bson(&signed.link.consistency)?,
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Audit entries as they are stored, oldest first, from number `from`. One
+    /// that cannot be read is an element like any other.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer, or a document has no
+    /// number.
+    pub async fn stored_audit_entries(
+        &self,
+        from: u64,
+        limit: i64,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let from = i64::try_from(from).map_err(StoreError::defect)?;
+        let found: Vec<Document> = self
+            .audit_entries()
+            .find(doc! { "tenant_id": self.id().as_str(), "_id": { "$gte": from } })
+            .sort(doc! { "tenant_id": 1, "_id": 1 })
+            .projection(doc! { "at": 1, "entry": 1, "leaf": 1, "nodes": 1 })
+            .limit(limit)
+            .await?
+            .try_collect()
+            .await?;
+        found
+            .into_iter()
+            .map(|document| {
+                let seq = seq_of(&document)?;
+                Ok(StoredEntry { seq, parts: parts_of(document).map_err(|e| e.to_string()) })
+            })
+            .collect()
+    }
+
+    fn audit_checkpoints(&self) -> mongodb::Collection<Document> {
+        self.database.tenant_audit(&self.record.id).collection(schema::AUDIT_CHECKPOINTS)
+    }
+}
+
+fn seq_of(document: &Document) -> Result<u64, StoreError> {
+    let seq = document.get_i64("_id").map_err(StoreError::defect)?;
+    u64::try_from(seq).map_err(StoreError::defect)
+}
+
+fn parts_of(mut document: Document) -> Result<EntryParts, StoreError> {
+    let at = time_of(document.get("at"));
+    let mut part = |field| document.remove(field).unwrap_or(Bson::Null);
+    Ok(EntryParts {
+        entry: deserialize_from_bson(part("entry"))?,
+        leaf: deserialize_from_bson(part("leaf"))?,
+        nodes: deserialize_from_bson(part("nodes"))?,
+        at,
+    })
+}
+
+fn checkpoint_of(document: &Document) -> Result<SignedCheckpoint, StoreError> {
+    let text = |field| document.get_str(field).map(str::to_owned).map_err(StoreError::defect);
+    let previous = document.get_i64("previous").map_err(StoreError::defect)?;
+    let consistency = document.get("consistency").cloned().unwrap_or(Bson::Null);
+    Ok(SignedCheckpoint {
+        size: seq_of(document)?,
+        at: time_of(document.get("at"))
+            .ok_or_else(|| StoreError::defect("a checkpoint has no time"))?,
+        link: Link {
+            format: text("format")?,
+            checkpoint: text("checkpoint")?,
+            previous: u64::try_from(previous).map_err(StoreError::defect)?,
+            consistency: deserialize_from_bson(consistency)?,
+        },
+    })
+}

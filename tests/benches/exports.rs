@@ -1,0 +1,80 @@
+//! Exports of long audit trails by the worker's real binary: time from the
+//! message to the last volume, and the most memory that it held. Every report
+//! is then judged by `pdfsig` and pyHanko. Prints a Markdown table. Needs the
+//! local stack (`make run`): `cargo bench -p keystone-tests --features floor
+//! --bench exports`.
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use keystone_tests::exports::{Fetched, ask_unseen, fetch_done, message, worker};
+use keystone_tests::verdicts::{Folder, pdfsig, pyhanko};
+use keystone_tests::{Stack, bulk, stack};
+use serde_json::json;
+use tokio::time::Instant;
+
+/// Entries of the trails.
+const SIZES: [u64; 2] = [10_000, 100_000];
+/// Entries of a volume, as deployed.
+const VOLUME: u32 = 25_000;
+/// Longest time that an export may take here.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    build();
+    let stack = Stack::load();
+    println!("| entries | format | volumes | bytes | time | peak memory |");
+    println!("|---|---|---|---|---|---|");
+    for size in SIZES {
+        let tenant = stack.tenant("bench-exports", &[]).await;
+        bulk::grow(&stack, tenant.slug(), size).await;
+        for format in ["pdf", "jsonl", "csv"] {
+            let id = ask_unseen(&stack, &tenant, format).await;
+            let mut run = worker(&stack, VOLUME).await;
+            let begun = Instant::now();
+            let event = message(tenant.slug(), &id);
+            let ended = run.invoke_within(PATIENCE, &event).await;
+            let took = begun.elapsed();
+            assert_eq!(ended, json!(["done"]));
+            let memory = run.peak_memory();
+            let volumes = fetch_done(&stack, tenant.owner(), &id).await;
+            let bytes: usize = volumes.iter().map(|volume| volume.bytes.len()).sum();
+            println!(
+                "| {size} | {format} | {} | {bytes} | {:.2} s | {} MiB |",
+                volumes.len(),
+                took.as_secs_f64(),
+                memory.div_ceil(1024)
+            );
+            if format == "pdf" {
+                judge(&stack, tenant.slug(), &volumes);
+            }
+        }
+        tenant.close().await;
+    }
+}
+
+/// Both validators accept every report.
+fn judge(stack: &Stack, name: &str, volumes: &[Fetched]) {
+    let folder = Folder::new(name);
+    for volume in volumes {
+        let file = folder.file(&volume.name, &volume.bytes);
+        let verdict = pdfsig(&file);
+        assert!(verdict.contains("Signature is Valid"), "{verdict}");
+        assert!(verdict.contains("Total document signed"), "{verdict}");
+        assert!(pyhanko(stack, &file).contains("INTACT:TRUSTED"));
+    }
+}
+
+/// Builds the functions that are measured as they are deployed.
+fn build() {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--features", "keystone-tests/floor"])
+        .args(["-p", "keystone-tests", "-p", "keystone-audit"])
+        .args(["--bin", "run-audit-export", "--bin", "create-audit-export"])
+        .current_dir(stack::root())
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the build failed");
+}

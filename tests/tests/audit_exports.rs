@@ -1,0 +1,414 @@
+//! Exports of the audit trail from the request to the fetched file, and runs
+//! that are killed on the way.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use keystone::auth::Role;
+use keystone_tests::exports::{
+    ask, ask_unseen, contents, fetch, fetch_done, message, proved, published_keys, worker,
+};
+use keystone_tests::trail::Trail;
+use keystone_tests::verdicts::{Folder, keystone_verify, pdfsig, pdftotext, pyhanko};
+use keystone_tests::{Client, Stack, Tenant, bulk, samples, stack};
+use mongodb::bson::{DateTime, Document, doc};
+use serde_json::{Value, json};
+
+/// Something to export: some changes by two people.
+async fn something(tenant: &Tenant<'_>) {
+    let admin = tenant.user(Role::Admin);
+    for worker in [admin, tenant.owner()] {
+        let product = worker.post("/v1/products", &samples::product()).await.expect(201).id();
+        let batch = worker.post("/v1/batches", &samples::batch(&product)).await.expect(201);
+        let change = json!({ "state": "on_hold", "origin": null });
+        let path = format!("/v1/batches/{}", batch.id());
+        worker.patch(&path, &batch.etag(), &change).await.must(200);
+    }
+}
+
+/// The recorded SHA-256 of each volume of an export, in order.
+async fn recorded(tenant: &Tenant<'_>, export: &str) -> Vec<String> {
+    let mut files: Vec<(u64, String)> = tenant
+        .audit_trail()
+        .await
+        .iter()
+        .filter(|entry| entry["action"] == "audit_export.add_file")
+        .filter(|entry| entry["resource"]["id"] == export)
+        .map(|entry| {
+            let changes = entry["delta"].as_array().unwrap();
+            let file = changes.iter().find_map(|change| change["value"].get("sha256")).unwrap();
+            (entry["seq"].as_u64().unwrap(), file.as_str().unwrap().to_owned())
+        })
+        .collect();
+    files.sort_unstable();
+    files.into_iter().map(|(_, sha256)| sha256).collect()
+}
+
+#[tokio::test]
+async fn each_format_arrives_whole() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("formats", &[Role::Admin]).await;
+    something(&tenant).await;
+    let admin = tenant.user(Role::Admin);
+    for format in ["jsonl", "csv", "pdf"] {
+        let id = ask(admin, format, &json!({})).await;
+        let volumes = fetch(&stack, admin, &id).await;
+        assert_eq!(volumes.len(), 1);
+        assert_eq!(volumes[0].view["sha256"], recorded(&tenant, &id).await[0]);
+        assert!(volumes[0].name.starts_with(&format!("{}-audit-", tenant.slug())));
+        let export = admin.get("/v1/audit/exports").await.expect(200).json()["items"][0].clone();
+        assert!(export["files"][0]["url"].is_null(), "the list hands out no links");
+        let size = export["tree_size"].as_u64().unwrap();
+        assert_eq!(export["entries"], size);
+        match format {
+            "jsonl" => {
+                let numbers = proved(&tenant, &contents(&volumes)).await;
+                assert_eq!(numbers, (0..size).collect::<Vec<_>>());
+            }
+            "csv" => check_csv(&volumes[0].bytes, size, admin),
+            _ => check_pdf(&stack, &tenant, &volumes[0].bytes, size).await,
+        }
+    }
+    tenant.finish().await;
+}
+
+fn check_csv(bytes: &[u8], size: u64, admin: &Client) {
+    assert!(bytes.ends_with(b"\r\n"));
+    let mut table = csv::Reader::from_reader(bytes);
+    let header = table.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    let seqs: Vec<u64> = rows.iter().map(|row| row[column("seq")].parse().unwrap()).collect();
+    assert_eq!(seqs, (0..size).collect::<Vec<_>>());
+    let created = rows.iter().find(|row| &row[column("action")] == "product.create").unwrap();
+    assert_eq!(created[column("source_ip")], admin.address().to_string());
+    let changes: Value = serde_json::from_str(&created[column("changes")]).unwrap();
+    assert!(changes.as_array().unwrap().iter().any(|change| change["path"] == "/gtin"));
+}
+
+async fn check_pdf(stack: &Stack, tenant: &Tenant<'_>, bytes: &[u8], size: u64) {
+    let folder = Folder::new(&format!("{}-formats", tenant.slug()));
+    let file = folder.file("report.pdf", bytes);
+    let verdict = pdfsig(&file);
+    assert!(verdict.contains("Signature is Valid"), "{verdict}");
+    assert!(verdict.contains("Total document signed"), "{verdict}");
+    assert!(pyhanko(stack, &file).contains("INTACT:TRUSTED"));
+    let key = &published_keys(tenant).await[0];
+    let path = file.to_str().unwrap();
+    let root = stack.value("ROOT_CA");
+    let (code, words) = keystone_verify(&["pdf", path, "--root", root, "--vkey", key]);
+    assert_eq!(code, Some(0), "{words}");
+    let text = pdftotext(&file);
+    for part in ["Page 1 of", "How to verify this report", "BRCGS 3.9", "certifies nothing"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    let taken = folder.file("bundle.jsonl", b"");
+    let out = Command::new("pdfdetach")
+        .args(["-savefile", "bundle.jsonl", "-o"])
+        .arg(&taken)
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let attached = std::fs::read(&taken).unwrap();
+    let entries =
+        attached.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{\"entry"));
+    assert_eq!(entries.count() as u64, size);
+}
+
+#[tokio::test]
+async fn an_export_has_exactly_what_the_query_finds() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("filters", &[Role::Admin]).await;
+    something(&tenant).await;
+    let admin = tenant.user(Role::Admin);
+    let claims = admin.claims();
+    let trail = tenant.audit_trail().await;
+    let middle = trail[trail.len() / 2]["at"].as_str().unwrap();
+    let filters = [
+        json!({ "actor": claims["sub"] }),
+        json!({ "action": "batch.update" }),
+        json!({ "resource_type": "product" }),
+        json!({ "resource_type": "batch", "resource_id": trail.iter()
+            .find(|entry| entry["action"] == "batch.create").unwrap()["resource"]["id"] }),
+        json!({ "from": middle }),
+        json!({ "to": middle }),
+        json!({ "ip": admin.address().to_string() }),
+        json!({ "action": "nothing.like_it" }),
+    ];
+    for filter in filters {
+        let id = ask(admin, "jsonl", &filter).await;
+        let volumes = fetch(&stack, admin, &id).await;
+        let exported = proved(&tenant, &contents(&volumes)).await;
+        let list = admin.get("/v1/audit/exports").await.expect(200).json();
+        let export = &list["items"][0];
+        assert_eq!((&export["id"], &export["filter"]), (&json!(id), &filter));
+        let size = export["tree_size"].as_u64().unwrap();
+        let query: Vec<String> = filter
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap().replace('+', "%2B")))
+            .collect();
+        let path = format!("/v1/audit?limit=100&{}", query.join("&"));
+        let found = admin.get(&path).await.expect(200).json();
+        let mut found: Vec<u64> = found["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["seq"].as_u64().unwrap())
+            .filter(|seq| *seq < size)
+            .collect();
+        found.sort_unstable();
+        assert_eq!(exported, found, "{filter}");
+        assert_eq!(exported.is_empty(), filter["action"] == "nothing.like_it", "{filter}");
+    }
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_link_is_for_minutes_and_an_export_for_its_tenant() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("links", &[Role::Admin, Role::OpsUser, Role::Viewer]).await;
+    let other = stack.tenant("links-other", &[]).await;
+    let admin = tenant.user(Role::Admin);
+    let id = ask(admin, "csv", &json!({})).await;
+    let volumes = fetch(&stack, admin, &id).await;
+    let path = format!("/v1/audit/exports/{id}");
+    other.owner().get(&path).await.must(404);
+    for role in [Role::OpsUser, Role::Viewer] {
+        tenant.user(role).get(&path).await.must(403);
+        tenant.user(role).get("/v1/audit/exports").await.must(403);
+        let wanted = json!({ "format": "csv" });
+        tenant.user(role).post("/v1/audit/exports", &wanted).await.must(403);
+    }
+    let url = volumes[0].view["url"].as_str().unwrap();
+    assert!(url.contains("X-Amz-Expires=300&"), "{url}");
+    // Neither a longer life nor another's file can be had from a link.
+    for changed in [
+        url.replace("X-Amz-Expires=300", "X-Amz-Expires=3000"),
+        url.replace(tenant.slug(), other.slug()),
+        url.split('?').next().unwrap().to_owned(),
+    ] {
+        assert_eq!(stack.aws().fetch(&changed).await.0, 403, "{changed}");
+    }
+    // The bucket refuses links whose time is over, whoever signed them.
+    let object = url.split('?').next().unwrap();
+    for (age, status) in [(Duration::from_secs(290), 200), (Duration::from_secs(310), 403)] {
+        let old = stack.aws().presigned(object, age, Duration::from_mins(5));
+        assert_eq!(stack.aws().fetch(&old).await.0, status, "{age:?}");
+    }
+    other.finish().await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn wrong_requests_name_their_fields() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("wrong-exports", &[]).await;
+    let owner = tenant.owner();
+    let fields = async |path: &str, body: &Value| -> Vec<String> {
+        let answer = owner.post(path, body).await.expect(422).json();
+        let errors = answer["errors"].as_array().unwrap().iter();
+        errors.map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    };
+    let exports = "/v1/audit/exports";
+    assert_eq!(fields(exports, &json!({})).await, ["/format"]);
+    let wrong = json!({ "format": "xlsx", "filter": { "ip": "nowhere", "from": "yesterday" } });
+    let mut found = fields(exports, &wrong).await;
+    found.sort_unstable();
+    assert_eq!(found, ["/filter/from", "/filter/ip", "/format"]);
+    let period = json!({ "from": "2026-01-02T00:00:00Z", "to": "2026-01-02T00:00:00Z" });
+    let wrong = json!({ "format": "csv", "filter": period });
+    assert_eq!(fields(exports, &wrong).await, ["/filter/to"]);
+    let unknown = json!({ "format": "csv", "colour": "red" });
+    assert_eq!(fields(exports, &unknown).await.len(), 1);
+
+    let reviews = "/v1/audit/reviews";
+    let mut found = fields(reviews, &json!({ "statement": "", "findings": [""] })).await;
+    found.sort_unstable();
+    assert_eq!(found, ["/findings/0", "/from", "/statement", "/to"]);
+    let review = |from: &str, to: &str| json!({ "from": from, "to": to, "statement": "Reviewed." });
+    let backwards = review("2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z");
+    assert_eq!(fields(reviews, &backwards).await, ["/to"]);
+    let future = review("2026-01-01T00:00:00Z", "2126-01-01T00:00:00Z");
+    assert_eq!(fields(reviews, &future).await, ["/to"]);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn asking_twice_with_a_key_makes_one_export() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("twice", &[]).await;
+    let owner = tenant.owner();
+    let wanted = json!({ "format": "csv" });
+    let send = || owner.request("POST", "/v1/audit/exports").header("idempotency-key", "once");
+    let first = send().json(&wanted).send().await.expect(202);
+    let again = send().json(&wanted).replayed().send().await.expect(202);
+    assert_eq!(first.body, again.body);
+    send().json(&json!({ "format": "pdf" })).send().await.must(409);
+    fetch(&stack, owner, &first.id()).await;
+    let list = owner.get("/v1/audit/exports").await.expect(200).json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    tenant.finish().await;
+}
+
+/// Lets the lease of a killed run end now instead of in minutes.
+async fn end_lease(stack: &Stack, tenant: &Tenant<'_>, minutes_ago: i64) {
+    let past = keystone::clock::now().as_millisecond() - minutes_ago * 60_000;
+    let runs = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    runs.collection::<Document>("audit_export_runs")
+        .update_many(doc! {}, doc! { "$set": { "free_at": DateTime::from_millis(past) } })
+        .await
+        .unwrap();
+    // What the killed run left open would hold up the next one's writes.
+    let admin = stack.database().await.database("admin");
+    admin.run_command(doc! { "killAllSessions": [] }).await.unwrap();
+}
+
+/// Finished volumes of an export.
+async fn volumes_of(stack: &Stack, tenant: &Tenant<'_>, export: &str) -> usize {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let exports = database.collection::<Document>("audit_exports");
+    let found = exports.find_one(doc! { "_id": export }).await.unwrap().unwrap();
+    found.get_array("files").unwrap().len()
+}
+
+#[tokio::test]
+async fn what_five_runs_did_not_bring_further_is_given_up() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("given-up", &[]).await;
+    let id = ask_unseen(&stack, &tenant, "csv").await;
+    let runs = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let now = DateTime::from_millis(keystone::clock::now().as_millisecond());
+    let five = doc! {
+        "_id": &id, "tenant_id": tenant.slug(), "version": 5_i64, "created_at": now,
+        "updated_at": now, "free_at": now, "attempts": 5, "work": { "percent": 40 },
+    };
+    runs.collection::<Document>("audit_export_runs").insert_one(five).await.unwrap();
+    let event = message(tenant.slug(), &id);
+    assert_eq!(worker(&stack, 500).await.invoke(&event).await, json!(["given_up"]));
+    let path = format!("/v1/audit/exports/{id}");
+    let export = tenant.owner().get(&path).await.expect(200).json();
+    assert_eq!((&export["state"], &export["percent"]), (&json!("failed"), &json!(40)));
+    assert_eq!(worker(&stack, 500).await.invoke(&event).await, json!(["nothing"]));
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_killed_run_is_continued_where_it_ended() {
+    const ENTRIES: u64 = 1_500;
+    let stack = Stack::load();
+    let tenant = stack.tenant("killed", &[]).await;
+    bulk::grow(&stack, tenant.slug(), ENTRIES).await;
+    for format in ["jsonl", "pdf"] {
+        let id = ask_unseen(&stack, &tenant, format).await;
+        let event = message(tenant.slug(), &id);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let before = volumes_of(&stack, &tenant, &id).await;
+            let mut run = worker(&stack, 125).await;
+            run.begin(&event).await;
+            while volumes_of(&stack, &tenant, &id).await == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // Somewhere in the making of the next one or two.
+            let share = f64::from(u16::from_be_bytes(stack::random())) / f64::from(u16::MAX);
+            run.kill_after(Duration::from_millis(300).mul_f64(share)).await;
+            end_lease(&stack, &tenant, 0).await;
+            seen.push(volumes_of(&stack, &tenant, &id).await);
+        }
+        let ended = worker(&stack, 125).await.invoke(&event).await;
+        assert_eq!(ended, json!(["done"]), "{seen:?}");
+        println!("{format}: volumes after each kill: {seen:?}");
+        assert!(seen.last().is_some_and(|last| *last < 13), "a run was done before its kill");
+
+        let volumes = fetch_done(&stack, tenant.owner(), &id).await;
+        let sha256: Vec<Value> = volumes.iter().map(|file| file.view["sha256"].clone()).collect();
+        assert_eq!(json!(sha256), json!(recorded(&tenant, &id).await));
+        let export = tenant.owner().get("/v1/audit/exports").await.expect(200).json();
+        let size = export["items"][0]["tree_size"].as_u64().unwrap();
+        assert!(size > ENTRIES);
+        if format == "jsonl" {
+            let numbers = proved(&tenant, &contents(&volumes)).await;
+            assert_eq!(numbers, (0..size).collect::<Vec<_>>());
+        } else {
+            let folder = Folder::new(tenant.slug());
+            for volume in &volumes {
+                let verdict = pdfsig(&folder.file(&volume.name, &volume.bytes));
+                assert!(verdict.contains("Signature is Valid"), "{verdict}");
+                assert!(verdict.contains("Total document signed"), "{verdict}");
+            }
+        }
+    }
+    Trail::read(&stack, tenant.slug()).await.verify();
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn two_deliveries_do_the_work_once() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("delivered-twice", &[]).await;
+    bulk::grow(&stack, tenant.slug(), 2_000).await;
+    let id = ask_unseen(&stack, &tenant, "csv").await;
+    let event = message(tenant.slug(), &id);
+    let (mut one, mut two) = (worker(&stack, 500).await, worker(&stack, 500).await);
+    let (first, second) = tokio::join!(one.invoke(&event), two.invoke(&event));
+    let mut ended = [first[0].clone(), second[0].clone()].map(|ended| ended.to_string());
+    ended.sort_unstable();
+    assert_eq!(ended, ["\"done\"", "\"elsewhere\""]);
+    assert_eq!(one.invoke(&event).await, json!(["nothing"]));
+    assert_eq!(recorded(&tenant, &id).await.len(), 5);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn what_no_run_is_at_is_asked_for_again() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("swept", &[]).await;
+    let id = ask_unseen(&stack, &tenant, "csv").await;
+    let event = message(tenant.slug(), &id);
+    let mut run = worker(&stack, 5).await;
+    run.begin(&event).await;
+    run.kill_after(Duration::from_millis(300)).await;
+    end_lease(&stack, &tenant, 10).await;
+    let sweep = stack.function("sweep-audit-exports");
+    let swept = stack.aws().invoke(&sweep, &json!({})).await;
+    assert!(swept["sent"].as_u64().unwrap() >= 1, "{swept}");
+    fetch(&stack, tenant.owner(), &id).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_review_says_who_looked_at_what_and_when_the_next_is_due() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("reviewed", &[Role::Admin, Role::OpsUser]).await;
+    let admin = tenant.user(Role::Admin);
+    let due = async || -> Value { admin.get("/v1/audit/reviews").await.expect(200).json() };
+    let before = due().await;
+    assert_eq!((&before["items"], &before["overdue"]), (&json!([]), &json!(false)));
+    let review = json!({
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-02-01T00:00:00Z",
+        "statement": "All changes of lots on hold were looked at.",
+        "findings": ["Two lots were released without a reason."],
+    });
+    tenant.user(Role::OpsUser).post("/v1/audit/reviews", &review).await.must(403);
+    let attested = admin.post("/v1/audit/reviews", &review).await.expect(201);
+    let after = due().await;
+    let item = &after["items"][0];
+    assert_eq!(*item, attested.json());
+    assert_eq!(item["reviewed_by"], admin.claims()["sub"]);
+    for member in ["from", "to", "statement", "findings"] {
+        assert_eq!(item[member], review[member]);
+    }
+    let at = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let attested_at = at(&item["attested_at"]);
+    let cadence = at(&after["next_due_at"]).duration_since(attested_at);
+    assert_eq!(cadence, jiff::SignedDuration::from_hours(24 * 30));
+    let query = "/v1/audit?action=audit_review.attest";
+    let entry = admin.get(query).await.expect(200).json()["items"][0].clone();
+    assert_eq!(entry["seq"], item["tree_size"], "it attests all that stood before it");
+    tenant.finish().await;
+}

@@ -1,0 +1,377 @@
+//! What an auditor can check without trusting the service, and that tampering
+//! with the database behind its back does not go unnoticed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use aws_sdk_s3::Client as S3;
+use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
+use futures::TryStreamExt;
+use keystone::audit::bundle::{Header, Writer, verify_entry_line};
+use keystone::audit::checkpoint::Checkpoint;
+use keystone::audit::entry::{CommittedEntry, Personal};
+use keystone::audit::merkle::{Hash, TreeHead, verify_consistency};
+use keystone::audit::note::VerifierKey;
+use keystone::audit::tlog_proof::TlogProof;
+use keystone::auth::Role;
+use keystone_tests::stack::{random, root};
+use keystone_tests::{Client, Stack, Tenant, samples};
+use mongodb::Collection;
+use mongodb::bson::{Document, deserialize_from_bson, doc, serialize_to_bson};
+use serde_json::{Value, json};
+
+/// The keys of a tenant's trail, as anybody gets them.
+async fn keys(tenant: &Tenant<'_>) -> Vec<VerifierKey> {
+    let path = format!("/v1/trust/audit-keys?tenant={}", tenant.slug());
+    let listed = tenant.stranger().get(&path).await.expect(200).json();
+    let keys = listed["keys"].as_array().unwrap().iter();
+    keys.map(|key| key.as_str().unwrap().parse().unwrap()).collect()
+}
+
+async fn publish(client: &Client) -> Value {
+    client.request("POST", "/v1/audit/checkpoints").send().await.expect(201).json()
+}
+
+fn opened(view: &Value, keys: &[VerifierKey]) -> Checkpoint {
+    Checkpoint::open(view["checkpoint"].as_str().unwrap(), keys).unwrap()
+}
+
+fn hashes(view: &Value) -> Vec<Hash> {
+    let hashes = view["hashes"].as_array().unwrap().iter();
+    hashes.map(|hash| hash.as_str().unwrap().parse().unwrap()).collect()
+}
+
+/// The trail's entries as they are stored.
+async fn stored<'s>(
+    stack: &'s Stack,
+    tenant: &Tenant<'_>,
+) -> (Collection<Document>, Vec<Document>) {
+    let database = stack.database().await.database(&format!("t_{}_audit", tenant.slug()));
+    let entries = database.collection::<Document>("entries");
+    let found = entries.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+    (entries, found.try_collect().await.unwrap())
+}
+
+async fn head(stack: &Stack, tenant: &Tenant<'_>) -> Collection<Document> {
+    stack.database().await.database(&format!("t_{}", tenant.slug())).collection("audit_head")
+}
+
+/// What the self-check says of the tenant's trail.
+async fn self_check(stack: &Stack, tenant: &Tenant<'_>) -> Value {
+    let event = json!({ "tenant": tenant.slug() });
+    let name = stack.function("audit-self-check");
+    stack.aws().invoke_to_the_end(&name, &event).await
+}
+
+async fn must_find(stack: &Stack, tenant: &Tenant<'_>, finding: &str) {
+    let said = self_check(stack, tenant).await.to_string();
+    assert!(said.contains(finding), "wanted: {finding}\nsaid: {said}");
+}
+
+/// A bundle of everything that is stored, under the newest checkpoint; without
+/// the openings, which only the service can unseal.
+fn bundle(tenant: &Tenant<'_>, checkpoint: &Value, stored: &[Document]) -> Vec<u8> {
+    let note = checkpoint["checkpoint"].as_str().unwrap();
+    let size = checkpoint["size"].as_u64().unwrap();
+    let header = Header::new(tenant.slug(), note, None, keystone::clock::now());
+    let mut lines = Writer::new(Vec::new(), &header, size).unwrap();
+    for document in stored {
+        let entry: CommittedEntry =
+            deserialize_from_bson(document.get("entry").unwrap().clone()).unwrap();
+        let leaf: Hash = document.get_str("leaf").unwrap().parse().unwrap();
+        // As an exporter would that believes the store.
+        let line = keystone::audit::bundle::entry_line(&entry, &leaf, &Personal::new()).unwrap();
+        lines.output().extend(line);
+    }
+    let end = json!({ "end": { "entries": stored.len() } });
+    lines.output().extend(format!("{end}\n").into_bytes());
+    std::mem::take(lines.output())
+}
+
+/// A file of this test run.
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("{:016x}-{name}", u64::from_be_bytes(random())));
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+/// Exit code and words of `keystone-verify`.
+fn keystone_verify(command: &str, files: &[&PathBuf], keys: &[VerifierKey]) -> (i32, String) {
+    let program = root().join("target/debug/keystone-verify");
+    let mut run = Command::new(program);
+    run.arg(command).args(files).env_clear();
+    for key in keys {
+        run.args(["--vkey", &key.to_string()]);
+    }
+    let done = run.output().unwrap();
+    for file in files {
+        let _ = std::fs::remove_file(file);
+    }
+    (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
+}
+
+async fn some_entries(tenant: &Tenant<'_>, count: usize) {
+    for _ in 0..count {
+        tenant.owner().post("/v1/products", &samples::product()).await.must(201);
+    }
+}
+
+#[tokio::test]
+async fn every_entry_is_proved_to_a_signed_checkpoint() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("proofs", &[Role::Admin, Role::OpsUser, Role::Viewer]).await;
+    let owner = tenant.owner();
+    let keys = keys(&tenant).await;
+    assert_eq!(keys[0].name(), format!("keystone.local/audit/{}", tenant.slug()));
+
+    owner.get("/v1/audit/checkpoint").await.must(404);
+    owner.get("/v1/audit/0/proof").await.must(409);
+    some_entries(&tenant, 3).await;
+    let first = publish(owner).await;
+    some_entries(&tenant, 2).await;
+    let second = publish(tenant.user(Role::Admin)).await;
+    assert_eq!(owner.get("/v1/audit/checkpoint").await.expect(200).json(), second);
+    let (old, new) = (opened(&first, &keys), opened(&second, &keys));
+    assert_eq!(second["previous"], first["size"]);
+
+    for seq in 0..new.size {
+        let proof = owner.get(&format!("/v1/audit/{seq}/proof")).await.expect(200).json();
+        let text: TlogProof = proof["text"].as_str().unwrap().parse().unwrap();
+        let line = String::from_utf8(text.extra.clone().unwrap()).unwrap();
+        let entry = verify_entry_line(&line).unwrap();
+        assert_eq!(
+            (entry.seq, entry.leaf.to_string()),
+            (seq, proof["leaf_hash"].as_str().unwrap().into())
+        );
+        assert_eq!(text.verify(&entry.leaf, &keys).unwrap(), new);
+        assert_eq!(hashes(&proof), text.hashes);
+    }
+    let path = format!("/v1/audit/1/proof?size={}", old.size);
+    let earlier = owner.get(&path).await.expect(200).json();
+    let (code, said) =
+        keystone_verify("proof", &[&file("proof.json", earlier.to_string().as_bytes())], &keys);
+    assert!(code == 0 && said.starts_with("VERIFIED: entry 1 of "), "{said}");
+    let text: TlogProof = earlier["text"].as_str().unwrap().parse().unwrap();
+    let doctored = TlogProof { index: 2, ..text };
+    let doctored = file("doctored.txt", doctored.to_string().as_bytes());
+    let (code, said) = keystone_verify("proof", &[&doctored], &keys);
+    assert!(code == 1 && said.contains("the proof is of entry 2, but carries 1"), "{said}");
+
+    let path = format!("/v1/audit/consistency?from={}&to={}", old.size, new.size);
+    let proof = hashes(&owner.get(&path).await.expect(200).json());
+    verify_consistency(old.size, new.size, &proof, &old.root, &new.root).unwrap();
+
+    // What cannot be proved is said.
+    some_entries(&tenant, 1).await;
+    owner.get(&format!("/v1/audit/{}/proof", new.size)).await.must(409);
+    owner.get(&format!("/v1/audit/1/proof?size={}", old.size + 1)).await.must(422);
+    owner.get("/v1/audit/5/proof?size=3").await.must(422);
+    owner.get("/v1/audit/999999/proof").await.must(404);
+    owner.get("/v1/audit/consistency?from=3&to=2").await.must(422);
+    owner.get("/v1/audit/consistency?from=3&to=999999").await.must(422);
+    owner.get("/v1/audit/consistency?from=3").await.must(422);
+
+    // By the matrix: own entries, or none; and no checkpoint on demand.
+    let (ops, viewer) = (tenant.user(Role::OpsUser), tenant.user(Role::Viewer));
+    ops.get("/v1/audit/0/proof").await.must(404);
+    ops.get("/v1/audit/checkpoint").await.must(200);
+    ops.request("POST", "/v1/audit/checkpoints").send().await.must(403);
+    for path in ["/v1/audit/0/proof", "/v1/audit/checkpoint", "/v1/audit/consistency?from=0&to=1"] {
+        viewer.get(path).await.must(403);
+        tenant.stranger().get(path).await.must(401);
+    }
+
+    // Another tenant's numbers lead to its own trail only.
+    let other = stack.tenant("proofs-b", &[]).await;
+    other.owner().get(&format!("/v1/audit/{}/proof", new.size - 1)).await.must(404);
+    other.owner().get("/v1/audit/checkpoint").await.must(404);
+    other.finish().await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn the_chain_of_checkpoints_is_archived_and_locked() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("chain", &[]).await;
+    let owner = tenant.owner();
+    let keys = keys(&tenant).await;
+    publish(owner).await;
+    some_entries(&tenant, 2).await;
+    // The scheduled job may meet a trail that another test tampers with, and
+    // goes on with the others.
+    let job = stack.function("publish-checkpoints");
+    stack.aws().invoke_to_the_end(&job, &json!({})).await;
+    let by_job = owner.get("/v1/audit/checkpoint").await.expect(200).json();
+    stack.aws().invoke_to_the_end(&job, &json!({})).await;
+    assert_eq!(owner.get("/v1/audit/checkpoint").await.expect(200).json(), by_job);
+    some_entries(&tenant, 1).await;
+    let last = publish(owner).await;
+    let listed = owner.get("/v1/audit/checkpoints").await.expect(200).json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 3);
+    assert_eq!(listed["items"][0], last);
+
+    let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
+    let s3 = S3::from_conf(
+        Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(stack.value("AWS_REGION").to_owned()))
+            .endpoint_url(stack.value("AWS_ENDPOINT_URL"))
+            .force_path_style(true)
+            .credentials_provider(Credentials::new(id, secret, None, None, "operator"))
+            .build(),
+    );
+    let environment = stack.aws().environment(&job).await;
+    let bucket = &environment["ARCHIVE_BUCKET"];
+    let prefix = format!("checkpoints/{}/", tenant.slug());
+    let objects = s3.list_objects_v2().bucket(bucket).prefix(&prefix).send().await.unwrap();
+    let mut files = Vec::new();
+    for object in objects.contents() {
+        let key = object.key().unwrap();
+        let read = s3.get_object().bucket(bucket).key(key).send().await.unwrap();
+        assert_eq!(read.object_lock_mode().unwrap().as_str(), "COMPLIANCE");
+        let version = read.version_id().unwrap().to_owned();
+        files.push(file("checkpoint.json", &read.body.collect().await.unwrap().into_bytes()));
+        let delete = s3.delete_object().bucket(bucket).key(key).version_id(version);
+        assert!(delete.send().await.is_err(), "{key} could be deleted");
+    }
+    assert_eq!(files.len(), 3);
+    let all: Vec<&PathBuf> = files.iter().collect();
+    let (code, said) = keystone_verify("checkpoints", &all, &keys);
+    assert!(code == 0 && said.starts_with("VERIFIED: a chain of 3 checkpoints"), "{said}");
+    let mut items = listed["items"].clone();
+    items.as_array_mut().unwrap().remove(1);
+    let gap = file("gap.json", json!({ "items": items }).to_string().as_bytes());
+    let (code, said) = keystone_verify("checkpoints", &[&gap], &keys);
+    assert!(code == 1 && said.contains("but the one before has"), "{said}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn tampering_with_the_database_is_found_and_named() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("tamper", &[]).await;
+    let owner = tenant.owner();
+    let keys = keys(&tenant).await;
+    some_entries(&tenant, 6).await;
+    let checkpoint = publish(owner).await;
+    let size = checkpoint["size"].as_u64().unwrap();
+    let checked = self_check(&stack, &tenant).await;
+    assert_eq!((&checked["trails"], &checked["entries"]), (&json!(1), &json!(size)));
+    // The check left an entry of its own; the next checkpoint covers it.
+    let checkpoint = publish(owner).await;
+    let size = checkpoint["size"].as_u64().unwrap();
+    let (entries, before) = stored(&stack, &tenant).await;
+    assert_eq!(before.len() as u64, size);
+    let restore = async || {
+        entries.delete_many(doc! {}).await.unwrap();
+        entries.insert_many(&before).await.unwrap();
+    };
+    let refused = |documents: &[Document], reason: &str| {
+        let bundle = file("bundle.jsonl", &bundle(&tenant, &checkpoint, documents));
+        let (code, said) = keystone_verify("bundle", &[&bundle], &keys);
+        assert!(code == 1 && said.contains(reason), "wanted: {reason}\nsaid: {said}");
+    };
+    let whole = file("bundle.jsonl", &bundle(&tenant, &checkpoint, &before));
+    let (code, said) = keystone_verify("bundle", &[&whole], &keys);
+    assert!(code == 0 && said.contains("Nothing is left out"), "{said}");
+    let whole = file("bundle.jsonl", &bundle(&tenant, &checkpoint, &before));
+    let stranger = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let (code, said) = keystone_verify("bundle", &[&whole], &[stranger.parse().unwrap()]);
+    assert!(code == 1 && said.contains("none of the given keys signed"), "{said}");
+
+    // An entry is edited.
+    let edit = doc! { "$set": { "entry.action": "product.delete" } };
+    entries.update_one(doc! { "_id": 3_i64 }, edit).await.unwrap();
+    must_find(&stack, &tenant, "entry 3 was changed").await;
+    refused(&stored(&stack, &tenant).await.1, "entry 3 was changed");
+    restore().await;
+
+    // One is deleted.
+    entries.delete_one(doc! { "_id": 3_i64 }).await.unwrap();
+    must_find(&stack, &tenant, "entry 3 is missing").await;
+    refused(&stored(&stack, &tenant).await.1, "entries 3 to 3 are missing");
+    restore().await;
+
+    // Two are swapped.
+    entries.delete_many(doc! { "_id": { "$in": [3_i64, 4_i64] } }).await.unwrap();
+    let mut swapped = before[3..5].to_vec();
+    swapped[0].insert("_id", 4_i64);
+    swapped[1].insert("_id", 3_i64);
+    entries.insert_many(&swapped).await.unwrap();
+    must_find(&stack, &tenant, "entry 3 holds the entry with the number 4").await;
+    refused(&stored(&stack, &tenant).await.1, "entries 3 to 3 are missing");
+    restore().await;
+
+    // The tail is cut off, the head stays.
+    entries.delete_many(doc! { "_id": { "$gte": 5_i64 } }).await.unwrap();
+    must_find(&stack, &tenant, &format!("entries 5 to {} are missing at the end", size - 1)).await;
+    refused(&stored(&stack, &tenant).await.1, &format!("entries 5 to {} are missing", size - 1));
+
+    // The tail is cut off, and the head rewritten to fit.
+    let heads = head(&stack, &tenant).await;
+    let head_before = heads.find_one(doc! {}).await.unwrap().unwrap();
+    let rewrite = async |documents: &[Document]| {
+        let mut tree = TreeHead::empty();
+        for document in documents {
+            let leaf: Hash = document.get_str("leaf").unwrap().parse().unwrap();
+            let nodes = serialize_to_bson(&tree.append(leaf)).unwrap();
+            let id = document.get_i64("_id").unwrap();
+            entries
+                .update_one(doc! { "_id": id }, doc! { "$set": { "nodes": nodes } })
+                .await
+                .unwrap();
+        }
+        let tree = serialize_to_bson(&tree).unwrap();
+        heads.update_one(doc! {}, doc! { "$set": tree }).await.unwrap();
+    };
+    rewrite(&before[..5]).await;
+    must_find(&stack, &tenant, "entries were removed after it was signed").await;
+    restore().await;
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
+
+    // The head alone is rewritten: set back, or spoilt.
+    rewrite(&before[..5]).await;
+    must_find(&stack, &tenant, "entry 5 lies beyond the head").await;
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
+    let more = doc! { "$push": { "edge": Hash::of(&[b"forged"]).to_string() } };
+    heads.update_one(doc! {}, more).await.unwrap();
+    must_find(&stack, &tenant, "the head is none of a tree").await;
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
+    let other = doc! { "$set": { "edge.0": Hash::of(&[b"forged"]).to_string() } };
+    heads.update_one(doc! {}, other).await.unwrap();
+    must_find(&stack, &tenant, "the head has the root").await;
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
+
+    // Everything is forged so that it hangs together: an entry, its leaf, all
+    // hashes, the head. What was signed and archived cannot be.
+    let mut forged = before.clone();
+    let mut entry: CommittedEntry =
+        deserialize_from_bson(forged[3].get("entry").unwrap().clone()).unwrap();
+    entry.action = "product.delete".into();
+    let leaf = entry.leaf_hash().unwrap().to_string();
+    forged[3].insert("entry", serialize_to_bson(&entry).unwrap());
+    forged[3].insert("leaf", leaf);
+    entries.replace_one(doc! { "_id": 3_i64 }, &forged[3]).await.unwrap();
+    rewrite(&forged).await;
+    must_find(&stack, &tenant, "were changed after it was signed").await;
+    refused(&forged, "lead to the root");
+    let database = stack.database().await.database(&format!("t_{}_audit", tenant.slug()));
+    let checkpoints = database.collection::<Document>("checkpoints");
+    let signed: Vec<Document> =
+        checkpoints.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+    // Nor does it help to remove the checkpoints too.
+    checkpoints.delete_many(doc! {}).await.unwrap();
+    must_find(&stack, &tenant, "the archived checkpoint of").await;
+    must_find(&stack, &tenant, "is archived but not stored").await;
+    checkpoints.insert_many(&signed).await.unwrap();
+    // And nothing is signed on top of it.
+    let answer = owner.request("POST", "/v1/audit/checkpoints").send().await.expect(409);
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("contradicts its last checkpoint"), "{detail}");
+
+    restore().await;
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
+    tenant.finish().await;
+}

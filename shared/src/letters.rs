@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::Problem;
 use crate::auth::user::{MailedToken, User};
 use crate::mail::Mail;
-use crate::tenant::TenantId;
+use crate::tenant::{Contact, TenantId, TenantRecord};
 
 /// What every letter consists of.
 struct Letter<'a> {
@@ -157,6 +157,30 @@ pub fn account_change(
         closing: "If it was not you, tell an administrator of your organisation at once.",
     }
     .to(&user.email)
+}
+
+/// Tells `former`, a contact of `tenant`, that `next` stands there from now
+/// on: notices of breaches and of sub-processors went to them until now.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn contact_replaced(
+    tenant: &TenantRecord,
+    former: &Contact,
+    next: &Contact,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "You are no longer a contact of your organisation at Keystone",
+        name: &former.name,
+        paragraphs: vec![format!(
+            "your account at {} was closed. What we sent to you as a contact of this \
+             organisation goes to {} from now on.",
+            tenant.legal_name, next.email
+        )],
+        link: None,
+        closing: "If this is not right, tell a super_admin of your organisation at once.",
+    }
+    .to(&former.email)
 }
 
 /// Tells a tenant's primary contact that the tenant's data is going to be

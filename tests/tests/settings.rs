@@ -97,7 +97,7 @@ async fn a_leaver_is_no_contact_any_more() {
     let etag = owner.get("/v1/tenant").await.expect(200).etag();
     let admin = json!({ "name": "Admin", "email": tenant.email_of(Role::Admin).to_uppercase() });
     let change = json!({ "contacts": { "security": admin, "billing": admin } });
-    owner.patch("/v1/tenant", &etag, &change).await.must(200);
+    let confirmed = owner.patch("/v1/tenant", &etag, &change).await.expect(200).json();
     let id = |role| tenant.user(role).claims()["sub"].as_str().unwrap().to_owned();
     let path = format!("/v1/users/{}/offboard", id(Role::Admin));
     let leave = |successor: Option<String>| {
@@ -119,9 +119,46 @@ async fn a_leaver_is_no_contact_any_more() {
     tenant.user(Role::Admin).get("/v1/products").await.must(200);
     let left = leave(Some(id(Role::Viewer))).await.expect(200).json();
     assert_eq!(left["contacts_passed_on"], 2);
-    let contacts = owner.get("/v1/tenant").await.expect(200).json()["contacts"].clone();
+    let shown = owner.get("/v1/tenant").await.expect(200).json();
+    let contacts = &shown["contacts"];
     assert_eq!(contacts["security"]["email"], tenant.email_of(Role::Viewer));
     assert_eq!(contacts["billing"]["email"], tenant.email_of(Role::Viewer));
     assert_eq!(contacts["primary"]["email"], tenant.email_of(Role::SuperAdmin));
+    // Nobody said meanwhile that they are right, and the leaver was told.
+    assert_eq!(shown["contacts_confirmed_at"], confirmed["contacts_confirmed_at"]);
+    let told = format!("goes to {}", tenant.email_of(Role::Viewer));
+    let former = tenant.email_of(Role::Admin).to_uppercase();
+    assert!(stack.mails_after_drain(&former, &told).await);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn an_admin_does_not_reach_the_contacts_by_offboarding() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("contacts-kept", &[Role::Admin, Role::Viewer]).await;
+    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin));
+    let before = owner.get("/v1/tenant").await.expect(200);
+    let outside = json!({ "name": "Niamh Daly", "email": "niamh@contacts.example" });
+    let viewer = json!({ "name": "Viewer", "email": tenant.email_of(Role::Viewer) });
+    let change = json!({ "contacts": { "primary": outside, "security": viewer } });
+    let kept = owner.patch("/v1/tenant", &before.etag(), &change).await.expect(200);
+    let successor = admin.claims()["sub"].clone();
+    let leave = json!({ "reason": "Coup", "successor": successor });
+
+    // Somebody is invited under the address of a contact who has no account,
+    // and offboarded again: the contact stays.
+    let invited = json!({ "email": "niamh@contacts.example", "name": "N", "role": "viewer" });
+    let id = admin.post("/v1/users", &invited).await.expect(201).id();
+    let left = admin.post(&format!("/v1/users/{id}/offboard"), &leave).await.expect(200).json();
+    assert_eq!(left["contacts_passed_on"], 0);
+    // A contact with an account is not the admin's to replace.
+    let contact = tenant.user(Role::Viewer);
+    let path = format!("/v1/users/{}/offboard", contact.claims()["sub"].as_str().unwrap());
+    admin.post(&path, &leave).await.must(409);
+    admin.post(&path, &json!({ "reason": "Coup" })).await.must(409);
+    contact.get("/v1/products").await.must(200);
+    let after = owner.get("/v1/tenant").await.expect(200);
+    assert_eq!(after.json(), kept.json());
+    assert_eq!(after.etag(), kept.etag());
     tenant.finish().await;
 }

@@ -85,7 +85,7 @@ impl UserPatch {
 /// whoever does it remains.
 pub struct Manager {
     id: Id,
-    grant: Grant,
+    role: Role,
 }
 
 impl Manager {
@@ -101,10 +101,16 @@ impl Manager {
             .await?
             .filter(|user| user.entity.status == UserStatus::Active)
             .ok_or(Problem::Unauthenticated)?;
-        match Permission::ManageUsers.grant(stored.entity.role) {
-            grant @ (Grant::Full | Grant::BelowSuperAdmin) => Ok(Self { id, grant }),
+        let role = stored.entity.role;
+        match Permission::ManageUsers.grant(role) {
+            Grant::Full | Grant::BelowSuperAdmin => Ok(Self { id, role }),
             _ => Err(Problem::Forbidden),
         }
+    }
+
+    /// Whether the manager is granted `permission` without a bound.
+    pub fn may(&self, permission: Permission) -> bool {
+        permission.grant(self.role) == Grant::Full
     }
 
     /// Whether `user` is the manager.
@@ -118,7 +124,7 @@ impl Manager {
     /// # Errors
     /// 403 when not.
     pub fn over(&self, role: Role) -> Result<(), Problem> {
-        if self.grant == Grant::BelowSuperAdmin && role == Role::SuperAdmin {
+        if role == Role::SuperAdmin && !self.may(Permission::ManageUsers) {
             return Err(Problem::Forbidden);
         }
         Ok(())

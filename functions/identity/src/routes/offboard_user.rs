@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::user::{User, UserStatus, canonical_email};
+use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
-use keystone::tenant::{Contact, Id, WriteTx};
+use keystone::tenant::{Contact, Id, Stored, WriteTx};
+use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -73,7 +75,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             }
             let sessions_ended = sessions.of_user(id, call.now()).await?.len();
             let contacts_passed_on =
-                pass_contacts_on(tx, call.now(), &before.entity, &offboarding).await?;
+                pass_contacts_on(tx, call.now(), &manager, &before, &offboarding).await?;
             let facts = json!({ "reason": offboarding.reason, "sessions_ended": sessions_ended });
             tx.facts(&facts, &["/reason"])?;
             let after = tx.replace(&before, before.entity.clone().deactivated()).await?;
@@ -87,39 +89,58 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
 }
 
 /// Puts the successor in every place of the tenant's contacts where the
-/// leaver stands, so that no notice goes to somebody who has gone.
+/// leaver stands, so that no notice goes to somebody who has gone, and tells
+/// whoever stood there.
+///
+/// Contacts are the `super_admin`'s to decide, so nobody else offboards one.
+/// Who never accepted an invitation does not stand there as a user: that an
+/// address was invited makes nobody the contact's keeper. Passing on is no
+/// word of the tenant's that the contacts are right, so their confirmation
+/// stays as old as it is.
 async fn pass_contacts_on(
     tx: &mut WriteTx<'_>,
     now: Timestamp,
-    leaver: &User,
+    manager: &Manager,
+    leaver: &Stored<User>,
     offboarding: &Offboarding,
 ) -> Result<usize, Problem> {
-    let before = tx.settings().await?;
-    let mut after = before.entity.clone();
     let successor = match offboarding.successor {
         Some(id) => {
-            let found = tx.get::<User>(id).await?.map(|user| user.entity);
-            let active = found
-                .filter(|user| user.status == UserStatus::Active && user.email != leaver.email);
+            let found = tx.get::<User>(id).await?.filter(|user| user.id != leaver.id);
+            let active = found.filter(|user| user.entity.status == UserStatus::Active);
             let wrong = || Problem::invalid("/successor", "Must be another, active user.");
-            Some(active.ok_or_else(wrong)?)
+            Some(active.ok_or_else(wrong)?.entity)
         }
         None => None,
     };
-    let mut passed_on = 0;
+    if leaver.entity.status != UserStatus::Active {
+        return Ok(0);
+    }
+    let before = tx.settings().await?;
+    let mut after = before.entity.clone();
+    let mut replaced = Vec::new();
     for contact in after.contacts.iter_mut() {
-        if canonical_email(&contact.email) == leaver.email {
-            let successor = successor.as_ref().ok_or_else(|| {
-                let message = "Is required: the user is one of your organisation's contacts.";
-                Problem::invalid("/successor", message)
-            })?;
-            *contact = Contact { name: successor.name.clone(), email: successor.email.clone() };
-            passed_on += 1;
+        if canonical_email(&contact.email) != leaver.entity.email {
+            continue;
         }
+        if !manager.may(Permission::ManageTenant) {
+            return Err(Problem::Conflict(
+                "This user is one of your organisation's contacts: a super_admin must offboard \
+                 them, or name another contact first (PATCH /v1/tenant)."
+                    .into(),
+            ));
+        }
+        let successor = successor.as_ref().ok_or_else(|| {
+            let message = "Is required: the user is one of your organisation's contacts.";
+            Problem::invalid("/successor", message)
+        })?;
+        let next = Contact { name: successor.name.clone(), email: successor.email.clone() };
+        replaced.push((std::mem::replace(contact, next.clone()), next));
     }
-    if passed_on > 0 {
-        after.contacts_confirmed_at = now;
+    if let Some((former, next)) = replaced.first() {
+        let letter = letters::contact_replaced(tx.tenant().profile(), former, next)?;
         tx.replace(&before, after).await?;
+        mail::enqueue(tx, now, Subject::User(leaver.id), &letter).await?;
     }
-    Ok(passed_on)
+    Ok(replaced.len())
 }

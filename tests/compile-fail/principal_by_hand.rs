@@ -1,8 +1,8 @@
 //! A person whom no session proves.
 
+use keystone::auth::session::SessionRecord;
 use keystone::auth::{Principal, Role};
-use keystone::tenant::Id;
 
-pub fn somebody(user: Id, session: Id) -> Principal {
-    Principal::new(user, Role::SuperAdmin, session) //~ E0624
+pub fn somebody(session: SessionRecord) -> Principal {
+    Principal::new(Role::SuperAdmin, session) //~ E0624
 }

@@ -86,6 +86,45 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_carried_on_is_no_younger_and_lives_no_longer() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("carried-on", &[Role::Viewer]).await;
+    let (owner, viewer) = (tenant.owner(), tenant.user(Role::Viewer));
+    let old = tenant.credentials(Role::Viewer)["password"].as_str().unwrap().to_owned();
+    let change = |new: &str| json!({ "current_password": old, "new_password": new });
+    let same = owner.post("/v1/auth/password", &change(&old)).await.expect(422).json();
+    assert_eq!(same["errors"][0]["field"], "/new_password");
+
+    // Signed in 14 minutes ago, and over in one hour.
+    let (minute, now) = (60_000, clock::now().as_millisecond());
+    let (signed_in, ends) = ((now - 14 * minute) / 1000, (now + 60 * minute) / 1000);
+    for client in [owner, viewer] {
+        let sid = client.claims()["sid"].as_str().unwrap().to_owned();
+        let table = stack.value("SESSION_TABLE");
+        stack.aws().set_in_session(table, &sid, "created_at", signed_in * 1000).await;
+        stack.aws().set_in_session(table, &sid, "expires_at", ends * 1000).await;
+    }
+    let times = |client: &Client| {
+        let claims = client.claims();
+        (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap())
+    };
+    // By the password, without the second factor that the owner has.
+    let changed = owner.post("/v1/auth/password", &change("Combine harvester under seven moons"));
+    let changed = changed.await.expect(200).json();
+    let owner = owner.with_token(changed["token"].as_str().unwrap());
+    assert_eq!(times(&owner), (signed_in, ends));
+    assert_eq!(owner.claims()["amr"], json!(["pwd", "otp"]));
+    age(&stack, &owner, i64::try_from(RECENT.as_millis()).unwrap() + 1).await;
+    let new = json!({ "email": "new@keystone.example", "name": "New", "role": "viewer" });
+    owner.post("/v1/users", &new).await.must(401);
+    // By the first code of an app.
+    let (viewer, _) = tenant.set_up_app(viewer, &tenant.email_of(Role::Viewer)).await;
+    assert_eq!(times(&viewer), (signed_in, ends));
+    assert_eq!(viewer.claims()["amr"], json!(["pwd", "otp"]));
+    tenant.with_owner(owner).finish().await;
+}
+
+#[tokio::test]
 async fn wrong_passwords_are_counted_here_too() {
     let stack = Stack::load();
     let tenant = stack.tenant("recent-throttle", &[Role::Viewer, Role::OpsUser]).await;

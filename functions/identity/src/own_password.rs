@@ -1,12 +1,14 @@
 //! The check of the caller's own password, for what asks for it once more.
 
 use keystone::Problem;
+use keystone::audit::entry::Outcome;
 use keystone::auth::password::{self, PasswordInput};
 use keystone::auth::throttle::{AccountKey, Cleared, Purpose};
 use keystone::auth::user::User;
 use keystone::config::Setting;
 use keystone::http::Call;
 use keystone::tenant::Stored;
+use serde_json::json;
 
 use crate::sign_in;
 
@@ -36,4 +38,23 @@ pub async fn check(
         return Ok(Some(admission.succeeded().await?));
     }
     Ok(None)
+}
+
+/// Asks for the password of `user`, sent in the field at the JSON pointer
+/// `field`, before `action`. A wrong one is recorded as a failure of it.
+///
+/// # Errors
+/// 422 for a wrong password; as [`check`].
+pub async fn confirm(
+    call: &Call,
+    user: &Stored<User>,
+    (field, password): (&str, &PasswordInput),
+    action: &'static str,
+) -> Result<(), Problem> {
+    if check(call, user, password).await?.is_some() {
+        return Ok(());
+    }
+    let (by, about) = (call.attribution()?, sign_in::resource(Some(user.id)));
+    call.tenant().record(&by, action, about, Outcome::Failed, json!({})).await?;
+    Err(Problem::invalid(field, "Is not your password."))
 }

@@ -7,7 +7,7 @@ use keystone::auth::session::{SessionRecord, SessionSubject};
 use keystone::auth::throttle::{AdmitError, Cleared, LockedBy};
 use keystone::auth::token::Claims;
 use keystone::auth::user::User;
-use keystone::http::Request;
+use keystone::http::{Call, Request};
 use keystone::platform::Platform;
 use keystone::tenant::{Attribution, Id, Stored, Tenant};
 use schemars::JsonSchema;
@@ -28,8 +28,7 @@ pub struct SignedIn {
     second_factor_required: bool,
 }
 
-/// Opens a session for `user`, whose credentials are (or, with the write that
-/// follows, will be) those that `credentials` counts.
+/// Opens a session for `user`, who has just proved every factor.
 ///
 /// # Errors
 /// [`Problem`] when a store does not answer; there is no session then.
@@ -38,18 +37,32 @@ pub async fn open(
     request: &Request,
     cleared: Cleared,
     user: &Stored<User>,
-    credentials: i64,
     second_factor: bool,
 ) -> Result<SessionRecord, Problem> {
     let subject = SessionSubject {
         user: user.id,
         role: user.entity.role.name().to_owned(),
-        credentials,
+        credentials: user.entity.credentials,
         second_factor,
         source_ip: request.ip()?,
         user_agent: request.user_agent.clone(),
     };
     Ok(platform.sessions().await?.create(request.now, cleared, subject).await?)
+}
+
+/// Opens a session in place of the one that makes the request, for credentials
+/// that the write that follows gives the user. It is no more recent and lasts
+/// no longer, whatever was proved on the way: that takes a whole sign-in.
+///
+/// # Errors
+/// As [`open`].
+pub async fn carry_on(
+    call: &Call,
+    credentials: i64,
+    second_factor: bool,
+) -> Result<SessionRecord, Problem> {
+    let sessions = call.platform().sessions().await?;
+    Ok(sessions.carry_on(call.now(), call.principal(), credentials, second_factor).await?)
 }
 
 /// The answer with the token of `session`, once `recorded` says that its audit
@@ -65,7 +78,8 @@ pub async fn answer(
     let answer = async {
         recorded?;
         let token = platform
-            .signing_keys(session.created_at)
+            // Its sign-in may be older than the keys that were read last.
+            .signing_keys(session.last_seen)
             .await?
             .sign(&Claims::of(&session, platform.parties()?))
             .map_err(|_| Problem::Internal)?;

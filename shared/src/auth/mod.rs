@@ -15,24 +15,25 @@ mod permission;
 pub use keys::KeysError;
 pub use permission::{Grant, Permission, Role};
 
+use session::SessionRecord;
+
 use crate::tenant::Id;
 
 /// A signed-in person, as the pipeline established it for one request.
 #[derive(Debug, Clone)]
 pub struct Principal {
-    user: Id,
     role: Role,
-    session: Id,
+    session: SessionRecord,
 }
 
 impl Principal {
-    pub(crate) fn new(user: Id, role: Role, session: Id) -> Self {
-        Self { user, role, session }
+    pub(crate) fn new(role: Role, session: SessionRecord) -> Self {
+        Self { role, session }
     }
 
     /// Id of the user.
     pub fn user(&self) -> Id {
-        self.user
+        self.session.user
     }
 
     /// The user's role, as stored when the request came in.
@@ -42,7 +43,7 @@ impl Principal {
 
     /// Id of the session.
     pub fn session(&self) -> Id {
-        self.session
+        self.session.sid
     }
 
     /// What the matrix grants this principal for `permission`.

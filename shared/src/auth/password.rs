@@ -135,6 +135,11 @@ impl Password {
         Ok(Self(normal))
     }
 
+    /// Whether `input` is this same password.
+    pub fn is(&self, input: &PasswordInput) -> bool {
+        *self.0 == *input.normal()
+    }
+
     /// The hash to store, with the current pepper and a fresh salt. Takes as
     /// long as a sign-in.
     ///
@@ -311,6 +316,13 @@ mod tests {
         assert!(matches("Ｇrüße aus Kilkenny 1", &golden()));
         assert!(!matches("grüße aus Kilkenny 1", &golden()));
         assert!(!matches("Grüße aus Kilkenny 1 ", &golden()));
+    }
+
+    #[test]
+    fn the_same_password_is_known_in_another_spelling() {
+        let password = choose("Grüße aus Kilkenny ①").unwrap();
+        assert!(password.is(&input("Gru\u{308}ße aus Kilkenny 1")));
+        assert!(!password.is(&input("grüße aus Kilkenny 1")));
     }
 
     #[test]

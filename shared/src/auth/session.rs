@@ -13,6 +13,7 @@ use futures::{TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use super::dynamo::{Item, malformed, number, read_number};
+use super::Principal;
 use super::throttle::Cleared;
 use crate::tenant::{Id, StoreError};
 
@@ -147,6 +148,37 @@ impl Sessions {
             last_seen: created_at,
             expires_at: created_at + LIFETIME,
         };
+        self.put(record).await
+    }
+
+    /// Starts a session at `now` in place of the one that `principal` uses,
+    /// for credentials that have changed or are about to. It is as old and
+    /// ends as soon, since nobody signed in: only [`Sessions::create`] makes a
+    /// session that counts as recent. `second_factor` says whether one was
+    /// shown meanwhile. Needs `PutItem`.
+    ///
+    /// # Errors
+    /// As [`Sessions::create`].
+    pub async fn carry_on(
+        &self,
+        now: Timestamp,
+        principal: &Principal,
+        credentials: i64,
+        second_factor: bool,
+    ) -> Result<SessionRecord, StoreError> {
+        let before = &principal.session;
+        self.put(SessionRecord {
+            sid: crate::random::id(now)?,
+            role: principal.role.name().to_owned(),
+            credentials,
+            amr: methods(second_factor || before.has_second_factor()),
+            last_seen: to_millisecond(now)?,
+            ..before.clone()
+        })
+        .await
+    }
+
+    async fn put(&self, record: SessionRecord) -> Result<SessionRecord, StoreError> {
         self.client
             .put_item()
             .table_name(&self.table)

@@ -209,7 +209,7 @@ impl Pipeline {
             return Err(Problem::SignInTooOld);
         }
         Ok(Call {
-            principal: Principal::new(session.user, role, session.sid),
+            principal: Principal::new(role, session),
             tenant,
             platform: Arc::clone(&self.platform),
             request,

@@ -65,7 +65,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     if !second_factor::app_code_fits(request, &throttle, &admission, tenant, &user, code).await? {
         return Err(Problem::invalid("/code", "Is not the code that the app shows now."));
     }
-    let cleared = admission.succeeded().await?;
+    let _ = admission.succeeded().await?;
     let (recovery_codes, stored) = totp::recovery_codes()?;
     let factor = SecondFactor { active_since: Some(request.now), recovery_codes: stored };
     let after = User {
@@ -74,7 +74,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         ..user.entity.clone()
     };
     let letter = letters::account_change(tenant.id(), &after, AccountChange::SecondFactorOn)?;
-    let session = sign_in::open(platform, request, cleared, &user, after.credentials, true).await?;
+    let session = sign_in::carry_on(&call, after.credentials, true).await?;
     let sid = session.sid;
     let recorded = tenant
         .audited(&call.attribution()?, "user.activate_second_factor", async |tx| {

@@ -1,7 +1,6 @@
 //! `POST /v1/auth/password`
 
 use keystone::Problem;
-use keystone::audit::entry::Outcome;
 use keystone::auth::Permission;
 use keystone::auth::password::{Password, PasswordContext, PasswordInput};
 use keystone::auth::user::User;
@@ -10,10 +9,8 @@ use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::letters::{self, AccountChange};
 use keystone::mail;
-use keystone::tenant::Stored;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::own_password;
 use crate::sign_in::{self, SignedIn};
@@ -51,7 +48,8 @@ pub struct PasswordChange {
 
 /// The handler. The new session is made for the credentials that the write
 /// then gives the user, so that it lives from the commit on, and every other
-/// one until then.
+/// one until then. It is as old as the caller's: the password alone is no
+/// sign-in of who has a second factor.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let change: PasswordChange = call.request().body()?;
     let (platform, request, tenant) = (call.platform(), call.request(), call.tenant());
@@ -64,15 +62,20 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     };
     let password = Password::new("/new_password", &change.new_password, context)
         .map_err(|error| Problem::Invalid(vec![error]))?;
-    let Some(cleared) = own_password::check(&call, &user, &change.current_password).await? else {
-        return Err(refused(&call, &user).await?);
-    };
+    if password.is(&change.current_password) {
+        return Err(Problem::invalid("/new_password", "Is the password that you have."));
+    }
+    own_password::confirm(
+        &call,
+        &user,
+        ("/current_password", &change.current_password),
+        "user.change_password",
+    )
+    .await?;
     let hash = password.hash(&platform.pepper(request.now).await?)?;
     let after = user.entity.clone().with_password(hash);
     let letter = letters::account_change(tenant.id(), &after, AccountChange::Password)?;
-    let second_factor = after.second_factor_since().is_some();
-    let session =
-        sign_in::open(platform, request, cleared, &user, after.credentials, second_factor).await?;
+    let session = sign_in::carry_on(&call, after.credentials, false).await?;
     let sid = session.sid;
     let recorded = tenant
         .audited(&call.attribution()?, "user.change_password", async |tx| {
@@ -84,11 +87,4 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let answer = sign_in::answer(platform, session, recorded).await?;
     sign_in::sweep(platform, request.now, user.id, Some(sid)).await;
     Reply::ok(&answer)
-}
-
-async fn refused(call: &Call, user: &Stored<User>) -> Result<Problem, Problem> {
-    let (by, action) = (call.attribution()?, "user.change_password");
-    let about = sign_in::resource(Some(user.id));
-    call.tenant().record(&by, action, about, Outcome::Failed, json!({})).await?;
-    Ok(Problem::invalid("/current_password", "Is not your password."))
 }

@@ -78,8 +78,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     if !sessions.redeem(&body.challenge).await? {
         return Err(Problem::InvalidCredentials);
     }
-    let session =
-        sign_in::open(platform, request, cleared, &user, user.entity.credentials, true).await?;
+    let session = sign_in::open(platform, request, cleared, &user, true).await?;
     let by = sign_in::attribution(request, Some(user.id), Outcome::Success)?;
     let facts = json!({ "role": user.entity.role.name(), "second_factor": proof.name() });
     let recorded = tenant

@@ -157,10 +157,9 @@ async fn enter(
 ) -> Result<SignedIn, Problem> {
     let (platform, request) = (call.platform(), call.request());
     let cleared = admission.succeeded().await?;
-    let credentials = user.entity.credentials;
     let facts = json!({ "role": user.entity.role.name() });
     let (action, success) = ("session.create", Outcome::Success);
-    let session = sign_in::open(platform, request, cleared, user, credentials, false).await?;
+    let session = sign_in::open(platform, request, cleared, user, false).await?;
     let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
     sign_in::answer(platform, session, recorded).await
 }

@@ -226,7 +226,14 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     assert_eq!(holders("kms:GenerateDataKeyWithoutPlaintext"), key_makers);
     assert_eq!(holders("secretsmanager:PutSecretValue"), ["rotate-session-secret"]);
     assert_eq!(holders("ses:SendEmail"), ["drain-outbox"]);
-    let openers = ["activate-totp", "change-password", "finish-login", "login", "reauthenticate"];
+    let openers = [
+        "activate-totp",
+        "change-password",
+        "end-other-sessions",
+        "finish-login",
+        "login",
+        "reauthenticate",
+    ];
     assert_eq!(holders("dynamodb:PutItem"), openers);
     let lookers = [
         "activate-totp",

@@ -209,7 +209,7 @@ class Client:
             body = self._must("/v1/auth/mfa", answer)
         self.token = body["token"]
         if body.get("second_factor_required"):
-            person["totp_secret"] = self._must("/v1/mfa/totp", {})["secret"]
+            person["totp_secret"] = self._must("/v1/mfa/totp", {"password": person["password"]})["secret"]
             body = self._must("/v1/mfa/totp/activate", {"code": _fresh_code(person, keep)})
             self.token = body["session"]["token"]
         return True

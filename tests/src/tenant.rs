@@ -221,7 +221,7 @@ impl<'s> Tenant<'s> {
     /// Sets up an authenticator app for the signed-in user with this address;
     /// gives the new session and the recovery codes.
     pub async fn set_up_app(&self, client: &Client, email: &str) -> (Client, Vec<String>) {
-        let begun = client.request("POST", "/v1/mfa/totp").send().await.expect(200).json();
+        let begun = self.begin_app(client).await.expect(200).json();
         let app = Authenticator::new(begun["secret"].as_str().expect("a secret"));
         self.apps.lock().await.insert(email.to_owned(), app);
         let code = json!({ "code": self.app_code(email).await });
@@ -229,6 +229,11 @@ impl<'s> Tenant<'s> {
         let codes = done["recovery_codes"].as_array().expect("recovery codes").iter();
         let codes = codes.map(|code| code.as_str().expect("text").to_owned()).collect();
         (client.with_token(done["session"]["token"].as_str().expect("a token")), codes)
+    }
+
+    /// Begins to set up an authenticator app for a signed-in user.
+    pub async fn begin_app(&self, client: &Client) -> Answer {
+        client.post("/v1/mfa/totp", &json!({ "password": self.password })).await
     }
 
     /// A code that the app of the user with this address has not shown yet.

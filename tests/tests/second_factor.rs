@@ -37,7 +37,7 @@ async fn every_role_can_have_one_and_it_is_asked_for() {
     for role in [Role::Demo, Role::Viewer, Role::OpsUser, Role::Admin] {
         let (before, email) = (tenant.user(role), tenant.email_of(role));
         let elsewhere = tenant.sign_in(role).await;
-        let begun = before.request("POST", "/v1/mfa/totp").send().await.expect(200).json();
+        let begun = tenant.begin_app(before).await.expect(200).json();
         let uri = begun["otpauth_uri"].as_str().unwrap();
         assert!(uri.starts_with("otpauth://totp/Keystone:"), "{uri}");
         assert!(begun["qr_svg"].as_str().unwrap().contains("<svg"), "{begun}");
@@ -52,7 +52,7 @@ async fn every_role_can_have_one_and_it_is_asked_for() {
         for old in [before, &elsewhere] {
             old.get("/v1/products").await.must(401);
         }
-        client.request("POST", "/v1/mfa/totp").send().await.must(409);
+        tenant.begin_app(&client).await.must(409);
         let again = tenant.sign_in(role).await;
         assert_eq!(again.claims()["amr"], json!(["pwd", "otp"]));
         again.get("/v1/products").await.must(200);
@@ -218,6 +218,29 @@ async fn it_is_removed_by_its_owner_or_by_who_manages_them() {
 }
 
 #[tokio::test]
+async fn a_stolen_token_sets_up_no_app() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("factor-stolen", &[Role::Viewer]).await;
+    let thief = tenant.user(Role::Viewer);
+    let begin = |body: Value| async move { thief.post("/v1/mfa/totp", &body).await };
+    for body in [json!({}), json!({ "password": "" }), json!({ "password": "a guess or two" })] {
+        let refused = begin(body).await.expect(422).json();
+        assert_eq!(refused["errors"][0]["field"], "/password");
+    }
+    thief.post("/v1/mfa/totp/activate", &json!({ "code": "000000" })).await.must(409);
+    let query = "/v1/audit?action=user.enrol_second_factor";
+    let tried = tenant.owner().get(query).await.expect(200).json();
+    assert_eq!(tried["items"][0]["outcome"], "failed", "{tried}");
+    // Guesses are counted, and in the end not even the right one helps.
+    for _ in 1..10 {
+        begin(json!({ "password": "a guess or two" })).await.must(422);
+    }
+    tenant.begin_app(thief).await.must(429);
+    thief.get("/v1/products").await.must(200);
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn setting_up_goes_by_its_steps() {
     let stack = Stack::load();
     let tenant = stack.tenant("factor-steps", &[Role::Viewer]).await;
@@ -226,7 +249,7 @@ async fn setting_up_goes_by_its_steps() {
         viewer.post("/v1/mfa/totp/activate", &json!({ "code": code })).await
     };
     activate("000000").await.must(409);
-    viewer.request("POST", "/v1/mfa/totp").send().await.must(200);
+    tenant.begin_app(viewer).await.must(200);
     let wrong = activate("abcdef").await.expect(422).json();
     assert_eq!(wrong["errors"][0]["field"], "/code");
     activate("1").await.must(422);

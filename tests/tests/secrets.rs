@@ -18,7 +18,7 @@ async fn no_secret_is_written_down() {
     let mut secrets = vec![first, OTHER.to_owned(), viewer.token().to_owned()];
 
     // Everything that can be secret about an account comes into being.
-    let begun_seed = viewer.request("POST", "/v1/mfa/totp").send().await.expect(200).json();
+    let begun_seed = tenant.begin_app(viewer).await.expect(200).json();
     let unused_seed = begun_seed["secret"].as_str().unwrap().to_owned();
     let (signed_in, recovery_codes) = tenant.set_up_app(viewer, &email).await;
     secrets.push(signed_in.token().to_owned());

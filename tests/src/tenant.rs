@@ -136,8 +136,13 @@ impl<'s> Tenant<'s> {
 
     /// The token in the mail to `email` whose link has `path` in it.
     pub async fn mailed_token(&self, email: &str, path: &str) -> String {
+        self.mailed_token_after(email, path, 0).await
+    }
+
+    /// The same, of the mail that follows `earlier` others.
+    pub async fn mailed_token_after(&self, email: &str, path: &str, earlier: usize) -> String {
         assert!(self.stack.mails_after_drain(email, path).await, "no mail to {email}");
-        self.token_in_mail(email, path, 0).await
+        self.token_in_mail(email, path, earlier).await
     }
 
     async fn token_in_mail(&self, email: &str, path: &str, earlier: usize) -> String {

@@ -1,9 +1,10 @@
 //! The password that somebody chooses with a mailed token.
 
+use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::password::{Password, PasswordContext, PasswordHash, PasswordInput};
 use keystone::auth::throttle::{AccountKey, Purpose};
-use keystone::auth::user::{Mailed, MailedToken, User};
+use keystone::auth::user::{MailedFor, MailedTo, MailedToken, User, UserStatus};
 use keystone::http::PublicCall;
 use keystone::tenant::{Filter, StoreError, Stored, Tenant};
 use schemars::JsonSchema;
@@ -27,13 +28,12 @@ pub struct TokenAndPassword {
 }
 
 /// A kind of token.
-pub struct Kind {
-    /// What is counted.
-    pub purpose: Purpose,
-    /// The field of a user that the token is found by.
-    pub field: &'static str,
-    /// What is stored of the token, for a user who may use it.
-    pub of: fn(&User) -> Option<&Mailed>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Of somebody who was invited.
+    Invitation,
+    /// Of a user who forgot their password.
+    Reset,
 }
 
 /// Whose token it is, and their new password.
@@ -62,29 +62,35 @@ impl Kind {
     /// 401 for a token that is wrong, used or too old; 422 for a password that
     /// may not be chosen, after which the token is still good.
     pub async fn redeem(
-        &self,
+        self,
         call: &PublicCall,
         body: &TokenAndPassword,
     ) -> Result<Chosen, Problem> {
         let (platform, request) = (call.platform(), call.request());
         let throttle = platform.throttle().await?;
         let account = AccountKey::new(&body.tenant, &body.token);
-        let admission =
-            match throttle.admit(request.now, request.ip()?, &account, self.purpose).await {
-                Ok(admission) => admission,
-                Err(denial) => return Err(sign_in::denied(platform, request, denial).await),
-            };
+        let purpose = match self {
+            Self::Invitation => Purpose::Invitation,
+            Self::Reset => Purpose::Reset,
+        };
+        let admission = match throttle.admit(request.now, request.ip()?, &account, purpose).await {
+            Ok(admission) => admission,
+            Err(denial) => return Err(sign_in::denied(platform, request, denial).await),
+        };
         let registry = platform.registry(request.now).await?;
         let tenant = registry
             .of_attempt(&admission, request.now)
             .await?
             .ok_or(Problem::InvalidCredentials)?;
         let hash = MailedToken::from_text(&body.token).hash();
-        let user = tenant
-            .find::<User>(Filter::all().eq(self.field, hash))
-            .await?
-            .filter(|user| (self.of)(&user.entity).is_some_and(|kept| kept.is_open(request.now)))
-            .ok_or(Problem::InvalidCredentials)?;
+        let user = match self {
+            Self::Invitation => invited(&tenant, hash, request.now).await?,
+            Self::Reset => {
+                let found = mailed_to(&tenant, hash, MailedFor::PasswordReset, request.now).await?;
+                found.map(|(user, _)| user)
+            }
+        };
+        let user = user.ok_or(Problem::InvalidCredentials)?;
         let _ = admission.succeeded().await?;
         let context = PasswordContext {
             email: &user.entity.email,
@@ -96,4 +102,34 @@ impl Kind {
         let hash = password.hash(&platform.pepper(request.now).await?)?;
         Ok(Chosen { tenant, user, hash })
     }
+}
+
+/// Who may accept the invitation with this hash at `now`.
+async fn invited(
+    tenant: &Tenant,
+    hash: String,
+    now: Timestamp,
+) -> Result<Option<Stored<User>>, StoreError> {
+    let found = tenant.find::<User>(Filter::all().eq("invitation.token_hash", hash)).await?;
+    Ok(found.filter(|user| {
+        let kept = user.entity.invitation.as_ref();
+        user.entity.status == UserStatus::Invited && kept.is_some_and(|kept| kept.is_open(now))
+    }))
+}
+
+/// The user who may use the mailed token with this hash at `now` for `purpose`,
+/// and what is kept of it.
+///
+/// # Errors
+/// [`StoreError`] when the database does not answer.
+pub async fn mailed_to(
+    tenant: &Tenant,
+    hash: String,
+    purpose: MailedFor,
+    now: Timestamp,
+) -> Result<Option<(Stored<User>, MailedTo)>, StoreError> {
+    let found = tenant.find::<MailedTo>(Filter::all().eq("token.token_hash", hash)).await?;
+    let Some(Stored { entity: kept, .. }) = found else { return Ok(None) };
+    let user = tenant.get::<User>(kept.user).await?;
+    Ok(user.filter(|user| kept.opens(user, purpose, now)).map(|user| (user, kept)))
 }

@@ -12,7 +12,10 @@
 //!
 //! The source address has one count for every purpose, each account one per
 //! purpose: otherwise whoever knows a password could clear the count of
-//! wrong second factors by signing in again.
+//! wrong second factors by signing in again. Requests that anybody may make
+//! and that are neither right nor wrong ([`Purpose::ResetRequest`]) have a
+//! count of their own per address too: they stay counted, and lock nobody out
+//! of signing in.
 
 use std::net::IpAddr;
 
@@ -56,6 +59,14 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// What the count of a source address is kept under.
+    const fn address_prefix(self) -> &'static str {
+        match self {
+            Self::ResetRequest => "reset-request-ip",
+            _ => "ip",
+        }
+    }
+
     const fn key_prefix(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
@@ -94,12 +105,12 @@ impl AccountKey {
 /// The source address as counted: an IPv4 address by itself, also when mapped
 /// into IPv6 (RFC 4291 §2.5.5.2); an IPv6 address by its /64, the block that
 /// a single subscriber commands.
-fn address_key(address: IpAddr) -> String {
+fn address_key(address: IpAddr, purpose: Purpose) -> String {
     let digest = match address.to_canonical() {
         IpAddr::V4(v4) => hash(&[&v4.octets()]),
         IpAddr::V6(v6) => hash(&[&v6.octets()[..8]]),
     };
-    format!("ip#{digest}")
+    format!("{}#{digest}", purpose.address_prefix())
 }
 
 /// SHA-256 in hex over `parts`, each preceded by its length as eight bytes.
@@ -222,7 +233,7 @@ impl Throttle {
         let admission = Admission {
             throttle: self,
             tenant: account.tenant.clone(),
-            address_key: address_key(address),
+            address_key: address_key(address, purpose),
             account_key: account.item_key(purpose),
             entry: format!("{}:{}", now.as_millisecond(), hex::encode(nonce)),
         };
@@ -405,16 +416,6 @@ impl Admission<'_> {
         tokio::try_join!(cleared, released)?;
         Ok(Cleared { tenant: self.tenant })
     }
-
-    /// Says that the attempt was neither right nor wrong: the account's count
-    /// keeps it, so that nobody is mailed without end, and the address's does
-    /// not, so that nobody is locked out who only asked.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store fails; the attempt then stays counted.
-    pub async fn spent(self) -> Result<(), StoreError> {
-        self.throttle.release(&self.address_key, &self.entry).await
-    }
 }
 
 impl Throttle {
@@ -589,13 +590,15 @@ mod tests {
 
     #[test]
     fn addresses_group_by_subscriber() {
-        let key = |text: &str| address_key(text.parse().unwrap());
+        let key = |text: &str| address_key(text.parse().unwrap(), Purpose::SignIn);
         assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff:ffff:ffff:ffff"));
         assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         // A /64 is not mistaken for an IPv4 address with the same bytes.
-        assert_ne!(key("0.0.0.0"), address_key(Ipv6Addr::UNSPECIFIED.into()));
+        let asking = address_key("192.0.2.1".parse().unwrap(), Purpose::ResetRequest);
+        assert_ne!(key("192.0.2.1"), asking);
+        assert_ne!(key("0.0.0.0"), address_key(Ipv6Addr::UNSPECIFIED.into(), Purpose::SignIn));
     }
 
     #[test]

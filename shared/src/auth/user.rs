@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
@@ -12,7 +13,7 @@ use super::totp::Seed;
 use crate::crypto::{Place, Sealed, Subject, at_rest_option};
 use crate::erasure::Erasable;
 use crate::random;
-use crate::tenant::{Entity, Id, schema};
+use crate::tenant::{Entity, Id, Stored, schema};
 
 /// How long an invitation may be accepted.
 pub const INVITATION_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -90,9 +91,10 @@ pub struct User {
     /// The open invitation.
     #[serde(default)]
     pub invitation: Option<Mailed>,
-    /// The open request for another password.
-    #[serde(default)]
-    pub password_reset: Option<Mailed>,
+    /// Where an earlier release kept a request for another password. Read
+    /// over, and gone with the next write.
+    #[serde(default, skip_serializing)]
+    pub password_reset: IgnoredAny,
     /// The second factor, also while it is being set up.
     #[serde(default)]
     pub second_factor: Option<SecondFactor>,
@@ -111,7 +113,6 @@ impl Entity for User {
     const SECRET: &'static [&'static str] = &[
         "/password",
         "/invitation/token_hash",
-        "/password_reset/token_hash",
         "/second_factor/recovery_codes",
     ];
 }
@@ -135,7 +136,7 @@ impl User {
             status: UserStatus::Invited,
             password: None,
             invitation: Some(token.lasting(now + INVITATION_LIFE)),
-            password_reset: None,
+            password_reset: IgnoredAny,
             second_factor: None,
             totp_seed: None,
             credentials: 0,
@@ -162,7 +163,6 @@ impl User {
             status: UserStatus::Active,
             password: Some(password),
             invitation: None,
-            password_reset: None,
             ..self.signed_out()
         }
     }
@@ -187,9 +187,50 @@ impl User {
             status: UserStatus::Deactivated,
             password: None,
             invitation: None,
-            password_reset: None,
             ..self.without_second_factor()
         }
+    }
+}
+
+/// What a token lets its bearer do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MailedFor {
+    /// Choose another password.
+    PasswordReset,
+}
+
+/// A token that an active user was mailed. It stands beside the user, so that
+/// whoever asks for one neither changes the user under somebody's hands nor
+/// voids another's; any change of credentials voids them all.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailedTo {
+    /// Whose token it is.
+    pub user: Id,
+    /// What it is good for.
+    pub purpose: MailedFor,
+    /// What is kept of it.
+    pub token: Mailed,
+    /// The credentials of the user when it was mailed.
+    pub credentials: i64,
+}
+
+impl Entity for MailedTo {
+    const COLLECTION: &'static schema::Collection = &schema::MAILED_TOKENS;
+    const RESOURCE: &'static str = "mailed_token";
+    const PERSONAL: &'static [&'static str] = &[];
+    const SECRET: &'static [&'static str] = &["/token/token_hash"];
+}
+
+impl MailedTo {
+    /// Whether `user` may use it at `now` for `purpose`.
+    pub fn opens(&self, user: &Stored<User>, purpose: MailedFor, now: Timestamp) -> bool {
+        self.user == user.id
+            && self.purpose == purpose
+            && self.token.is_open(now)
+            && user.entity.status == UserStatus::Active
+            && user.entity.credentials == self.credentials
     }
 }
 
@@ -252,6 +293,8 @@ pub fn canonical_email(email: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mongodb::bson;
+
     use super::*;
     use crate::auth::session::LIFETIME;
     use crate::tenant::Id;
@@ -296,6 +339,44 @@ mod tests {
         let kept = MailedToken::new().unwrap().lasting(sent + RESET_LIFE);
         assert!(kept.is_open(sent + RESET_LIFE - SignedDuration::from_millis(1)));
         assert!(!kept.is_open(sent + RESET_LIFE));
+    }
+
+    #[test]
+    fn a_mailed_token_is_good_for_one_purpose_until_credentials_change() {
+        let now = Timestamp::UNIX_EPOCH;
+        let user = User { status: UserStatus::Active, ..invited() };
+        let stored = |id, entity| Stored {
+            id: Id::from_u128(id),
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            entity,
+        };
+        let token = MailedTo {
+            user: Id::from_u128(2),
+            purpose: MailedFor::PasswordReset,
+            token: MailedToken::new().unwrap().lasting(now + RESET_LIFE),
+            credentials: user.credentials,
+        };
+        let opens = |id, user, at| token.opens(&stored(id, user), MailedFor::PasswordReset, at);
+        assert!(opens(2, user.clone(), now));
+        assert!(!opens(3, user.clone(), now));
+        assert!(!opens(2, user.clone(), now + RESET_LIFE));
+        assert!(!opens(2, user.clone().signed_out(), now));
+        assert!(!opens(2, user.deactivated(), now));
+        assert!(!opens(2, invited(), now));
+    }
+
+    #[test]
+    fn a_user_of_an_earlier_release_is_read() {
+        let mut old = bson::serialize_to_document(&invited()).unwrap();
+        let reset = bson::doc! { "token_hash": "00", "expires_at": "2026-01-01T00:00:00Z" };
+        for reset in [bson::Bson::Null, reset.into()] {
+            old.insert("password_reset", reset);
+            let read: User = bson::deserialize_from_document(old.clone()).unwrap();
+            let again = bson::serialize_to_document(&read).unwrap();
+            assert!(!again.contains_key("password_reset"));
+        }
     }
 
     #[test]

@@ -95,10 +95,15 @@ pub const USERS: Collection = Collection {
         &[
             unique(&[("email", 1)]),
             plain(&[("invitation.token_hash", 1)]),
-            plain(&[("password_reset.token_hash", 1)]),
             BY_AGE,
         ],
     )
+};
+/// Tokens that active users were mailed, for a day: by then all have expired.
+pub const MAILED_TOKENS: Collection = Collection {
+    portable: Portable::Nothing,
+    expires_after: Some(24 * 60 * 60),
+    ..entities("mailed_tokens", &[], &[unique(&[("token.token_hash", 1)])])
 };
 /// What the tenant decides for itself; one document.
 pub const SETTINGS: Collection = entities("settings", &[], &[]);
@@ -157,8 +162,9 @@ pub const AUDIT_EXPORT_RUNS: Collection =
 pub const AUDIT_REVIEWS: Collection = entities("audit_reviews", &[], &[BY_AGE]);
 
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 13] = [
+pub const COLLECTIONS: [&Collection; 14] = [
     &USERS,
+    &MAILED_TOKENS,
     &SETTINGS,
     &SUPPLIERS,
     &CUSTOMERS,

@@ -2,8 +2,6 @@
 
 use keystone::Problem;
 use keystone::audit::entry::Outcome;
-use keystone::auth::throttle::Purpose;
-use keystone::auth::user::UserStatus;
 use keystone::config::Setting;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
 
@@ -32,15 +30,9 @@ pub const SETTINGS: [Setting; 5] = [
     Setting::SubjectKeyTable,
 ];
 
-const INVITATION: Kind = Kind {
-    purpose: Purpose::Invitation,
-    field: "invitation.token_hash",
-    of: |user| user.invitation.as_ref().filter(|_| user.status == UserStatus::Invited),
-};
-
 /// The handler.
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
-    let chosen = INVITATION.redeem(&call, &call.request().body()?).await?;
+    let chosen = Kind::Invitation.redeem(&call, &call.request().body()?).await?;
     let user = chosen.user;
     let by = sign_in::attribution(call.request(), Some(user.id), Outcome::Success)?;
     chosen

@@ -5,15 +5,14 @@ use std::time::Duration;
 use keystone::Problem;
 use keystone::audit::entry::Outcome;
 use keystone::auth::throttle::{AccountKey, Purpose};
-use keystone::auth::user::{MailedToken, RESET_LIFE, User, UserStatus, canonical_email};
+use keystone::auth::user::{MailedFor, MailedTo, MailedToken, RESET_LIFE, User, UserStatus};
 use keystone::config::Setting;
 use keystone::crypto::Subject;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
-use keystone::tenant::{Filter, Stored, Tenant};
+use keystone::tenant::{Stored, Tenant};
 use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::sign_in;
@@ -57,7 +56,7 @@ pub struct Account {
 }
 
 /// The handler. The same answer after the same time for every account, and
-/// at most ten mails in a quarter of an hour for one.
+/// at most ten requests in a quarter of an hour for one and from one address.
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let answer_at = Instant::now() + ANSWERS_AFTER;
     let account: Account = call.request().body()?;
@@ -66,6 +65,8 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     outcome.map(|()| Reply::empty())
 }
 
+/// Asking is neither right nor wrong, so both counts keep the request. Only
+/// what is mailed enters the audit trail: what strangers invent does not.
 async fn mail_link(call: &PublicCall, account: &Account) -> Result<(), Problem> {
     let (platform, request) = (call.platform(), call.request());
     let throttle = platform.throttle().await?;
@@ -76,18 +77,16 @@ async fn mail_link(call: &PublicCall, account: &Account) -> Result<(), Problem> 
             Err(denial) => return Err(sign_in::denied(platform, request, denial).await),
         };
     let registry = platform.registry(request.now).await?;
-    let tenant = registry.of_attempt(&admission, request.now).await?;
-    admission.spent().await?;
-    let Some(tenant) = tenant else { return Ok(()) };
-    let email = canonical_email(&account.email);
-    let found = tenant.find::<User>(Filter::all().eq("email", email)).await?;
-    if let Some(user) = found.filter(|user| user.entity.status == UserStatus::Active) {
-        return open_reset(call, &tenant, &user).await;
+    let found = registry.account_of_attempt(&admission, &account.email, request.now).await?;
+    let Some(found) = found else { return Ok(()) };
+    match found.user.filter(|user| user.entity.status == UserStatus::Active) {
+        Some(user) => open_reset(call, &found.tenant, &user).await,
+        None => Ok(()),
     }
-    let (action, failed) = ("user.request_password_reset", Outcome::Failed);
-    sign_in::record(request, &tenant, None, action, failed, json!({})).await
 }
 
+/// The token stands beside the user: whoever asks has proved nothing yet, so
+/// it changes neither the user nor what others were mailed.
 async fn open_reset(
     call: &PublicCall,
     tenant: &Tenant,
@@ -95,16 +94,21 @@ async fn open_reset(
 ) -> Result<(), Problem> {
     let request = call.request();
     let token = MailedToken::new()?;
+    let kept = MailedTo {
+        user: user.id,
+        purpose: MailedFor::PasswordReset,
+        token: token.lasting(request.now + RESET_LIFE),
+        credentials: user.entity.credentials,
+    };
+    let id = keystone::random::id(request.now)?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
     let letter = letters::password_reset(url, tenant.id(), &user.entity, &token)?;
-    // Whoever asks has proved nothing yet.
     let by = sign_in::attribution(request, None, Outcome::Failed)?;
     tenant
         .audited(&by, "user.request_password_reset", async |tx| {
-            let before = tx.get::<User>(user.id).await?.ok_or(Problem::NotFound)?;
-            let reset = Some(token.lasting(request.now + RESET_LIFE));
-            tx.replace(&before, User { password_reset: reset, ..before.entity.clone() }).await?;
-            mail::enqueue(tx, request.now, Subject::User(before.id), &letter).await?;
+            tx.about(sign_in::resource(Some(user.id)));
+            tx.insert(id, kept.clone()).await?;
+            mail::enqueue(tx, request.now, Subject::User(user.id), &letter).await?;
             Ok(())
         })
         .await

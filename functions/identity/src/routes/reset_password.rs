@@ -2,8 +2,6 @@
 
 use keystone::Problem;
 use keystone::audit::entry::Outcome;
-use keystone::auth::throttle::Purpose;
-use keystone::auth::user::UserStatus;
 use keystone::config::Setting;
 use keystone::crypto::Subject;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
@@ -36,16 +34,11 @@ pub const SETTINGS: [Setting; 6] = [
     Setting::SubjectKeyTable,
 ];
 
-const RESET: Kind = Kind {
-    purpose: Purpose::Reset,
-    field: "password_reset.token_hash",
-    of: |user| user.password_reset.as_ref().filter(|_| user.status == UserStatus::Active),
-};
-
-/// The handler. Nobody is signed in by it: the second factor, where there is
+/// The handler. The change of credentials voids the token, and every other one
+/// that was mailed to the user. Nobody is signed in by it: the second factor, where there is
 /// one, is asked for as ever.
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
-    let chosen = RESET.redeem(&call, &call.request().body()?).await?;
+    let chosen = Kind::Reset.redeem(&call, &call.request().body()?).await?;
     let (user, tenant, now) = (chosen.user, chosen.tenant, call.request().now);
     let letter = letters::account_change(tenant.id(), &user.entity, AccountChange::Password)?;
     let by = sign_in::attribution(call.request(), Some(user.id), Outcome::Success)?;

@@ -110,6 +110,11 @@ impl Stack {
         Tenant::provision(self, name, roles).await
     }
 
+    /// A new tenant, of which nobody has accepted an invitation.
+    pub async fn unattended_tenant(&self, name: &str) -> Tenant<'_> {
+        Tenant::begin(self, name).await
+    }
+
     /// Name of the deployed function `name`.
     pub fn function(&self, name: &str) -> String {
         format!("{}-{name}", self.value("STACK_NAME"))

@@ -18,6 +18,7 @@ use crate::{Answer, Client, Stack};
 /// Actions that a tenant's trail may hold without a request of the test's.
 const BESIDE: [&str; 12] = [
     "tenant.provision",
+    "tenant.invite_again",
     "tenant.begin_closing",
     "tenant.call_closing_off",
     "mail.send",
@@ -50,26 +51,7 @@ struct User {
 
 impl<'s> Tenant<'s> {
     pub(crate) async fn provision(stack: &'s Stack, name: &str, roles: &[Role]) -> Self {
-        let slug = format!("{name}-{:08x}", u32::from_be_bytes(random()));
-        let mut tenant = Self {
-            stack,
-            password: format!("Threshing {:016x} barn", u64::from_be_bytes(random())),
-            slug,
-            users: BTreeMap::new(),
-            apps: Mutex::default(),
-            ledger: Ledger::default(),
-        };
-        let owner = json!({ "name": "Orla Byrne", "email": tenant.email_of(Role::SuperAdmin) });
-        let event = json!({
-            "operator": "test-operator",
-            "tenant": tenant.slug,
-            "legal_name": format!("{} Ltd", tenant.slug),
-            "country": "IE",
-            "contacts": { "primary": owner },
-            "super_admin": owner,
-        });
-        let made = stack.aws().invoke(stack.value("PROVISION_TENANT_FUNCTION"), &event).await;
-        assert_eq!(made, json!({ "tenant": tenant.slug, "created": true }));
+        let mut tenant = Self::begin(stack, name).await;
         tenant.welcome(&[Role::SuperAdmin]).await;
         let below: Vec<Role> =
             roles.iter().copied().filter(|role| *role != Role::SuperAdmin).collect();
@@ -81,6 +63,36 @@ impl<'s> Tenant<'s> {
         }
         tenant.welcome(&below).await;
         tenant
+    }
+
+    /// A new tenant, of which nobody has accepted an invitation.
+    pub(crate) async fn begin(stack: &'s Stack, name: &str) -> Self {
+        let slug = format!("{name}-{:08x}", u32::from_be_bytes(random()));
+        let tenant = Self {
+            stack,
+            password: format!("Threshing {:016x} barn", u64::from_be_bytes(random())),
+            slug,
+            users: BTreeMap::new(),
+            apps: Mutex::default(),
+            ledger: Ledger::default(),
+        };
+        let made = tenant.provision_again().await;
+        assert_eq!(made, json!({ "tenant": tenant.slug, "created": true }));
+        tenant
+    }
+
+    /// Asks for the tenant to be made, for the first time or once more.
+    pub async fn provision_again(&self) -> Value {
+        let owner = json!({ "name": "Orla Byrne", "email": self.email_of(Role::SuperAdmin) });
+        let event = json!({
+            "operator": "test-operator",
+            "tenant": self.slug,
+            "legal_name": format!("{} Ltd", self.slug),
+            "country": "IE",
+            "contacts": { "primary": owner },
+            "super_admin": owner,
+        });
+        self.stack.aws().invoke(self.stack.value("PROVISION_TENANT_FUNCTION"), &event).await
     }
 
     /// Lets the invited people of `roles` choose their passwords and sign in.

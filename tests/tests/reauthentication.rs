@@ -49,6 +49,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
             "create-user",
             "update-user",
             "erase-user",
+            "invite-user",
             "offboard-user",
             "end-user-sessions",
             "remove-user-totp",

@@ -176,6 +176,68 @@ async fn an_invitation_is_stored_hashed_and_ends_after_seven_days() {
 }
 
 #[tokio::test]
+async fn an_invitation_that_was_lost_or_has_ended_is_sent_again() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("again", &[Role::Admin]).await;
+    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin));
+    let email = tenant.address_of("late");
+    let invitation = json!({ "email": email, "name": "Late", "role": "viewer" });
+    let id = admin.post("/v1/users", &invitation).await.expect(201).id();
+    let first = tenant.invitation_to("late", 0).await;
+    let past = keystone::clock::now().to_string();
+    tenant.set_in_document("users", "email", &email, "invitation.expires_at", &past).await;
+    tenant.accept(&first).await.must(401);
+    let again = |by: &Client, id: &str| {
+        let (by, path) = (by.clone(), format!("/v1/users/{id}/invite"));
+        async move { by.request("POST", &path).send().await }
+    };
+    let invited = again(admin, &id).await.expect(200);
+    assert_eq!(invited.json()["status"], "invited");
+    let second = tenant.invitation_to("late", 1).await;
+    // Once more while it is open: only the last one holds.
+    again(owner, &id).await.must(200);
+    let third = tenant.invitation_to("late", 2).await;
+    tenant.accept(&second).await.must(401);
+    tenant.accept(&third).await.must(204);
+    // Who has accepted, or has left, is not invited like this.
+    again(owner, &id).await.must(409);
+    again(owner, &id_of(owner)).await.must(409);
+    owner.post(&format!("/v1/users/{id}/offboard"), &json!({ "reason": "Left" })).await.must(200);
+    again(owner, &id).await.must(409);
+    // Nor does an admin invite who is above them.
+    let peer = json!({ "email": "p@keystone.example", "name": "P", "role": "super_admin" });
+    let peer = owner.post("/v1/users", &peer).await.expect(201).id();
+    again(admin, &peer).await.must(403);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn the_first_super_admin_is_invited_again_by_the_operator() {
+    let stack = Stack::load();
+    let tenant = stack.unattended_tenant("unattended").await;
+    let email = tenant.email_of(Role::SuperAdmin);
+    let (slug, unchanged) = (tenant.slug(), json!({ "tenant": tenant.slug(), "created": false }));
+    // While the invitation is open nobody is mailed twice.
+    assert_eq!(tenant.provision_again().await, unchanged);
+    let first = tenant.mailed_token(&email, "/invitations/").await;
+    let past = keystone::clock::now().to_string();
+    tenant.set_in_document("users", "email", &email, "invitation.expires_at", &past).await;
+    tenant.accept(&first).await.must(401);
+    let renewed = json!({ "tenant": slug, "created": false, "invited_again": true });
+    assert_eq!(tenant.provision_again().await, renewed);
+    assert_eq!(tenant.provision_again().await, unchanged);
+    let second = tenant.mailed_token_after(&email, "/invitations/", 1).await;
+    tenant.accept(&second).await.must(204);
+    let owner = tenant.sign_in(Role::SuperAdmin).await;
+    assert_eq!(tenant.provision_again().await, unchanged);
+    let query = "/v1/audit?action=tenant.invite_again";
+    let told = owner.get(query).await.expect(200).json()["items"].clone();
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told[0]["resource"]["id"], owner.claims()["sub"], "{told}");
+    tenant.with_owner(owner).finish().await;
+}
+
+#[tokio::test]
 async fn nobody_reaches_above_themselves() {
     let stack = Stack::load();
     let tenant = stack.tenant("ranks", &Role::ALL).await;

@@ -144,6 +144,17 @@ impl User {
         Ok((user, token))
     }
 
+    /// The user with another invitation in place of the one before, and the
+    /// token to send.
+    ///
+    /// # Errors
+    /// As [`User::invite`].
+    pub fn invited_again(self, now: Timestamp) -> Result<(Self, MailedToken), random::Unavailable> {
+        let token = MailedToken::new()?;
+        let invitation = Some(token.lasting(now + INVITATION_LIFE));
+        Ok((Self { invitation, ..self }, token))
+    }
+
     /// Whether a request of `session` may be served: the user is active, and
     /// has the credentials with which the session was made.
     pub fn accepts(&self, session: &SessionRecord) -> bool {

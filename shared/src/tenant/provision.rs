@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::database::{audit_database, data_database, keys_database};
 use super::schema::{self, Index};
 use super::{
-    Attribution, Contacts, Enrolled, Filter, Registry, Settings, StoreError, Tenant, TenantId,
-    TenantRecord, TenantState, WriteTx, audit_log, bson_time,
+    Attribution, Contacts, Enrolled, Entity, Filter, Registry, Settings, StoreError, Stored, Tenant,
+    TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
 };
+use crate::audit::entry::Resource;
 use crate::auth::Role;
-use crate::auth::user::{MailedToken, User};
+use crate::auth::user::{MailedToken, User, UserStatus, canonical_email};
 use crate::config::Setting;
 use crate::crypto::{DataKey, Subject};
 use crate::mail::Mail;
@@ -56,6 +57,10 @@ pub struct Provisioned {
     pub tenant: TenantId,
     /// Whether this run finished the tenant; false when it was there before.
     pub created: bool,
+    /// Whether this run sent the first `super_admin` another invitation, since
+    /// the one before had ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invited_again: bool,
 }
 
 /// Custom role of the functions' database user, in `admin`.
@@ -73,7 +78,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 const LOCK_ATTEMPTS: u32 = 250;
 
 impl Registry<'_> {
-    /// Makes the tenant, or finishes what an interrupted run began.
+    /// Makes the tenant, or finishes what an interrupted run began. In a tenant
+    /// that is there already, the first `super_admin` is invited again if their
+    /// invitation has ended: nobody else could do it.
     ///
     /// # Errors
     /// 409 when the slug belongs to a tenant with another legal name;
@@ -88,7 +95,12 @@ impl Registry<'_> {
     ) -> Result<Provisioned, Problem> {
         let record = self.enter(new).await?;
         if record.state != TenantState::Provisioning {
-            return Ok(Provisioned { tenant: record.id, created: false });
+            let id = record.id.clone();
+            let invited_again = record.state.serves() && {
+                let tenant = self.open(record, by.now).await?;
+                invite_again(&tenant, by, &new.super_admin_email, invitation).await?
+            };
+            return Ok(Provisioned { tenant: id, created: false, invited_again });
         }
         self.make_collections(&record.id).await?;
         if grants == Grants::Server {
@@ -102,7 +114,7 @@ impl Registry<'_> {
         let tenant = self.open(record, by.now).await?;
         genesis(&tenant, by, new, invitation).await?;
         self.activate(tenant.id()).await?;
-        Ok(Provisioned { tenant: tenant.id().clone(), created: true })
+        Ok(Provisioned { tenant: tenant.id().clone(), created: true, invited_again: false })
     }
 
     /// The tenant's entry in the registry, made if absent.
@@ -268,14 +280,43 @@ async fn genesis(
     let id = random::id(by.now)?;
     tenant
         .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
-            tx.about(crate::audit::entry::Resource {
-                kind: "tenant".into(),
-                id: tenant.id().to_string(),
-            });
+            tx.about(Resource { kind: "tenant".into(), id: tenant.id().to_string() });
             tx.insert(id, user.clone()).await?;
             tx.settle(Settings::new(new.contacts.clone(), by.now)).await?;
             mail::enqueue(tx, by.now, Subject::User(id), &message).await?;
             Ok(())
+        })
+        .await
+}
+
+/// Sends the invited `super_admin` of this address another invitation, if
+/// theirs has ended, and says whether it did. One that is still open stays, so
+/// that a call which is repeated mails nobody twice.
+async fn invite_again(
+    tenant: &Tenant,
+    by: &Attribution,
+    email: &str,
+    invitation: impl Fn(&TenantId, &User, &MailedToken) -> Result<Mail, Problem>,
+) -> Result<bool, Problem> {
+    let with_address = || Filter::all().eq("email", canonical_email(email));
+    let is_due = |user: &Stored<User>| {
+        let open = user.entity.invitation.as_ref().is_some_and(|kept| kept.is_open(by.now));
+        let first = user.entity.role == Role::SuperAdmin;
+        first && user.entity.status == UserStatus::Invited && !open
+    };
+    if !tenant.find::<User>(with_address()).await?.is_some_and(|user| is_due(&user)) {
+        return Ok(false);
+    }
+    tenant
+        .audited(by, "tenant.invite_again", async |tx: &mut WriteTx<'_>| {
+            let before = tx.find::<User>(with_address()).await?.filter(is_due);
+            let before = before.ok_or(Problem::Unavailable)?;
+            let (after, token) = before.entity.clone().invited_again(by.now)?;
+            let message = invitation(tenant.id(), &after, &token)?;
+            tx.about(Resource { kind: User::RESOURCE.into(), id: before.id.to_string() });
+            tx.replace(&before, after).await?;
+            mail::enqueue(tx, by.now, Subject::User(before.id), &message).await?;
+            Ok(true)
         })
         .await
 }

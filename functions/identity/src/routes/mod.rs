@@ -14,6 +14,7 @@ pub mod erase_user;
 pub mod finish_login;
 pub mod get_tenant;
 pub mod get_user;
+pub mod invite_user;
 pub mod list_roles;
 pub mod list_sessions;
 pub mod list_users;
@@ -29,7 +30,7 @@ pub mod update_tenant;
 pub mod update_user;
 
 /// Every guarded route of this crate.
-pub const ROUTES: [&Route; 20] = [
+pub const ROUTES: [&Route; 21] = [
     &activate_totp::ROUTE,
     &change_password::ROUTE,
     &create_user::ROUTE,
@@ -40,6 +41,7 @@ pub const ROUTES: [&Route; 20] = [
     &erase_user::ROUTE,
     &get_tenant::ROUTE,
     &get_user::ROUTE,
+    &invite_user::ROUTE,
     &list_roles::ROUTE,
     &list_sessions::ROUTE,
     &list_users::ROUTE,

@@ -1,0 +1,8 @@
+//! `POST /v1/users/{id}/invite`
+
+use keystone_identity::routes::invite_user::{ROUTE, SETTINGS, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve(&ROUTE, &SETTINGS, handle).await
+}

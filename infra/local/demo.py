@@ -169,7 +169,7 @@ class Demonstration:
         with urllib.request.urlopen(self.stack["MAIL_INBOX_URL"]) as answer:
             accounts = json.load(answer)["messages"].values()
         mails = (mail for mails in accounts for mail in mails if person["email"] in mail["To"])
-        link = re.compile(rf"/invitations/{tenant.slug}\?token=([0-9a-f]+)")
+        link = re.compile(rf"/invitations/{tenant.slug}#token=([0-9a-f]+)")
         return {token for mail in mails for token in link.findall(mail["BodyText"])}
 
 

@@ -23,6 +23,20 @@ struct Link<'a> {
     url: String,
 }
 
+impl<'a> Link<'a> {
+    /// A link to the page `path` that carries a token in its fragment, which
+    /// browsers keep to themselves: it reaches no log on the way.
+    fn with_token(
+        label: &'a str,
+        public_url: &str,
+        path: &str,
+        tenant: &TenantId,
+        token: &MailedToken,
+    ) -> Self {
+        Self { label, url: format!("{public_url}/{path}/{tenant}#token={}", token.expose()) }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "letter.txt")]
 struct Text<'a> {
@@ -67,10 +81,13 @@ pub fn invitation(
             format!("you have been invited to Keystone, as {} of {tenant}.", user.role.name()),
             "Choose your password within 7 days.".into(),
         ],
-        link: Some(Link {
-            label: "Choose your password",
-            url: format!("{public_url}/invitations/{tenant}?token={}", token.expose()),
-        }),
+        link: Some(Link::with_token(
+            "Choose your password",
+            public_url,
+            "invitations",
+            tenant,
+            token,
+        )),
         closing: "If you did not expect this, ignore this message. \
                   Nobody can sign in with it but you.",
     }
@@ -97,10 +114,13 @@ pub fn password_reset(
              Everybody who is signed in to your account is then signed out."
                 .into(),
         ],
-        link: Some(Link {
-            label: "Choose a new password",
-            url: format!("{public_url}/password-reset/{tenant}?token={}", token.expose()),
-        }),
+        link: Some(Link::with_token(
+            "Choose a new password",
+            public_url,
+            "password-reset",
+            tenant,
+            token,
+        )),
         closing: "If it was not you, ignore this message: your password stays as it is.",
     }
     .to(&user.email)
@@ -269,7 +289,7 @@ mod tests {
             (invitation(url, &tenant, &user, &token).unwrap(), "invitations"),
             (password_reset(url, &tenant, &user, &token).unwrap(), "password-reset"),
         ] {
-            let link = format!("{url}/{path}/acme?token={}", token.expose());
+            let link = format!("{url}/{path}/acme#token={}", token.expose());
             assert!(mail.text.contains(&format!(":\n{link}\n\n")), "{}", mail.text);
             assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
         }

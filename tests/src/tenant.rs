@@ -162,7 +162,7 @@ impl<'s> Tenant<'s> {
             let mails = self.stack.mails_to(email).await;
             let mut mails = mails.iter().filter(|mail| mail.contains(path));
             if let Some(mail) = mails.nth(earlier) {
-                let (_, token) = mail.split_once("?token=").expect("the link has a token");
+                let (_, token) = mail.split_once("#token=").expect("the link has a token");
                 return token.chars().take_while(char::is_ascii_alphanumeric).collect();
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -23,6 +23,11 @@ impl Authenticator {
         Self { key: decode(secret), used: 0 }
     }
 
+    /// The seed that it shares.
+    pub fn seed(&self) -> &[u8] {
+        &self.key
+    }
+
     /// The code of the step that lies `drift` steps from the current one.
     pub fn code_at(&self, drift: i64) -> String {
         self.code_of((now() / STEP).checked_add_signed(drift).expect("a step"))

@@ -172,6 +172,14 @@ impl Aws {
         self.json_call("dynamodb", "1.0", "DynamoDB_20120810.UpdateItem", &input).await;
     }
 
+    /// An attribute of the session `sid`, a whole number.
+    pub async fn number_in_session(&self, table: &str, sid: &str, attribute: &str) -> i64 {
+        let input = json!({ "TableName": table, "Key": { "sid": { "S": sid } } });
+        let found = self.json_call("dynamodb", "1.0", "DynamoDB_20120810.GetItem", &input).await;
+        let text = found["Item"][attribute]["N"].as_str().expect("there is such a number");
+        text.parse().expect("a whole number")
+    }
+
     async fn call(
         &self,
         service: &str,

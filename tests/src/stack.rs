@@ -152,11 +152,10 @@ impl Stack {
         Dump(documents)
     }
 
-    /// What all functions have logged since `start`.
+    /// What all functions and the gateway have logged since `start`.
     pub async fn logs(&self, start: Timestamp) -> String {
-        let prefix = format!("/aws/lambda/{}-", self.value("STACK_NAME"));
         let mut text = String::new();
-        for group in self.aws.log_groups(&prefix).await {
+        for group in self.aws.log_groups("/").await {
             text.push_str(&self.aws.log_events(&group, start).await);
         }
         text

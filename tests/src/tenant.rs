@@ -253,6 +253,11 @@ impl<'s> Tenant<'s> {
         client.post("/v1/mfa/totp", &json!({ "password": self.password })).await
     }
 
+    /// The seed that the app of the user with this address shares.
+    pub async fn app_seed(&self, email: &str) -> Vec<u8> {
+        self.apps.lock().await.get(email).expect("the user has an app").seed().to_vec()
+    }
+
     /// A code that the app of the user with this address has not shown yet.
     pub async fn app_code(&self, email: &str) -> String {
         let mut apps = self.apps.lock().await;

@@ -2,9 +2,11 @@
 //! required by the tenant's policy.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use aws_lc_rs::digest;
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 use keystone::auth::Role;
+use keystone::auth::session::CHALLENGE_LIFE;
 use keystone::http::Assurance;
 use keystone_tests::routes::{self, Listed};
 use keystone_tests::{Answer, Client, Stack, Tenant};
@@ -90,6 +92,30 @@ async fn a_code_is_good_once_and_for_one_step_of_drift() {
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 401]);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_waits_for_its_second_factor_for_five_minutes() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("factor-wait", &[]).await;
+    let email = tenant.email_of(Role::SuperAdmin);
+    let (client, challenge) = challenged(&tenant, &email).await;
+    let (table, aws) = (stack.value("SESSION_TABLE"), stack.aws());
+    let key = digest::digest(&digest::SHA256, challenge.as_bytes());
+    let key = format!("challenge#{}", hex::encode(key));
+    let now = keystone::clock::now().as_millisecond();
+    let ends = aws.number_in_session(table, &key, "expires_at").await;
+    let life = i64::try_from(CHALLENGE_LIFE.as_millis()).unwrap();
+    assert_eq!(CHALLENGE_LIFE.as_mins(), 5);
+    assert!(ends <= now + life && ends > now + life - 60_000, "{} ms", ends - now);
+    // Over, though its record is still there.
+    aws.set_in_session(table, &key, "expires_at", now).await;
+    let code = tenant.app_code(&email).await;
+    show(&client, &challenge, &code).await.must(401);
+    // Not over yet: the same code is accepted.
+    aws.set_in_session(table, &key, "expires_at", now + 60_000).await;
+    show(&client, &challenge, &code).await.must(200);
     tenant.finish().await;
 }
 

@@ -1,12 +1,17 @@
 //! No secret stands in anything that the stack writes but where it must.
 
+use aws_lc_rs::digest;
 use keystone::auth::Role;
 use keystone::clock;
-use keystone_tests::Stack;
+use keystone_tests::{Answer, Client, Stack};
 use keystone_tests::authenticator::decode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const OTHER: &str = "Nine herons above the sluice gate";
+
+fn sha256(text: &str) -> String {
+    hex::encode(digest::digest(&digest::SHA256, text.as_bytes()))
+}
 
 #[tokio::test]
 async fn no_secret_is_written_down() {
@@ -24,6 +29,7 @@ async fn no_secret_is_written_down() {
     secrets.push(signed_in.token().to_owned());
     secrets.extend(recovery_codes.iter().cloned());
     secrets.extend(recovery_codes.iter().map(|code| code.replace('-', "")));
+    let active_seed = tenant.app_seed(&email).await;
     let asked = tenant.stranger().post("/v1/auth/login", &tenant.credentials_of(&email)).await;
     let challenge = asked.expect(200).json()["mfa"]["challenge"].as_str().unwrap().to_owned();
     let shown = json!({ "challenge": challenge, "code": recovery_codes[3] });
@@ -34,16 +40,45 @@ async fn no_secret_is_written_down() {
     let reset = tenant.mailed_token(&email, "/password-reset/").await;
     let chosen = json!({ "tenant": tenant.slug(), "token": reset, "password": OTHER });
     tenant.stranger().post("/v1/auth/password-reset/confirm", &chosen).await.must(204);
-    secrets.extend([reset, tenant.mailed_token(&email, "/invitations/").await]);
-    // Also what is refused.
-    let wrong =
-        json!({ "tenant": tenant.slug(), "email": email, "password": "Sunken lanterns 77" });
-    let refused = tenant.stranger().post("/v1/auth/login", &wrong).await.expect(401);
-    secrets.push("Sunken lanterns 77".to_owned());
+    let invitation = tenant.mailed_token(&email, "/invitations/").await;
+    // What is stored of these stands where it is looked up, and nowhere else.
+    let mut hashes: Vec<String> = [&reset, &invitation].map(|token| sha256(token)).into();
+    hashes.extend(recovery_codes.iter().map(|code| sha256(&code.replace('-', ""))));
+    secrets.extend([reset.clone(), invitation.clone()]);
 
+    // Also what is refused, whatever refuses it.
+    let guess = "Sunken lanterns 77";
+    secrets.push(guess.to_owned());
     let owner = tenant.owner();
+    let stranger = tenant.stranger();
+    let with_token = |token: &str, password: &str| {
+        json!({ "tenant": tenant.slug(), "token": token, "password": password })
+    };
+    let login = json!({ "tenant": tenant.slug(), "email": email, "password": guess });
+    let answer = json!({ "challenge": shown["challenge"], "code": recovery_codes[4] });
+    let change = json!({ "current_password": guess, "new_password": OTHER });
+    let unknown = json!({ "password": guess, "secret": guess });
+    let refusals: [(&Client, &str, Value, u16); 9] = [
+        (&stranger, "/v1/auth/login", login, 401),
+        (&stranger, "/v1/auth/mfa", answer, 401),
+        (&stranger, "/v1/auth/password-reset/confirm", with_token(&reset, guess), 401),
+        (&stranger, "/v1/auth/password-reset/confirm", with_token(&reset, ""), 422),
+        (&stranger, "/v1/invitations/accept", with_token(&invitation, guess), 401),
+        (owner, "/v1/auth/password", change, 422),
+        (owner, "/v1/auth/reauthenticate", json!({ "password": guess, "code": "000000" }), 401),
+        (owner, "/v1/mfa/totp", unknown, 422),
+        (&signed_in, "/v1/auth/logout", json!({}), 401),
+    ];
+    let mut refused: Vec<Answer> = Vec::new();
+    for (client, path, body, status) in &refusals {
+        refused.push(client.post(path, body).await.expect(*status));
+    }
+
     let path = format!("/v1/users/{}", viewer.claims()["sub"].as_str().unwrap());
-    let mut answers = String::from_utf8(refused.body).unwrap();
+    let mut answers = String::new();
+    for answer in refused {
+        answers.push_str(&String::from_utf8(answer.body).unwrap());
+    }
     for path in [path.as_str(), "/v1/users", "/v1/roles", "/v1/tenant", "/v1/auth/sessions"] {
         answers.push_str(&owner.get(path).await.expect(200).json().to_string());
     }
@@ -52,6 +87,9 @@ async fn no_secret_is_written_down() {
     }
     let logs = stack.logs(begun).await;
     assert!(logs.contains("finish-login") && logs.contains(tenant.slug()), "the logs were found");
+    let groups = stack.aws().log_groups("/").await;
+    let gateway = format!("/aws/apigateway/{}", stack.value("STACK_NAME"));
+    assert!(groups.contains(&gateway), "the gateway's are among them: {groups:?}");
     let mut tables = stack.aws().items(stack.value("SESSION_TABLE")).await;
     tables.push_str(&stack.aws().items(stack.value("THROTTLE_TABLE")).await);
     let dump = stack.dump().await;
@@ -63,7 +101,16 @@ async fn no_secret_is_written_down() {
         assert!(!tables.contains(secret.as_str()), "in a table: {secret}");
         assert!(!dump.holds(secret.as_bytes()), "in the database: {secret}");
     }
-    assert!(!dump.holds(&decode(&unused_seed)), "a seed is in the database");
+    for seed in [&decode(&unused_seed), &active_seed] {
+        assert!(!dump.holds(seed), "a seed is in the database");
+    }
+    for hash in &hashes {
+        let elsewhere = [&logs, &answers, &tables].into_iter().any(|text| text.contains(hash));
+        let looked_up_in = ["users", "mailed_tokens", "oplog.rs"];
+        assert!(!elsewhere && !dump.holds_but_in(&looked_up_in, hash.as_bytes()), "{hash}");
+    }
+    // The hashes were made as the stack makes them.
+    assert!(dump.holds(hashes[0].as_bytes()) && dump.holds(hashes[11].as_bytes()));
     // Hashes stand with their user (and in the log that the database replicates
     // by) and nowhere else; no token of anybody's
     // stands in the logs.

@@ -96,6 +96,7 @@ impl Kind {
             email: &user.entity.email,
             name: &user.entity.name,
             tenant: &body.tenant,
+            organisation: &tenant.profile().legal_name,
         };
         let password = Password::new("/password", &body.password, context)
             .map_err(|error| Problem::Invalid(vec![error]))?;

@@ -59,6 +59,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         email: &user.entity.email,
         name: &user.entity.name,
         tenant: tenant.id().as_str(),
+        organisation: &tenant.profile().legal_name,
     };
     let password = Password::new("/new_password", &change.new_password, context)
         .map_err(|error| Problem::Invalid(vec![error]))?;

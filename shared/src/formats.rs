@@ -18,6 +18,8 @@ pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> 
         .with_format("decimal", is_decimal)
         .with_format("lot", is_lot)
         .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
+        .with_format("email", is_email)
+        .with_format("person", is_person)
         .with_format("tenant", |text: &str| crate::tenant::TenantId::parse(text).is_some())
 }
 
@@ -35,11 +37,42 @@ pub(crate) fn in_words(format: &str) -> &str {
         "ip" => "an IPv4 or IPv6 address",
         "tenant" => "a tenant's short name, such as acme-dairy",
         "email" => "an e-mail address",
+        "person" => "a person's name, without a web address",
         "date" => "a date such as 2027-01-31",
         "date-time" => "a moment such as 2027-01-31T12:00:00Z",
         "uuid" => "an id, 36 characters with hyphens",
         other => other,
     }
+}
+
+/// An e-mail address that people have: `dot-atom@domain` (RFC 5322 §3.4.1) in
+/// any script (RFC 6532), in the lengths of RFC 5321 §4.5.3.1. Not the forms of
+/// the standard that only machines use: a quoted local part, an address literal
+/// or a domain without a dot.
+pub fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let is_atom = |part: &str| {
+        let fits = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+        !part.is_empty() && part.chars().all(fits)
+    };
+    let is_label = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.chars().all(|c| c.is_alphanumeric() || c == '-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    local.len() <= 64
+        && text.len() <= 254
+        && local.split('.').all(is_atom)
+        && domain.contains('.')
+        && domain.split('.').all(is_label)
+}
+
+/// A person's name. It stands in mails to strangers, whose programs make links
+/// of what looks like one.
+pub fn is_person(text: &str) -> bool {
+    let text = text.to_lowercase();
+    !["://", "www.", "@"].iter().any(|part| text.contains(part))
 }
 
 /// GS1 check digit (General Specifications §7.9): weights 3 and 1 from the
@@ -141,6 +174,38 @@ mod tests {
             assert!(!is_gtin(bad), "{bad}");
         }
         assert!(is_gln("0614141000005") && !is_gln("0614141000006"));
+    }
+
+    #[test]
+    fn addresses_of_people() {
+        for good in ["a@b.example", "o'neill+lot@sub.dairy.example", "müller@käserei.example"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in [
+            "nobody",
+            "a@b",
+            "@b.example",
+            "a@",
+            "\"a b\"@b.example",
+            "a@[127.0.0.1]",
+            "a..b@b.example",
+            "a b@b.example",
+            "a@-b.example",
+            "a@b..example",
+            "a@b@c.example",
+        ] {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_people() {
+        for good in ["Aoife Byrne", "Ó Súilleabháin, Seán (QA)", "Dr. B. von Www"] {
+            assert!(is_person(good), "{good}");
+        }
+        for bad in ["Eve https://evil.example", "WWW.evil.example", "eve@evil.example"] {
+            assert!(!is_person(bad), "{bad}");
+        }
     }
 
     #[test]

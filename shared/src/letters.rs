@@ -5,9 +5,10 @@ use askama::Template;
 use jiff::Timestamp;
 
 use crate::Problem;
+use crate::auth::Role;
 use crate::auth::user::{MailedToken, User};
 use crate::mail::Mail;
-use crate::tenant::{Contact, TenantId, TenantRecord};
+use crate::tenant::{Contact, TenantRecord};
 
 /// What every letter consists of.
 struct Letter<'a> {
@@ -30,10 +31,11 @@ impl<'a> Link<'a> {
         label: &'a str,
         public_url: &str,
         path: &str,
-        tenant: &TenantId,
+        tenant: &TenantRecord,
         token: &MailedToken,
     ) -> Self {
-        Self { label, url: format!("{public_url}/{path}/{tenant}#token={}", token.expose()) }
+        let url = format!("{public_url}/{path}/{}#token={}", tenant.id, token.expose());
+        Self { label, url }
     }
 }
 
@@ -70,7 +72,7 @@ impl Letter<'_> {
 /// [`Problem::Internal`] when it cannot be written.
 pub fn invitation(
     public_url: &str,
-    tenant: &TenantId,
+    tenant: &TenantRecord,
     user: &User,
     token: &MailedToken,
 ) -> Result<Mail, Problem> {
@@ -78,7 +80,11 @@ pub fn invitation(
         subject: "Your invitation to Keystone",
         name: &user.name,
         paragraphs: vec![
-            format!("you have been invited to Keystone, as {} of {tenant}.", user.role.name()),
+            format!(
+                "you have been invited to work in Keystone for {}, as {}.",
+                tenant.legal_name,
+                in_plain_words(user.role)
+            ),
             "Choose your password within 7 days.".into(),
         ],
         link: Some(Link::with_token(
@@ -101,7 +107,7 @@ pub fn invitation(
 /// As [`invitation`].
 pub fn password_reset(
     public_url: &str,
-    tenant: &TenantId,
+    tenant: &TenantRecord,
     user: &User,
     token: &MailedToken,
 ) -> Result<Mail, Problem> {
@@ -109,7 +115,7 @@ pub fn password_reset(
         subject: "Choose a new Keystone password",
         name: &user.name,
         paragraphs: vec![
-            format!("somebody asked to replace your password at {tenant}."),
+            format!("somebody asked to replace your password at {}.", tenant.legal_name),
             "If it was you, choose a new one within 30 minutes. \
              Everybody who is signed in to your account is then signed out."
                 .into(),
@@ -145,7 +151,7 @@ pub enum AccountChange {
 /// # Errors
 /// As [`invitation`].
 pub fn account_change(
-    tenant: &TenantId,
+    tenant: &TenantRecord,
     user: &User,
     change: AccountChange,
 ) -> Result<Mail, Problem> {
@@ -172,7 +178,7 @@ pub fn account_change(
     Letter {
         subject,
         name: &user.name,
-        paragraphs: vec![format!("this is about your account at {tenant}:"), told],
+        paragraphs: vec![format!("this is about your account at {}:", tenant.legal_name), told],
         link: None,
         closing: "If it was not you, tell an administrator of your organisation at once.",
     }
@@ -209,7 +215,7 @@ pub fn contact_replaced(
 /// # Errors
 /// As [`invitation`].
 pub fn closing(
-    tenant: &TenantId,
+    tenant: &TenantRecord,
     name: &str,
     email: &str,
     ends_at: Timestamp,
@@ -218,7 +224,7 @@ pub fn closing(
         subject: "Your Keystone data will be erased",
         name,
         paragraphs: vec![
-            format!("Keystone is being closed for {tenant}."),
+            format!("Keystone is being closed for {}.", tenant.legal_name),
             format!(
                 "Until {} everybody can sign in, read and export. Nothing new can be entered.",
                 in_words(ends_at)
@@ -238,17 +244,29 @@ pub fn closing(
 ///
 /// # Errors
 /// As [`invitation`].
-pub fn closing_called_off(tenant: &TenantId, name: &str, email: &str) -> Result<Mail, Problem> {
+pub fn closing_called_off(tenant: &TenantRecord, name: &str, email: &str) -> Result<Mail, Problem> {
     Letter {
         subject: "Your Keystone data stays",
         name,
         paragraphs: vec![format!(
-            "the closing of {tenant} was called off. Everything works as before."
+            "the closing of Keystone for {} was called off. Everything works as before.",
+            tenant.legal_name
         )],
         link: None,
         closing: "If this is not what you agreed with us, answer this message.",
     }
     .to(email)
+}
+
+/// A role as people call it.
+const fn in_plain_words(role: Role) -> &'static str {
+    match role {
+        Role::Demo => "a visitor with sample rights",
+        Role::Viewer => "a reader",
+        Role::OpsUser => "a member of the operations team",
+        Role::Admin => "an administrator",
+        Role::SuperAdmin => "the main administrator",
+    }
 }
 
 /// A moment as people read it.
@@ -259,9 +277,9 @@ fn in_words(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Role;
+    use crate::tenant::{TenantId, TenantState};
 
-    fn eve() -> (TenantId, User, MailedToken) {
+    fn eve() -> (TenantRecord, User, MailedToken) {
         let (user, token) = User::invite(
             "Eve@Example.com",
             "<b>Eve</b> & co".into(),
@@ -269,7 +287,14 @@ mod tests {
             Timestamp::UNIX_EPOCH,
         )
         .unwrap();
-        (TenantId::parse("acme").unwrap(), user, token)
+        let tenant = TenantRecord {
+            id: TenantId::parse("acme").unwrap(),
+            legal_name: "Acme Dairy Ltd".into(),
+            country: "IE".into(),
+            state: TenantState::Active,
+            closing: None,
+        };
+        (tenant, user, token)
     }
 
     #[test]
@@ -279,6 +304,9 @@ mod tests {
         assert_eq!(mail.to, "eve@example.com");
         assert!(mail.text.starts_with("Hello <b>Eve</b> & co,\n\nyou have been invited"));
         assert!(!mail.html.contains("<b>"), "{}", mail.html);
+        // In words, not in the names of the machine.
+        let said = "you have been invited to work in Keystone for Acme Dairy Ltd, as a reader.";
+        assert!(mail.text.contains(said), "{}", mail.text);
     }
 
     #[test]
@@ -301,7 +329,7 @@ mod tests {
         let mail = account_change(&tenant, &user, AccountChange::RecoveryCode(9)).unwrap();
         assert_eq!(
             mail.text,
-            "Hello <b>Eve</b> & co,\n\nthis is about your account at acme:\n\n\
+            "Hello <b>Eve</b> & co,\n\nthis is about your account at Acme Dairy Ltd:\n\n\
              somebody signed in with one of your recovery codes; 9 are left.\n\n\
              If it was not you, tell an administrator of your organisation at once.\n\nKeystone"
         );

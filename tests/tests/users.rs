@@ -156,6 +156,33 @@ async fn an_open_invitation_is_void_after_offboarding() {
 }
 
 #[tokio::test]
+async fn an_invitation_speaks_plainly_and_carries_no_link_of_anybodys() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("plain", &[]).await;
+    let owner = tenant.owner();
+    let email = tenant.address_of("reader");
+    let invite = |email: &str, name: &str| {
+        let body = json!({ "email": email, "name": name, "role": "ops_user" });
+        async move { owner.post("/v1/users", &body).await }
+    };
+    for (email, name, field) in [
+        (email.as_str(), "Win at https://evil.example", "/name"),
+        (email.as_str(), "www.evil.example", "/name"),
+        ("\"a b\"@evil.example", "Eve", "/email"),
+        ("eve@[127.0.0.1]", "Eve", "/email"),
+    ] {
+        let refused = invite(email, name).await.expect(422).json();
+        assert_eq!(refused["errors"][0]["field"], field, "{refused}");
+    }
+    let made = invite(&email, "Niamh Daly").await.expect(201);
+    let renamed = json!({ "name": "See www.evil.example" });
+    owner.patch(&format!("/v1/users/{}", made.id()), &made.etag(), &renamed).await.must(422);
+    let said = format!("for {} Ltd, as a member of the operations team", tenant.slug());
+    assert!(stack.mails_after_drain(&email, &said).await);
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn an_invitation_is_stored_hashed_and_ends_after_seven_days() {
     let stack = Stack::load();
     let tenant = stack.tenant("invited", &[]).await;

@@ -122,7 +122,7 @@ impl Proof {
             return Err(Problem::InvalidCredentials);
         }
         let change = AccountChange::RecoveryCode(left);
-        let letter = letters::account_change(tx.tenant().id(), &after, change)?;
+        let letter = letters::account_change(tx.tenant().profile(), &after, change)?;
         tx.replace(&before, after).await?;
         mail::enqueue(tx, request.now, Subject::User(user), &letter).await?;
         Ok(())

@@ -149,7 +149,7 @@ struct ContactsPatch {
 #[serde(deny_unknown_fields)]
 struct ContactInput {
     /// Name of the person.
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100), extend("format" = "person"))]
     name: String,
     /// E-mail address.
     #[schemars(email, length(max = 254))]

@@ -56,7 +56,7 @@ impl From<&Stored<User>> for UserView {
 pub struct UserPatch {
     /// Name of the person.
     #[serde(default)]
-    #[schemars(with = "String", length(min = 1, max = 100))]
+    #[schemars(with = "String", length(min = 1, max = 100), extend("format" = "person"))]
     pub name: Option<String>,
     /// What the person may do; nobody changes their own.
     #[serde(default)]

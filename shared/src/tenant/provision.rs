@@ -91,7 +91,7 @@ impl Registry<'_> {
         by: &Attribution,
         new: &NewTenant,
         grants: Grants,
-        invitation: impl Fn(&TenantId, &User, &MailedToken) -> Result<Mail, Problem>,
+        invitation: impl Fn(&TenantRecord, &User, &MailedToken) -> Result<Mail, Problem>,
     ) -> Result<Provisioned, Problem> {
         let record = self.enter(new).await?;
         if record.state != TenantState::Provisioning {
@@ -264,7 +264,7 @@ async fn genesis(
     tenant: &Tenant,
     by: &Attribution,
     new: &NewTenant,
-    invitation: impl Fn(&TenantId, &User, &MailedToken) -> Result<Mail, Problem>,
+    invitation: impl Fn(&TenantRecord, &User, &MailedToken) -> Result<Mail, Problem>,
 ) -> Result<(), Problem> {
     let (user, token) = User::invite(
         &new.super_admin_email,
@@ -276,7 +276,7 @@ async fn genesis(
     if tenant.find::<User>(invited).await?.is_some() {
         return Ok(());
     }
-    let message = invitation(tenant.id(), &user, &token)?;
+    let message = invitation(tenant.profile(), &user, &token)?;
     let id = random::id(by.now)?;
     tenant
         .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
@@ -296,7 +296,7 @@ async fn invite_again(
     tenant: &Tenant,
     by: &Attribution,
     email: &str,
-    invitation: impl Fn(&TenantId, &User, &MailedToken) -> Result<Mail, Problem>,
+    invitation: impl Fn(&TenantRecord, &User, &MailedToken) -> Result<Mail, Problem>,
 ) -> Result<bool, Problem> {
     let with_address = || Filter::all().eq("email", canonical_email(email));
     let is_due = |user: &Stored<User>| {
@@ -312,7 +312,7 @@ async fn invite_again(
             let before = tx.find::<User>(with_address()).await?.filter(is_due);
             let before = before.ok_or(Problem::Unavailable)?;
             let (after, token) = before.entity.clone().invited_again(by.now)?;
-            let message = invitation(tenant.id(), &after, &token)?;
+            let message = invitation(tenant.profile(), &after, &token)?;
             tx.about(Resource { kind: User::RESOURCE.into(), id: before.id.to_string() });
             tx.replace(&before, after).await?;
             mail::enqueue(tx, by.now, Subject::User(before.id), &message).await?;

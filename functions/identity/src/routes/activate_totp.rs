@@ -73,7 +73,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         credentials: user.entity.credentials + 1,
         ..user.entity.clone()
     };
-    let letter = letters::account_change(tenant.id(), &after, AccountChange::SecondFactorOn)?;
+    let letter = letters::account_change(tenant.profile(), &after, AccountChange::SecondFactorOn)?;
     let session = sign_in::carry_on(&call, after.credentials, true).await?;
     let sid = session.sid;
     let recorded = tenant

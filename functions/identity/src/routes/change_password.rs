@@ -75,7 +75,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     .await?;
     let hash = password.hash(&platform.pepper(request.now).await?)?;
     let after = user.entity.clone().with_password(hash);
-    let letter = letters::account_change(tenant.id(), &after, AccountChange::Password)?;
+    let letter = letters::account_change(tenant.profile(), &after, AccountChange::Password)?;
     let session = sign_in::carry_on(&call, after.credentials, false).await?;
     let sid = session.sid;
     let recorded = tenant

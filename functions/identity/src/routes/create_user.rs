@@ -39,7 +39,7 @@ pub struct NewUser {
     #[schemars(email, length(max = 254))]
     email: String,
     /// Name of the person.
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100), extend("format" = "person"))]
     name: String,
     /// What the person may do.
     role: Role,
@@ -53,7 +53,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.new_id()?;
     let (user, token) = User::invite(&new.email, new.name, new.role, call.now())?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
-    let message = letters::invitation(url, call.tenant().id(), &user, &token)?;
+    let message = letters::invitation(url, call.tenant().profile(), &user, &token)?;
     call.audited("user.invite", async |tx| {
         let manager = Manager::of(tx, &call).await?;
         manager.over(user.role)?;

@@ -45,7 +45,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             UserStatus::Deactivated => return Err(offboarded()),
         }
         let (after, token) = before.entity.clone().invited_again(call.now())?;
-        let message = letters::invitation(url, call.tenant().id(), &after, &token)?;
+        let message = letters::invitation(url, call.tenant().profile(), &after, &token)?;
         let after = tx.replace(&before, after).await?;
         mail::enqueue(tx, call.now(), Subject::User(id), &message).await?;
         Ok(Reply::ok(&UserView::from(&after))?.with_version(after.version))

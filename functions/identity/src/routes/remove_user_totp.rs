@@ -44,7 +44,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             }
             let after = before.entity.clone().without_second_factor();
             let removed = AccountChange::SecondFactorOff;
-            let letter = letters::account_change(tenant.id(), &after, removed)?;
+            let letter = letters::account_change(tenant.profile(), &after, removed)?;
             tx.replace(&before, after).await?;
             mail::enqueue(tx, call.now(), Subject::User(before.id), &letter).await?;
             Ok(())

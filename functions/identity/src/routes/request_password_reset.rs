@@ -102,7 +102,7 @@ async fn open_reset(
     };
     let id = keystone::random::id(request.now)?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
-    let letter = letters::password_reset(url, tenant.id(), &user.entity, &token)?;
+    let letter = letters::password_reset(url, tenant.profile(), &user.entity, &token)?;
     let by = sign_in::attribution(request, None, Outcome::Failed)?;
     tenant
         .audited(&by, "user.request_password_reset", async |tx| {

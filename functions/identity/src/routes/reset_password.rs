@@ -40,7 +40,7 @@ pub const SETTINGS: [Setting; 6] = [
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let chosen = Kind::Reset.redeem(&call, &call.request().body()?).await?;
     let (user, tenant, now) = (chosen.user, chosen.tenant, call.request().now);
-    let letter = letters::account_change(tenant.id(), &user.entity, AccountChange::Password)?;
+    let letter = letters::account_change(tenant.profile(), &user.entity, AccountChange::Password)?;
     let by = sign_in::attribution(call.request(), Some(user.id), Outcome::Success)?;
     tenant
         .audited(&by, "user.reset_password", async |tx| {

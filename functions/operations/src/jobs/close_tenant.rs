@@ -61,7 +61,7 @@ pub async fn handle(job: Job) -> Result<Standing, Problem> {
                 grace: SignedDuration::from_hours(24 * i64::from(days)),
             };
             let letter = |tenant: &Tenant, name: &str, email: &str, ends_at: Timestamp| {
-                letters::closing(tenant.id(), name, email, ends_at)
+                letters::closing(tenant.profile(), name, email, ends_at)
             };
             registry.begin_closing(&by, &new, &letter).await
         }
@@ -70,7 +70,7 @@ pub async fn handle(job: Job) -> Result<Standing, Problem> {
                 return Err(Problem::invalid("/grace_days", "Belongs to the action begin."));
             }
             let letter = |tenant: &Tenant, name: &str, email: &str, _: Timestamp| {
-                letters::closing_called_off(tenant.id(), name, email)
+                letters::closing_called_off(tenant.profile(), name, email)
             };
             registry.call_closing_off(&by, &tenant, &letter).await
         }

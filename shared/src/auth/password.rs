@@ -279,6 +279,24 @@ pub async fn verify(
     tokio::task::spawn_blocking(|| comparison.run()).await.unwrap_or(false)
 }
 
+/// The hash to keep in place of `stored`, whose password `input` was just shown
+/// to be: with the current pepper, where a former one made `stored`, else
+/// `None` at no cost. So a former pepper can be taken out of the secret once
+/// its users have signed in.
+///
+/// # Errors
+/// As [`Password::hash`].
+pub fn renewed(
+    input: &PasswordInput,
+    stored: &PasswordHash,
+    pepper: &Pepper,
+) -> Result<Option<PasswordHash>, StoreError> {
+    if stored.pepper_id == pepper.0.current().0 {
+        return Ok(None);
+    }
+    Password(input.normal()).hash(pepper).map(Some)
+}
+
 /// One bcrypt comparison, always due, and whether its outcome counts.
 struct Comparison {
     secret: Zeroizing<String>,
@@ -445,6 +463,25 @@ mod tests {
             r#"{{"current":"k2","k1":"0123456789abcdef0123456789abcdef","k2":"{other}"}}"#
         )));
         assert!(!check(&format!(r#"{{"current":"k1","k1":"{other}"}}"#)));
+    }
+
+    #[test]
+    fn a_hash_of_a_former_pepper_is_renewed_and_no_other() {
+        let right = input("Grüße aus Kilkenny 1");
+        assert_eq!(renewed(&right, &golden(), &pepper()).unwrap(), None);
+        let k2 = "another key, another key, another key";
+        let both = format!(
+            r#"{{"current":"k2","k1":"0123456789abcdef0123456789abcdef","k2":"{k2}"}}"#
+        );
+        let both = Pepper::from_secret_json(&both).unwrap();
+        let hash = renewed(&right, &golden(), &both).unwrap().unwrap();
+        assert_eq!(hash.pepper_id, "k2");
+        // The former pepper can go.
+        let alone = format!(r#"{{"current":"k2","k2":"{k2}"}}"#);
+        let alone = Pepper::from_secret_json(&alone).unwrap();
+        assert!(Comparison::new(&right, Some(&hash), &alone).run());
+        assert!(!Comparison::new(&right, Some(&golden()), &alone).run());
+        assert_eq!(renewed(&right, &hash, &both).unwrap(), None);
     }
 
     #[test]

@@ -2,16 +2,16 @@
 
 use keystone::Problem;
 use keystone::audit::entry::Outcome;
-use keystone::auth::password::{self, PasswordInput};
+use keystone::auth::password::{self, PasswordHash, PasswordInput};
 use keystone::auth::throttle::{AccountKey, Admission, Purpose};
 use keystone::auth::user::{User, UserStatus};
 use keystone::config::Setting;
 use keystone::crypto::Subject;
-use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
+use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Request, Spec, schema_of};
 use keystone::tenant::{Account, Settings, Stored, Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::sign_in::{self, SignedIn};
 
@@ -118,11 +118,15 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     );
     match (tenant, user, settings?) {
         (Some(tenant), Some(user), Some(settings)) if matches => {
+            let renewed = match &user.entity.password {
+                Some(stored) => password::renewed(&login.password, stored, &pepper)?,
+                None => None,
+            };
             let answer = if user.entity.second_factor_since().is_some() {
-                challenge(&call, &tenant, &user, admission).await?
+                challenge(&call, &tenant, &user, admission, renewed).await?
             } else {
                 let required = settings.require_second_factor(user.entity.role);
-                let session = enter(&call, &tenant, &user, admission).await?;
+                let session = enter(&call, &tenant, &user, admission, renewed).await?;
                 LoggedIn::SignedIn(session.requiring_second_factor(required))
             };
             Reply::ok(&answer)
@@ -154,13 +158,13 @@ async fn enter(
     tenant: &Tenant,
     user: &Stored<User>,
     admission: Admission<'_>,
+    renewed: Option<PasswordHash>,
 ) -> Result<SignedIn, Problem> {
     let (platform, request) = (call.platform(), call.request());
     let cleared = admission.succeeded().await?;
     let facts = json!({ "role": user.entity.role.name() });
-    let (action, success) = ("session.create", Outcome::Success);
     let session = sign_in::open(platform, request, cleared, user, false).await?;
-    let recorded = sign_in::record(request, tenant, Some(user.id), action, success, facts).await;
+    let recorded = record_match(request, tenant, user, ("session.create", facts), renewed).await;
     sign_in::answer(platform, session, recorded).await
 }
 
@@ -169,13 +173,41 @@ async fn challenge(
     tenant: &Tenant,
     user: &Stored<User>,
     admission: Admission<'_>,
+    renewed: Option<PasswordHash>,
 ) -> Result<LoggedIn, Problem> {
     let cleared = admission.succeeded().await?;
     let sessions = call.platform().sessions().await?;
     let now = call.request().now;
     let challenge = sessions.challenge(now, cleared, user.id, user.entity.credentials).await?;
-    let (action, success) = ("session.challenge", Outcome::Success);
-    sign_in::record(call.request(), tenant, Some(user.id), action, success, json!({})).await?;
+    let what = ("session.challenge", json!({}));
+    record_match(call.request(), tenant, user, what, renewed).await?;
     let methods = [FactorMethod::Totp, FactorMethod::RecoveryCode];
     Ok(LoggedIn::Challenged { mfa: Asked { challenge, methods } })
+}
+
+/// Records that the password was right. Where a former pepper made its hash,
+/// `renewed` takes its place in the same transaction, unless the user chose
+/// another password meanwhile.
+async fn record_match(
+    request: &Request,
+    tenant: &Tenant,
+    user: &Stored<User>,
+    (action, facts): (&'static str, Value),
+    renewed: Option<PasswordHash>,
+) -> Result<(), Problem> {
+    let by = sign_in::attribution(request, Some(user.id), Outcome::Success)?;
+    tenant
+        .audited(&by, action, async |tx| {
+            tx.about(sign_in::resource(Some(user.id)));
+            tx.facts(&facts, &[])?;
+            let Some(renewed) = &renewed else { return Ok(()) };
+            let found = tx.get::<User>(user.id).await?;
+            let same = found.filter(|found| found.entity.password == user.entity.password);
+            if let Some(before) = same {
+                let password = Some(renewed.clone());
+                tx.replace(&before, User { password, ..before.entity.clone() }).await?;
+            }
+            Ok(())
+        })
+        .await
 }

@@ -31,6 +31,8 @@ pub struct Reply {
     etag: Option<String>,
     location: Option<String>,
     file_name: Option<String>,
+    #[serde(default)]
+    link: Option<String>,
     body: Vec<u8>,
 }
 
@@ -51,6 +53,35 @@ impl Reply {
         Ok(Self { location: Some(location), ..Self::json(201, body)? })
     }
 
+    /// 202 with a JSON body and the path at which to ask what became of it.
+    ///
+    /// # Errors
+    /// As [`Reply::ok`].
+    pub fn accepted<T: Serialize + JsonSchema>(
+        location: String,
+        body: &T,
+    ) -> Result<Self, Problem> {
+        Ok(Self { location: Some(location), ..Self::json(202, body)? })
+    }
+
+    /// A JSON-LD document that is kept as text: 201 with the path of what was
+    /// created, else 200.
+    pub fn linked_data(created: Option<String>, body: String) -> Self {
+        Self {
+            status: if created.is_some() { 201 } else { 200 },
+            media_type: "application/ld+json".into(),
+            location: created,
+            body: body.into_bytes(),
+            ..Self::empty()
+        }
+    }
+
+    /// The same answer with the path of the next page (RFC 8288).
+    #[must_use]
+    pub fn with_next(self, path: &str) -> Self {
+        Self { link: Some(format!("<{path}>; rel=\"next\"")), ..self }
+    }
+
     /// 204.
     pub fn empty() -> Self {
         Self {
@@ -59,6 +90,7 @@ impl Reply {
             etag: None,
             location: None,
             file_name: None,
+            link: None,
             body: Vec::new(),
         }
     }
@@ -148,6 +180,9 @@ impl Response {
         }
         if let Some(location) = reply.location {
             headers.insert("Location", location);
+        }
+        if let Some(link) = reply.link {
+            headers.insert("Link", link);
         }
         if let Some(name) = reply.file_name {
             headers.insert("Content-Disposition", format!("attachment; filename=\"{name}\""));

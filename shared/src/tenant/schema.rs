@@ -44,6 +44,9 @@ pub struct Collection {
     pub indexes: &'static [Index],
     /// Seconds after `created_at` at which documents expire.
     pub expires_after: Option<u64>,
+    /// Whether it lies in the tenant's append-only database, where functions
+    /// may find and insert, and nothing else.
+    pub append_only: bool,
 }
 
 const fn unique(keys: &'static [(&'static str, i32)]) -> Index {
@@ -62,7 +65,7 @@ const fn entities(
     sealed: &'static [&'static str],
     indexes: &'static [Index],
 ) -> Collection {
-    Collection { name, sealed, blind: &[], indexes, expires_after: None }
+    Collection { name, sealed, blind: &[], indexes, expires_after: None, append_only: false }
 }
 
 /// People who may sign in.
@@ -111,13 +114,40 @@ pub const IDEMPOTENCY: Collection = Collection {
     blind: &[],
     indexes: &[],
     expires_after: Some(24 * 60 * 60),
+    append_only: false,
 };
 
 /// Erasures of subjects, as evidence.
 pub const ERASURES: Collection = entities("erasures", &[], &[plain(&[("state", 1)]), BY_AGE]);
 
+/// EPCIS events. `keys` names all that an event is found by; see
+/// docs/adr/0017.
+pub const EVENTS: Collection = entities(
+    "events",
+    &[],
+    &[
+        unique(&[("identity", 1)]),
+        plain(&[("keys", 1), ("event_time", 1), ("_id", 1)]),
+        plain(&[("event_time", 1), ("_id", 1)]),
+        BY_AGE,
+    ],
+);
+/// What events say of lots: how much of which lot went in, came out, arrived
+/// or left.
+pub const LOT_MOVEMENTS: Collection =
+    entities("lot_movements", &[], &[plain(&[("lot", 1)]), plain(&[("event_id", 1)]), BY_AGE]);
+/// Places by GLN.
+pub const SITES: Collection = entities("sites", &[], &[unique(&[("gln", 1)]), BY_AGE]);
+/// Captures of EPCIS documents, and what became of them.
+pub const CAPTURES: Collection = entities("captures", &[], &[BY_AGE]);
+/// What became of an event's status: an own log of each event.
+pub const EVENT_HISTORY: Collection = Collection {
+    append_only: true,
+    ..entities("event_history", &[], &[unique(&[("event_id", 1), ("seq", 1)])])
+};
+
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 9] = [
+pub const COLLECTIONS: [&Collection; 14] = [
     &USERS,
     &SETTINGS,
     &SUPPLIERS,
@@ -127,6 +157,11 @@ pub const COLLECTIONS: [&Collection; 9] = [
     &OUTBOX,
     &IDEMPOTENCY,
     &ERASURES,
+    &EVENTS,
+    &LOT_MOVEMENTS,
+    &SITES,
+    &CAPTURES,
+    &EVENT_HISTORY,
 ];
 
 /// The tenant's wrapped data keys, in a database of their own.

@@ -1,6 +1,7 @@
 //! EPCIS capture and trace, measured at the Lambda Runtime API. Needs the local
 //! stack (`make run`):
-//! `cargo bench -p keystone-tests --features floor --bench capture`.
+//! `cargo bench -p keystone-tests --features floor --bench capture`; with
+//! `--profile dev` in place of the features it measures what `make run` built.
 //! `KEYSTONE_TRACE_LOTS` says how many other lots the tenant has (10,000 unless
 //! given).
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people")]
@@ -14,13 +15,13 @@ use keystone_tests::{Stack, Tenant, samples, stack};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// Events of a document: about 1 KiB each, and a body has at most 1 MiB.
-const EVENTS: usize = 900;
+/// Events of a document, about 0.7 KiB each.
+const EVENTS: usize = 200;
 /// Documents captured.
-const DOCUMENTS: usize = 12;
+const DOCUMENTS: usize = 20;
 /// Connected lots: this many steps of this many lots each.
-const STEPS: usize = 10;
-const WIDTH: usize = 1000;
+const STEPS: usize = 40;
+const WIDTH: usize = 250;
 /// Traces measured.
 const TRACES: usize = 5;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use keystone::http::Call;
-use keystone::tenant::{Entity, Filter, Id, StoreError, Stored, Tenant, WriteTx, schema};
+use keystone::tenant::{Entity, Filter, Id, Stored, WriteTx, schema};
 use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -191,7 +191,7 @@ impl Batch {
     /// # Errors
     /// 503 when the database does not answer.
     pub async fn record(&self, tx: &mut WriteTx<'_>, id: Id) -> Result<Stored<Capture>, Problem> {
-        let mut there = known(tx.tenant(), self.events.iter().map(|ready| &ready.event)).await?;
+        let mut there = known(tx, self.events.iter().map(|ready| &ready.event)).await?;
         let (mut new, mut moved) = (Vec::new(), Vec::new());
         let (mut known, mut errors) = (0, self.errors.clone());
         for Ready { index, id, event, lines } in &self.events {
@@ -222,7 +222,7 @@ impl Batch {
             known,
             errors,
         };
-        tx.insert_many(new).await.map_err(overtaken)?;
+        tx.insert_many(new).await?;
         tx.insert_many(moved).await?;
         Ok(tx.insert(id, capture).await?)
     }
@@ -231,12 +231,9 @@ impl Batch {
 /// What is said of an eventID that is taken.
 const ANOTHER: &str = "There is another event with this eventID.";
 
-/// Which of these events are recorded, with their digests. Read beside the
-/// transaction: it has claimed the tenant's head, so nobody else records
-/// meanwhile, the unique index on `identity` stands behind it, and a server
-/// that scans within transactions does not scan for each of a thousand events.
+/// Which of these events are recorded, with their digests.
 async fn known<'e>(
-    tenant: &Tenant,
+    tx: &mut WriteTx<'_>,
     events: impl Iterator<Item = &'e StoredEvent>,
 ) -> Result<HashMap<String, String>, Problem> {
     // An eventID that we gave is nobody else's.
@@ -245,19 +242,10 @@ async fn known<'e>(
     let mut known = HashMap::new();
     for some in given.chunks(LOOKED_UP) {
         let filter = Filter::all().any("identity", some.to_vec());
-        let found = tenant.parts::<Known>(filter, i64::MAX).await?;
+        let found = tx.parts::<Known>(filter, i64::MAX).await?;
         known.extend(found.into_iter().map(|(_, known)| (known.identity, known.digest)));
     }
     Ok(known)
-}
-
-/// An event that was recorded a moment ago and not seen yet: the same request
-/// again sees it.
-fn overtaken(error: StoreError) -> Problem {
-    match error {
-        StoreError::Duplicate => Problem::Unavailable,
-        other => other.into(),
-    }
 }
 
 /// Records one event, or finds that it is recorded.

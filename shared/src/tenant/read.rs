@@ -105,7 +105,7 @@ impl Filter {
     /// `field` equals the text `value`; one of the values of a list does.
     #[must_use]
     pub fn eq(self, field: &'static str, value: impl Into<String>) -> Self {
-        self.and(field, doc! { "$eq": value.into() })
+        self.and(field, value.into())
     }
 
     /// `field` is one of these texts; one of the values of a list is.
@@ -157,7 +157,8 @@ impl Filter {
     }
 
     /// Adds a condition; a further one on the same field stands beside it.
-    fn and(mut self, field: &'static str, condition: Document) -> Self {
+    fn and(mut self, field: &'static str, condition: impl Into<Bson>) -> Self {
+        let condition = condition.into();
         if self.0.contains_key(field) {
             let further = Bson::Document(doc! { field: condition });
             match self.0.get_array_mut("$and") {
@@ -188,8 +189,10 @@ impl Filter {
         self
     }
 
+    /// The query within the tenant. A text is no operator, so equality needs
+    /// none either; the local server uses no index where it stands as `$eq`.
     pub(super) fn for_tenant(mut self, tenant: &TenantId) -> Document {
-        self.0.insert("tenant_id", doc! { "$eq": tenant.as_str() });
+        self.0.insert("tenant_id", tenant.as_str());
         self.0
     }
 }
@@ -491,8 +494,8 @@ mod tests {
             .for_tenant(&tenant);
         let expected = doc! {
             "keys": { "$in": ["a", "$b"] },
-            "$and": [{ "keys": { "$eq": "c" } }, { "keys": { "$eq": "d" } }],
-            "tenant_id": { "$eq": "acme" },
+            "$and": [{ "keys": "c" }, { "keys": "d" }],
+            "tenant_id": "acme",
         };
         assert_eq!(filter, expected);
         assert_eq!(

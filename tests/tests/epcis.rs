@@ -1,5 +1,10 @@
 //! EPCIS 2.0: capture, query, and the status of events.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, says what it leaves out, and tells one story"
+)]
 
 use std::path::PathBuf;
 

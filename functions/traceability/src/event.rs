@@ -112,14 +112,13 @@ impl StoredEvent {
 /// # Errors
 /// 404 when there is none.
 pub async fn find(tenant: &Tenant, id: &str) -> Result<Stored<StoredEvent>, Problem> {
-    let found = match id.parse::<Id>() {
-        Ok(id) => tenant.get(id).await?,
-        Err(_) => {
-            let id = event_id(id)?;
-            match tenant.find(Filter::all().eq("identity", id.clone())).await? {
-                Some(event) => Some(event),
-                None => tenant.find(declaration_of(&id)).await?,
-            }
+    let found = if let Ok(id) = id.parse::<Id>() {
+        tenant.get(id).await?
+    } else {
+        let id = event_id(id)?;
+        match tenant.find(Filter::all().eq("identity", id.clone())).await? {
+            Some(event) => Some(event),
+            None => tenant.find(declaration_of(&id)).await?,
         }
     };
     found.ok_or(Problem::NotFound)
@@ -130,14 +129,13 @@ pub async fn find(tenant: &Tenant, id: &str) -> Result<Stored<StoredEvent>, Prob
 /// # Errors
 /// 404 when there is none.
 pub async fn find_in(tx: &mut WriteTx<'_>, id: &str) -> Result<Stored<StoredEvent>, Problem> {
-    let found = match id.parse::<Id>() {
-        Ok(id) => tx.get(id).await?,
-        Err(_) => {
-            let id = event_id(id)?;
-            match tx.find(Filter::all().eq("identity", id.clone())).await? {
-                Some(event) => Some(event),
-                None => tx.find(declaration_of(&id)).await?,
-            }
+    let found = if let Ok(id) = id.parse::<Id>() {
+        tx.get(id).await?
+    } else {
+        let id = event_id(id)?;
+        match tx.find(Filter::all().eq("identity", id.clone())).await? {
+            Some(event) => Some(event),
+            None => tx.find(declaration_of(&id)).await?,
         }
     };
     found.ok_or(Problem::NotFound)

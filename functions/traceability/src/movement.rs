@@ -190,7 +190,7 @@ mod tests {
     use crate::epcis::document::read_bare;
     use crate::epcis::json::Json;
 
-    fn lines(event: serde_json::Value) -> Vec<Movement> {
+    fn lines(event: &serde_json::Value) -> Vec<Movement> {
         let (event, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
         assert_eq!(errors.0, vec![]);
         of_event(&event.unwrap(), Id::from_u128(1))
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_and_what_comes_out_know_each_other() {
-        let found = lines(serde_json::json!({
+        let found = lines(&serde_json::json!({
             "type": "TransformationEvent",
             "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
             "inputQuantityList": [{ "epcClass": MILK, "quantity": 10, "uom": "LTR" }],
@@ -224,7 +224,7 @@ mod tests {
             ("destroying", "DELETE", Some(Role::Wasted)),
             ("inspecting", "OBSERVE", None),
         ] {
-            let found = lines(serde_json::json!({
+            let found = lines(&serde_json::json!({
                 "type": "ObjectEvent", "action": action, "bizStep": step,
                 "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
                 "quantityList": [{ "epcClass": MILK, "quantity": 10, "uom": "LTR" }],
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn amounts_add_up_exactly_whatever_their_unit() {
-        let mut line = lines(serde_json::json!({
+        let mut line = lines(&serde_json::json!({
             "type": "ObjectEvent", "action": "ADD", "bizStep": "commissioning",
             "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
             "quantityList": [{ "epcClass": MILK, "quantity": 0.1, "uom": "KGM" }],

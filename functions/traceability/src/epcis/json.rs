@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn numbers_stay_as_they_were_written() {
         let text = r#"{"a":[0.1,26.0,-0,1e400,12345678901234567890.123456789,1E+2],"b":"é\u0001"}"#;
-        assert_eq!(again(text), text.replace("\\u0001", "\\u0001"));
+        assert_eq!(again(text), text);
         assert_eq!(again(" { \"a\" : [ ] , \"b\" : { } } "), r#"{"a":[],"b":{}}"#);
     }
 

@@ -75,16 +75,23 @@ pub fn is_person(text: &str) -> bool {
     !["://", "www.", "@"].iter().any(|part| text.contains(part))
 }
 
-/// GS1 check digit (General Specifications §7.9): weights 3 and 1 from the
-/// right, the sum a multiple of ten.
-fn check_digit_fits(digits: &str) -> bool {
+/// The check digit that follows `digits` (GS1 General Specifications §7.9):
+/// weights 3 and 1 from the right, what is missing to a multiple of ten.
+/// Anything but ASCII digits counts for nothing sensible; the caller checks.
+pub fn check_digit(digits: &str) -> u32 {
     let sum: u32 = digits
         .bytes()
         .rev()
         .enumerate()
-        .map(|(at, digit)| u32::from(digit - b'0') * if at % 2 == 0 { 1 } else { 3 })
+        .map(|(at, digit)| u32::from(digit.wrapping_sub(b'0')) * if at % 2 == 0 { 3 } else { 1 })
         .sum();
-    sum.is_multiple_of(10)
+    (10 - sum % 10) % 10
+}
+
+fn check_digit_fits(digits: &str) -> bool {
+    digits
+        .split_at_checked(digits.len().saturating_sub(1))
+        .is_some_and(|(digits, check)| check_digit(digits).to_string() == check)
 }
 
 fn all_digits(text: &str) -> bool {

@@ -1,8 +1,7 @@
 //! Exports of long audit trails by the worker's real binary: time from the
 //! message to the last volume, and the most memory that it held. Every report
 //! is then judged by `pdfsig` and pyHanko. Prints a Markdown table. Needs the
-//! local stack (`make run`): `cargo bench -p keystone-tests --features floor
-//! --bench exports`.
+//! local stack (`make run`): `cargo bench -p keystone-tests --bench exports`.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people")]
 
 use std::process::Command;
@@ -70,8 +69,7 @@ fn judge(stack: &Stack, name: &str, volumes: &[Fetched]) {
 /// Builds the functions that are measured as they are deployed.
 fn build() {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--features", "keystone-tests/floor"])
-        .args(["-p", "keystone-tests", "-p", "keystone-audit"])
+        .args(["build", "--release", "--locked", "-p", "keystone-audit"])
         .args(["--bin", "run-audit-export", "--bin", "create-audit-export"])
         .current_dir(stack::root())
         .status()

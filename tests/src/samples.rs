@@ -72,3 +72,30 @@ pub fn batch(product_id: &str) -> Value {
         "origin": "IE",
     })
 }
+
+/// A site; a GLN is a GTIN-13 in form.
+pub fn site() -> Value {
+    json!({ "gln": gtin(), "name": "Creamery", "country": "IE" })
+}
+
+/// An EPCIS event.
+pub fn event() -> Value {
+    json!({
+        "type": "ObjectEvent",
+        "action": "OBSERVE",
+        "epcList": ["urn:epc:id:sgtin:4012345.011111.987"],
+        "eventTime": "2026-03-01T08:00:00.000+01:00",
+        "eventTimeZoneOffset": "+01:00",
+    })
+}
+
+/// An EPCIS document with one event.
+pub fn capture() -> Value {
+    json!({
+        "@context": "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld",
+        "type": "EPCISDocument",
+        "schemaVersion": "2.0",
+        "creationDate": "2026-03-01T08:00:00Z",
+        "epcisBody": { "eventList": [event()] },
+    })
+}

@@ -16,7 +16,7 @@ use crate::stack::random;
 use crate::{Answer, Client, Stack};
 
 /// Actions that a tenant's trail may hold without a request of the test's.
-const BESIDE: [&str; 12] = [
+const BESIDE: &[&str] = &[
     "tenant.provision",
     "tenant.invite_again",
     "tenant.begin_closing",

@@ -125,7 +125,8 @@ async fn an_export_has_exactly_what_the_query_finds() {
     let admin = tenant.user(Role::Admin);
     let claims = admin.claims();
     let trail = tenant.audit_trail().await;
-    let middle = trail[trail.len() / 2]["at"].as_str().unwrap();
+    let middle: jiff::Timestamp = trail[trail.len() / 2]["at"].as_str().unwrap().parse().unwrap();
+    let middle = middle.to_string();
     let filters = [
         json!({ "actor": claims["sub"] }),
         json!({ "action": "batch.update" }),
@@ -374,8 +375,9 @@ async fn what_no_run_is_at_is_asked_for_again() {
     run.kill_after(Duration::from_millis(300)).await;
     end_lease(&stack, &tenant, 10).await;
     let sweep = stack.function("sweep-audit-exports");
-    let swept = stack.aws().invoke(&sweep, &json!({})).await;
-    assert!(swept["sent"].as_u64().unwrap() >= 1, "{swept}");
+    // The schedule's own sweep may be a moment faster; without one nothing
+    // would be made, since the only message was lost.
+    stack.aws().invoke(&sweep, &json!({})).await;
     fetch(&stack, tenant.owner(), &id).await;
     tenant.finish().await;
 }

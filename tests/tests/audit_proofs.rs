@@ -43,10 +43,7 @@ fn hashes(view: &Value) -> Vec<Hash> {
 }
 
 /// The trail's entries as they are stored.
-async fn stored<'s>(
-    stack: &'s Stack,
-    tenant: &Tenant<'_>,
-) -> (Collection<Document>, Vec<Document>) {
+async fn stored(stack: &Stack, tenant: &Tenant<'_>) -> (Collection<Document>, Vec<Document>) {
     let database = stack.database().await.database(&format!("t_{}_audit", tenant.slug()));
     let entries = database.collection::<Document>("entries");
     let found = entries.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
@@ -109,6 +106,20 @@ fn keystone_verify(command: &str, files: &[&PathBuf], keys: &[VerifierKey]) -> (
         let _ = std::fs::remove_file(file);
     }
     (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
+}
+
+/// Waits until every mail is recorded as sent, so that no entry comes later.
+async fn settle(stack: &Stack, tenant: &Tenant<'_>) {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let outbox = database.collection::<Document>("outbox");
+    for _ in 0..100 {
+        stack.aws().invoke(stack.value("DRAIN_OUTBOX_FUNCTION"), &json!({})).await;
+        let unsent = doc! { "state": { "$ne": "sent" } };
+        if outbox.count_documents(unsent).await.unwrap() == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
 
 async fn some_entries(tenant: &Tenant<'_>, count: usize) {
@@ -247,12 +258,33 @@ async fn the_chain_of_checkpoints_is_archived_and_locked() {
     tenant.finish().await;
 }
 
+/// What nobody tampered with holds, under the right key.
+fn untouched(tenant: &Tenant<'_>, checkpoint: &Value, stored: &[Document], keys: &[VerifierKey]) {
+    let whole = file("bundle.jsonl", &bundle(tenant, checkpoint, stored));
+    let (code, said) = keystone_verify("bundle", &[&whole], keys);
+    assert!(code == 0 && said.contains("Nothing is left out"), "{said}");
+    let whole = file("bundle.jsonl", &bundle(tenant, checkpoint, stored));
+    let stranger = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let (code, said) = keystone_verify("bundle", &[&whole], &[stranger.parse().unwrap()]);
+    assert!(code == 1 && said.contains("none of the given keys signed"), "{said}");
+}
+
+/// Makes another entry of a stored one, with the leaf that belongs to it.
+fn forge(document: &mut Document) {
+    let entry = document.get("entry").unwrap().clone();
+    let mut entry: CommittedEntry = deserialize_from_bson(entry).unwrap();
+    entry.action = "product.delete".into();
+    document.insert("entry", serialize_to_bson(&entry).unwrap());
+    document.insert("leaf", entry.leaf_hash().unwrap().to_string());
+}
+
 #[tokio::test]
 async fn tampering_with_the_database_is_found_and_named() {
     let stack = Stack::load();
     let tenant = stack.tenant("tamper", &[]).await;
     let owner = tenant.owner();
     let keys = keys(&tenant).await;
+    settle(&stack, &tenant).await;
     some_entries(&tenant, 6).await;
     let checkpoint = publish(owner).await;
     let size = checkpoint["size"].as_u64().unwrap();
@@ -272,13 +304,7 @@ async fn tampering_with_the_database_is_found_and_named() {
         let (code, said) = keystone_verify("bundle", &[&bundle], &keys);
         assert!(code == 1 && said.contains(reason), "wanted: {reason}\nsaid: {said}");
     };
-    let whole = file("bundle.jsonl", &bundle(&tenant, &checkpoint, &before));
-    let (code, said) = keystone_verify("bundle", &[&whole], &keys);
-    assert!(code == 0 && said.contains("Nothing is left out"), "{said}");
-    let whole = file("bundle.jsonl", &bundle(&tenant, &checkpoint, &before));
-    let stranger = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
-    let (code, said) = keystone_verify("bundle", &[&whole], &[stranger.parse().unwrap()]);
-    assert!(code == 1 && said.contains("none of the given keys signed"), "{said}");
+    untouched(&tenant, &checkpoint, &before, &keys);
 
     // An entry is edited.
     let edit = doc! { "$set": { "entry.action": "product.delete" } };
@@ -346,12 +372,7 @@ async fn tampering_with_the_database_is_found_and_named() {
     // Everything is forged so that it hangs together: an entry, its leaf, all
     // hashes, the head. What was signed and archived cannot be.
     let mut forged = before.clone();
-    let mut entry: CommittedEntry =
-        deserialize_from_bson(forged[3].get("entry").unwrap().clone()).unwrap();
-    entry.action = "product.delete".into();
-    let leaf = entry.leaf_hash().unwrap().to_string();
-    forged[3].insert("entry", serialize_to_bson(&entry).unwrap());
-    forged[3].insert("leaf", leaf);
+    forge(&mut forged[3]);
     entries.replace_one(doc! { "_id": 3_i64 }, &forged[3]).await.unwrap();
     rewrite(&forged).await;
     must_find(&stack, &tenant, "were changed after it was signed").await;

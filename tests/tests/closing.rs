@@ -29,7 +29,7 @@ async fn destroy(stack: &Stack) -> Value {
     stack.aws().invoke(stack.value("DESTROY_TENANTS_FUNCTION"), &json!({})).await
 }
 
-fn names(list: &Value, tenant: &Tenant<'_>) -> bool {
+fn lists(list: &Value, tenant: &Tenant<'_>) -> bool {
     list.as_array().unwrap().contains(&json!(tenant.slug()))
 }
 
@@ -154,7 +154,7 @@ async fn while_a_tenant_is_closing_its_people_read_and_export_and_add_nothing() 
 
     // Before its time nothing happens to it.
     let destroyed = destroy(&stack).await;
-    assert!(!names(&destroyed["tenants"], &tenant), "{destroyed}");
+    assert!(!lists(&destroyed["tenants"], &tenant), "{destroyed}");
 
     assert_eq!(close(&stack, &tenant, "call_off").await["state"], "active");
     assert!(stack.mails_after_drain(&contact, "was called off").await);
@@ -192,17 +192,17 @@ async fn a_destroyed_tenant_cannot_be_read_even_from_a_backup() {
     let_time_pass(&stack, &tenant).await;
     // First the announcement must be under a signed checkpoint.
     let first = destroy(&stack).await;
-    assert!(names(&first["waiting"], &tenant) && !names(&first["tenants"], &tenant), "{first}");
+    assert!(lists(&first["waiting"], &tenant) && !lists(&first["tenants"], &tenant), "{first}");
     assert!(has_secrets(&stack, &tenant).await);
     publish(&stack).await;
     let destroyed = destroy(&stack).await;
-    assert!(names(&destroyed["tenants"], &tenant), "{destroyed}");
+    assert!(lists(&destroyed["tenants"], &tenant), "{destroyed}");
     is_destroyed(&stack, &tenant).await;
     owner.get("/v1/customers").await.must(401);
     let stranger = tenant.stranger();
     stranger.post("/v1/auth/login", &tenant.credentials(Role::Admin)).await.must(401);
     let again = destroy(&stack).await;
-    assert!(!names(&again["tenants"], &tenant), "{again}");
+    assert!(!lists(&again["tenants"], &tenant), "{again}");
 
     // With every document back in place and the tenant in use again, what is
     // sealed still does not open: there is no secret to derive its keys from.

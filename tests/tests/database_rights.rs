@@ -33,7 +33,7 @@ async fn refused(database: &Database, command: Document, wanted: i32) {
 }
 
 #[tokio::test]
-async fn audit_entries_cannot_be_changed_or_removed() {
+async fn audit_entries_and_histories_cannot_be_changed_or_removed() {
     let stack = Stack::load();
     let tenant = stack.tenant("rights", &[]).await;
     let user = functions_user(&stack).await;
@@ -48,6 +48,9 @@ async fn audit_entries_cannot_be_changed_or_removed() {
         doc! { "drop": "entries" },
         doc! { "dropDatabase": 1 },
         doc! { "collMod": "entries", "validator": {} },
+        doc! { "update": "event_history", "updates": [{ "q": {}, "u": { "$set": { "reason": "" } } }] },
+        doc! { "delete": "event_history", "deletes": [{ "q": {}, "limit": 0 }] },
+        doc! { "drop": "event_history" },
     ] {
         refused(&audit, command, UNAUTHORIZED).await;
     }

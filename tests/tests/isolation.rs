@@ -28,11 +28,26 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
     let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
     let product = owner.post("/v1/products", &samples::product()).await.expect(201).id();
     let batch = owner.post("/v1/batches", &samples::batch(&product)).await.expect(201).id();
+    let site = owner.post("/v1/sites", &samples::site()).await.expect(201).id();
+    let event = owner.post("/v1/events", &samples::event()).await.expect(201);
+    let event = event.header("location").unwrap().replace("/v1/events/", "");
+    let capture = owner.post("/v1/capture", &samples::capture()).await.expect(202).json();
+    let capture = capture["captureID"].as_str().unwrap().to_owned();
     let user = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
     let user = owner.post("/v1/users", &user).await.expect(201).id();
     let session = owner.claims()["sid"].as_str().unwrap().to_owned();
     Property {
-        ids: vec![supplier.clone(), customer, product.clone(), batch, user, session],
+        ids: vec![
+            supplier.clone(),
+            customer,
+            product.clone(),
+            batch,
+            site,
+            event,
+            capture,
+            user,
+            session,
+        ],
         product,
         supplier,
     }
@@ -44,6 +59,7 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
     let request = client.request(listed.spec.method.as_str(), &path);
     let body = match (listed.spec.method.as_str(), listed.spec.name) {
         (_, "update-batch") => json!({ "origin": "FR" }),
+        (_, "set-event-status") => json!({ "to": "submitted", "reason": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
         ("PATCH", _) => json!({ "name": "Stolen" }),
@@ -89,6 +105,7 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/suppliers".to_owned(),
         "/v1/customers".to_owned(),
         "/v1/products".to_owned(),
+        "/v1/sites".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),
@@ -97,6 +114,8 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         let found = ours.owner().get(&path).await.expect(200).json();
         assert_eq!(found["items"], json!([]), "{path}");
     }
+    let events = ours.owner().get("/v1/events").await.expect(200).json();
+    assert_eq!(events["epcisBody"]["queryResults"]["resultsBody"]["eventList"], json!([]));
 }
 
 async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
@@ -110,6 +129,14 @@ async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
         .map(|error| error["field"].as_str().unwrap())
         .collect();
     assert_eq!(fields, HashSet::from(["/product_id", "/supplier_id"]));
+    let receipt = json!({
+        "supplier_id": property.supplier, "at": "2026-03-01T06:30:00Z",
+        "lots": [{
+            "product_id": property.product, "lot_number": "L-1",
+            "quantity": { "value": "1", "unit": "KGM" },
+        }],
+    });
+    ours.owner().post("/v1/receipts", &receipt).await.must(422);
 }
 
 /// The numbers of audit entries are the same in every tenant; what they lead

@@ -171,8 +171,7 @@ async fn a_request_for_a_reset_touches_nothing_that_others_hold() {
     let (owner, email) = (tenant.owner(), tenant.email_of(Role::Viewer));
     ask(tenant.stranger(), tenant.slug(), &email).await.must(204);
     let token = tenant.mailed_token(&email, "/password-reset/").await;
-    let path =
-        format!("/v1/users/{}", tenant.user(Role::Viewer).claims()["sub"].as_str().unwrap());
+    let path = format!("/v1/users/{}", tenant.user(Role::Viewer).claims()["sub"].as_str().unwrap());
     let etag = owner.get(&path).await.expect(200).etag();
     // Somebody else asks for the same account: the version that an
     // administrator read still holds, and so does the owner's earlier link.

@@ -3,8 +3,8 @@
 use aws_lc_rs::digest;
 use keystone::auth::Role;
 use keystone::clock;
-use keystone_tests::{Answer, Client, Stack};
 use keystone_tests::authenticator::decode;
+use keystone_tests::{Answer, Client, Stack};
 use serde_json::{Value, json};
 
 const OTHER: &str = "Nine herons above the sluice gate";
@@ -51,9 +51,7 @@ async fn no_secret_is_written_down() {
     secrets.push(guess.to_owned());
     let owner = tenant.owner();
     let stranger = tenant.stranger();
-    let with_token = |token: &str, password: &str| {
-        json!({ "tenant": tenant.slug(), "token": token, "password": password })
-    };
+    let with_token = |token: &str, password: &str| json!({ "tenant": tenant.slug(), "token": token, "password": password });
     let login = json!({ "tenant": tenant.slug(), "email": email, "password": guess });
     let answer = json!({ "challenge": shown["challenge"], "code": recovery_codes[4] });
     let change = json!({ "current_password": guess, "new_password": OTHER });

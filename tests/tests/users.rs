@@ -81,11 +81,8 @@ async fn offboarding_ends_everything_at_once() {
     let (leaver, admin) = (tenant.newcomer("leaver", Role::Admin).await, tenant.user(Role::Admin));
     let elsewhere = tenant.sign_in_as(&tenant.address_of("leaver")).await;
     let routes = guarded();
-    let warm: Vec<Listed> = routes
-        .iter()
-        .copied()
-        .filter(|listed| !ENDING.contains(&listed.spec.name))
-        .collect();
+    let warm: Vec<Listed> =
+        routes.iter().copied().filter(|listed| !ENDING.contains(&listed.spec.name)).collect();
     for (_, answer) in answers(&leaver, warm).await {
         assert_ne!(answer.status, 401, "{answer}");
     }

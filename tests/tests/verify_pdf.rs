@@ -161,7 +161,7 @@ async fn a_signed_report_is_verified_to_its_last_byte() {
     };
     let changed = "the document was changed after it was signed";
     refused(&doctored(&signed, b"batch.create", b"batch.delete"), &ca, &key, changed);
-    refused(&doctored(&signed, b"MediaBox [0 0 595", b"MediaBox [0 0 495"), &ca, &key, changed);
+    refused(&doctored(&signed, b"0 0 595 842", b"0 0 495 842"), &ca, &key, changed);
     refused(&doctored(&signed, b"(Audit report)", b"(Audit retort)"), &ca, &key, changed);
     let mut longer = signed.clone();
     longer.extend_from_slice(b"\n% more\n");

@@ -34,7 +34,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn refused(why: impl ToString) -> Self {
+    pub(crate) fn refused(why: impl std::fmt::Display) -> Self {
         Self::Refused(why.to_string())
     }
 

@@ -1,4 +1,4 @@
-//! `keystone-verify pdf`: the PAdES signature (ETSI EN 319 142-1, baseline B-B)
+//! `keystone-verify pdf`: the `PAdES` signature (ETSI EN 319 142-1, baseline B-B)
 //! of a report, the certificate path to a given root, and the bundle attached.
 
 mod cms_signature;
@@ -151,7 +151,7 @@ fn attached_bundle(document: &Document) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Whether a file specification's name, in PDFDocEncoding or UTF-16, is the
+/// Whether a file specification's name, in `PDFDocEncoding` or UTF-16, is the
 /// bundle's.
 fn is_bundle(name: &[u8]) -> bool {
     let wide: Vec<u8> =

@@ -31,6 +31,20 @@ pub enum Unit {
     H87,
 }
 
+impl Unit {
+    /// The code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Kgm => "KGM",
+            Self::Grm => "GRM",
+            Self::Tne => "TNE",
+            Self::Ltr => "LTR",
+            Self::Mlt => "MLT",
+            Self::H87 => "H87",
+        }
+    }
+}
+
 /// An exact amount with its unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

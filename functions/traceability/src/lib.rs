@@ -1,10 +1,20 @@
-//! Traceability: suppliers, customers, products and lots.
+//! Traceability: suppliers, customers, products and lots, and EPCIS events.
 //!
 //! Domain rules live in one module per thing; `routes` has one file per
 //! route, and `src/bin` one four-line binary for each.
 
+pub mod article_18;
 pub mod batch;
+pub mod capture;
 pub mod customer;
+pub mod epcis;
+pub mod event;
+pub mod event_query;
+pub mod goods;
+pub mod movement;
 pub mod product;
 pub mod routes;
+pub mod site;
+pub mod status;
 pub mod supplier;
+pub mod trace;

@@ -99,10 +99,35 @@ const MIN_WORD_CHARS: usize = 3;
 /// What people of any tenant build passwords from: the product, the trade, the
 /// calendar, and the word itself.
 const COMMON_WORDS: [&str; 29] = [
-    "keystone", "dairy", "farm", "food", "fresh", "trace", "batch", "password", "welcome",
-    "letmein", "qwerty", "admin", "spring", "summer", "autumn", "winter", "january", "february",
-    "march", "april", "june", "july", "august", "september", "october", "november", "december",
-    "monday", "friday",
+    "keystone",
+    "dairy",
+    "farm",
+    "food",
+    "fresh",
+    "trace",
+    "batch",
+    "password",
+    "welcome",
+    "letmein",
+    "qwerty",
+    "admin",
+    "spring",
+    "summer",
+    "autumn",
+    "winter",
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "monday",
+    "friday",
 ];
 
 impl PasswordContext<'_> {
@@ -470,9 +495,8 @@ mod tests {
         let right = input("Grüße aus Kilkenny 1");
         assert_eq!(renewed(&right, &golden(), &pepper()).unwrap(), None);
         let k2 = "another key, another key, another key";
-        let both = format!(
-            r#"{{"current":"k2","k1":"0123456789abcdef0123456789abcdef","k2":"{k2}"}}"#
-        );
+        let both =
+            format!(r#"{{"current":"k2","k1":"0123456789abcdef0123456789abcdef","k2":"{k2}"}}"#);
         let both = Pepper::from_secret_json(&both).unwrap();
         let hash = renewed(&right, &golden(), &both).unwrap().unwrap();
         assert_eq!(hash.pepper_id, "k2");

@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures::{TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use super::dynamo::{Item, malformed, number, read_number};
 use super::Principal;
+use super::dynamo::{Item, malformed, number, read_number};
 use super::throttle::Cleared;
 use crate::tenant::{Id, StoreError};
 

@@ -57,12 +57,36 @@ impl Request {
         input::body(&self.body)
     }
 
+    /// The body as text, for handlers that must see it as it was sent.
+    ///
+    /// # Errors
+    /// 400 when it is empty or not UTF-8.
+    pub fn text(&self) -> Result<&str, Problem> {
+        match std::str::from_utf8(&self.body) {
+            Ok("") => Err(Problem::Malformed("A JSON body is required.".into())),
+            Ok(text) => Ok(text),
+            Err(_) => Err(Problem::Malformed("The body is not UTF-8.".into())),
+        }
+    }
+
     /// The query parameters, checked against the schema of `T`.
     ///
     /// # Errors
     /// 422 naming every wrong parameter.
     pub fn query<T: DeserializeOwned + JsonSchema + 'static>(&self) -> Result<T, Problem> {
         input::query(&self.query)
+    }
+
+    /// The query of this request with `name` set to `value`, to stand behind a
+    /// path: what the next page of a list is asked for with.
+    pub fn query_with(&self, name: &str, value: &str) -> String {
+        let same = self.query.iter().filter(|(known, _)| *known != name);
+        let pairs = same.flat_map(|(name, values)| values.iter().map(|value| (&**name, &**value)));
+        let pairs: Vec<String> = pairs
+            .chain([(name, value)])
+            .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)))
+            .collect();
+        format!("?{}", pairs.join("&"))
     }
 
     /// The source address.
@@ -272,6 +296,22 @@ impl Call {
             ])),
         }))
     }
+}
+
+/// Percent-encodes all but unreserved characters (RFC 3986 §2.3).
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => out.push(char::from(b)),
+            b => {
+                let digits = hex::encode_upper([b]);
+                out.push('%');
+                out.push_str(&digits);
+            }
+        }
+    }
+    out
 }
 
 struct Key {

@@ -13,7 +13,7 @@ mod pipeline;
 mod reply;
 mod route;
 
-pub use call::{Call, PublicCall, Request};
+pub use call::{Call, PublicCall, Request, escaped};
 pub use event::Event;
 pub use input::present;
 pub(crate) use input::value as read_value;

@@ -233,7 +233,7 @@ fn check_form(spec: &Spec, request: &Request) -> Result<(), Problem> {
     if spec.body.is_some() {
         let media_type = request.header("content-type").unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
-        let accepted = ["application/json", "application/merge-patch+json"];
+        let accepted = ["application/json", "application/merge-patch+json", "application/ld+json"];
         if !accepted.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
             return Err(Problem::UnsupportedMediaType);
         }

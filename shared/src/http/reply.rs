@@ -30,6 +30,8 @@ pub struct Reply {
     media_type: String,
     etag: Option<String>,
     location: Option<String>,
+    #[serde(default)]
+    link: Option<String>,
     body: Vec<u8>,
 }
 
@@ -61,6 +63,24 @@ impl Reply {
         Ok(Self { location: Some(location), ..Self::json(202, body)? })
     }
 
+    /// A JSON-LD document that is kept as text: 201 with the path of what was
+    /// created, else 200.
+    pub fn linked_data(created: Option<String>, body: String) -> Self {
+        Self {
+            status: if created.is_some() { 201 } else { 200 },
+            media_type: "application/ld+json".into(),
+            location: created,
+            body: body.into_bytes(),
+            ..Self::empty()
+        }
+    }
+
+    /// The same answer with the path of the next page (RFC 8288).
+    #[must_use]
+    pub fn with_next(self, path: &str) -> Self {
+        Self { link: Some(format!("<{path}>; rel=\"next\"")), ..self }
+    }
+
     /// 204.
     pub fn empty() -> Self {
         Self {
@@ -68,6 +88,7 @@ impl Reply {
             media_type: String::new(),
             etag: None,
             location: None,
+            link: None,
             body: Vec::new(),
         }
     }
@@ -146,6 +167,9 @@ impl Response {
         }
         if let Some(location) = reply.location {
             headers.insert("Location", location);
+        }
+        if let Some(link) = reply.link {
+            headers.insert("Link", link);
         }
         let (body, is_base64_encoded) = match String::from_utf8(reply.body) {
             Ok(text) => (text, false),

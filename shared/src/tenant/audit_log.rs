@@ -23,6 +23,8 @@ use crate::random;
 const HEAD_ID: &str = "head";
 /// Path of the source address among an entry's personal values.
 const SOURCE_IP: &str = "/source_ip";
+/// Entries of a long read that are fetched at once.
+const BATCH: u32 = 500;
 /// Field with the blind index of the source address.
 const IP_INDEX: &str = "ip";
 
@@ -235,12 +237,55 @@ pub struct AuditRecord {
     pub personal: Personal,
 }
 
+/// A read of many entries.
+pub struct AuditBatches<'t> {
+    tenant: &'t Tenant,
+    filter: AuditFilter,
+    cursor: mongodb::Cursor<Document>,
+    range: Range<u64>,
+    left: u32,
+}
+
 /// A part of a read of many entries.
 pub struct AuditBatch {
     /// The entries that fit, oldest first.
     pub records: Vec<AuditRecord>,
     /// Every entry below this number was looked at.
     pub next: u64,
+}
+
+impl AuditBatches<'_> {
+    /// The next batch; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`Tenant::audit_entries_where`].
+    pub async fn next(&mut self) -> Result<Option<AuditBatch>, StoreError> {
+        if self.left == 0 || self.range.is_empty() {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        while found.len() < BATCH as usize && self.left > 0 {
+            let Some(document) = self.cursor.try_next().await? else {
+                self.left = 0;
+                break;
+            };
+            found.push(document);
+            self.left -= 1;
+            if self.left == 0 {
+                // The limit, and perhaps not the end of what fits.
+                return self.batch(&found, false).await.map(Some);
+            }
+        }
+        self.batch(&found, self.left == 0).await.map(Some)
+    }
+
+    async fn batch(&mut self, found: &[Document], last: bool) -> Result<AuditBatch, StoreError> {
+        let mut records = self.tenant.audit_records(found).await?;
+        let after = records.last().map_or(self.range.start, |record| record.entry.seq + 1);
+        self.range.start = if last { self.range.end } else { after };
+        records.retain(|record| self.filter.fits(record));
+        Ok(AuditBatch { records, next: self.range.start })
+    }
 }
 
 impl Tenant {
@@ -318,8 +363,8 @@ impl Tenant {
         }
     }
 
-    /// Audit entries that fit, oldest first, with numbers in `range`. Reads at
-    /// most `limit` entries and says where the next such read begins.
+    /// Audit entries that fit, oldest first, with numbers in `range`, at most
+    /// `limit` of them, in batches.
     ///
     /// # Errors
     /// As [`Tenant::audit_entries_where`].
@@ -328,23 +373,19 @@ impl Tenant {
         filter: &AuditFilter,
         range: Range<u64>,
         limit: u32,
-    ) -> Result<AuditBatch, StoreError> {
+    ) -> Result<AuditBatches<'_>, StoreError> {
         let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut query = filter.query(self).await?;
         query.insert("_id", doc! { "$gte": bound(range.start), "$lt": bound(range.end) });
-        let found: Vec<Document> = self
+        // One cursor for all batches. The index is walked backwards.
+        let cursor = self
             .audit_entries()
             .find(query)
             .sort(doc! { "tenant_id": -1, "_id": 1 })
             .limit(limit.into())
-            .await?
-            .try_collect()
+            .batch_size(BATCH)
             .await?;
-        let mut records = self.audit_records(&found).await?;
-        let full = u32::try_from(found.len()) == Ok(limit);
-        let next = records.last().map_or(range.start, |record| record.entry.seq + 1);
-        records.retain(|record| filter.fits(record));
-        Ok(AuditBatch { records, next: if full { next } else { range.end } })
+        Ok(AuditBatches { tenant: self, filter: filter.clone(), cursor, range, left: limit })
     }
 
     /// The audit entry with this number.

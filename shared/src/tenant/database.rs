@@ -163,6 +163,14 @@ impl From<mongodb::error::Error> for StoreError {
                 Self::Duplicate
             }
             ErrorKind::Command(command) if command.code == DUPLICATE_KEY => Self::Duplicate,
+            ErrorKind::InsertMany(many)
+                if many
+                    .write_errors
+                    .as_ref()
+                    .is_some_and(|errors| errors.iter().any(|e| e.code == DUPLICATE_KEY)) =>
+            {
+                Self::Duplicate
+            }
             ErrorKind::Command(command) if command.code == WRITE_CONFLICT => Self::Conflict,
             ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == WRITE_CONFLICT => {
                 Self::Conflict

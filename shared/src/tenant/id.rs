@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
@@ -54,6 +55,13 @@ impl Id {
     /// The id as a UUID.
     pub const fn uuid(self) -> Uuid {
         self.0
+    }
+
+    /// The least id of its millisecond: ids are `UUIDv7`, which begin with the
+    /// time (RFC 9562 §5.7).
+    pub fn first_of(at: Timestamp) -> Self {
+        let millis = u128::try_from(at.as_millisecond()).unwrap_or(0);
+        Self(Uuid::from_u128(millis << 80))
     }
 
     /// An id from a number, for fixed ids.

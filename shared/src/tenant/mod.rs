@@ -19,15 +19,15 @@ mod work;
 mod write;
 
 use jiff::Timestamp;
-use mongodb::bson::{Bson, DateTime};
+use mongodb::bson::{Bson, DateTime, Document};
 
-pub use audit_log::{AuditBatch, AuditFilter, AuditRecord};
+pub use audit_log::{AuditBatch, AuditBatches, AuditFilter, AuditRecord};
 pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
 pub use closing::{Closing, Destruction, GRACE_DAYS, NewClosing, Standing};
 pub use database::{Database, StoreError};
 pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
-pub use read::{Entity, Filter, Page, Stored};
+pub use read::{Entity, Filter, Order, Page, Part, Stored};
 pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState, Visit};
 pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
@@ -156,7 +156,18 @@ impl Tenant {
         self.database.tenant(&self.record.id).collection(name)
     }
 
-    fn audit_entries(&self) -> mongodb::Collection<mongodb::bson::Document> {
+    /// Where the entities of `collection` are.
+    fn entities(&self, collection: &schema::Collection) -> mongodb::Collection<Document> {
+        let id = &self.record.id;
+        let database = if collection.append_only {
+            self.database.tenant_audit(id)
+        } else {
+            self.database.tenant(id)
+        };
+        database.collection(collection.name)
+    }
+
+    fn audit_entries(&self) -> mongodb::Collection<Document> {
         self.database.tenant_audit(&self.record.id).collection(schema::AUDIT_ENTRIES)
     }
 }
@@ -164,6 +175,34 @@ impl Tenant {
 /// A moment as the database stores it, to the millisecond.
 pub(crate) fn bson_time(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millisecond())
+}
+
+/// `#[serde(with = "keystone::tenant::stored_time")]` for a moment that queries
+/// compare: a date of the database, to the millisecond.
+pub mod stored_time {
+    use jiff::Timestamp;
+    use mongodb::bson::DateTime;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::bson_time;
+
+    /// Writes the moment.
+    ///
+    /// # Errors
+    /// Those of the format.
+    pub fn serialize<S: Serializer>(at: &Timestamp, out: S) -> Result<S::Ok, S::Error> {
+        bson_time(*at).serialize(out)
+    }
+
+    /// Reads the moment.
+    ///
+    /// # Errors
+    /// When it is no date, or none that a [`Timestamp`] can be.
+    pub fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Timestamp, D::Error> {
+        let at = DateTime::deserialize(input)?;
+        Timestamp::from_millisecond(at.timestamp_millis()).map_err(D::Error::custom)
+    }
 }
 
 /// A stored moment; `None` for what is not a date.

@@ -29,7 +29,7 @@ impl Tenant {
     /// [`StoreError`] when the database does not answer.
     pub async fn count(&self, collection: &'static Collection) -> Result<u64, StoreError> {
         let all = Filter::all().for_tenant(self.id());
-        Ok(self.collection::<Document>(collection.name).count_documents(all).await?)
+        Ok(self.entities(collection).count_documents(all).await?)
     }
 
     /// Documents of `collection` in clear, newest first. Whoever shows them

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::database::{audit_database, data_database, keys_database};
 use super::schema::{self, Index};
 use super::{
-    Attribution, Contacts, Enrolled, Entity, Filter, Registry, Settings, StoreError, Stored, Tenant,
-    TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
+    Attribution, Contacts, Enrolled, Entity, Filter, Registry, Settings, StoreError, Stored,
+    Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
 };
 use crate::audit::entry::Resource;
 use crate::auth::Role;
@@ -153,11 +153,13 @@ impl Registry<'_> {
 
     async fn make_collections(&self, id: &TenantId) -> Result<(), StoreError> {
         let data = self.database().tenant(id);
+        let audit = self.database().tenant_audit(id);
         for collection in schema::COLLECTIONS {
-            make_collection(&data, collection.name, schema::validator(collection, id)).await?;
-            make_indexes(&data, collection.name, &collection.all_indexes()).await?;
+            let database = if collection.append_only { &audit } else { &data };
+            make_collection(database, collection.name, schema::validator(collection, id)).await?;
+            make_indexes(database, collection.name, &collection.all_indexes()).await?;
             if let Some(seconds) = collection.expires_after {
-                make_expiry(&data, collection.name, seconds).await?;
+                make_expiry(database, collection.name, seconds).await?;
             }
         }
         make_collection(&data, schema::AUDIT_HEAD, schema::tenant_validator(id)).await?;
@@ -165,7 +167,6 @@ impl Registry<'_> {
         make_collection(&keys, schema::DATA_KEYS, schema::tenant_validator(id)).await?;
         let by_version = Index { keys: &[("version", 1)], unique: true }.keys_and_uniqueness();
         make_indexes(&keys, schema::DATA_KEYS, &[by_version]).await?;
-        let audit = self.database().tenant_audit(id);
         make_collection(&audit, schema::AUDIT_ENTRIES, schema::audit_validator(id)).await?;
         let indexes = schema::AUDIT_INDEXES.map(|index| index.keys_and_uniqueness());
         make_indexes(&audit, schema::AUDIT_ENTRIES, &indexes).await?;

@@ -102,31 +102,149 @@ impl Filter {
         Self::default()
     }
 
-    /// `field` equals the text `value`.
+    /// `field` equals the text `value`; one of the values of a list does.
     #[must_use]
-    pub fn eq(mut self, field: &'static str, value: impl Into<String>) -> Self {
-        self.0.insert(field, doc! { "$eq": value.into() });
-        self
+    pub fn eq(self, field: &'static str, value: impl Into<String>) -> Self {
+        self.and(field, value.into())
+    }
+
+    /// `field` is one of these texts; one of the values of a list is.
+    #[must_use]
+    pub fn any(self, field: &'static str, mut values: Vec<String>) -> Self {
+        match (values.pop(), values.is_empty()) {
+            (Some(only), true) => self.eq(field, only),
+            (last, _) => {
+                values.extend(last);
+                self.and(field, doc! { "$in": values })
+            }
+        }
     }
 
     /// `field` is no later than `at`.
     #[must_use]
-    pub fn until(mut self, field: &'static str, at: Timestamp) -> Self {
-        self.0.insert(field, doc! { "$lte": bson_time(at) });
-        self
+    pub fn until(self, field: &'static str, at: Timestamp) -> Self {
+        self.and(field, doc! { "$lte": bson_time(at) })
+    }
+
+    /// `field` is no earlier than `at`.
+    #[must_use]
+    pub fn from(self, field: &'static str, at: Timestamp) -> Self {
+        self.and(field, doc! { "$gte": bson_time(at) })
+    }
+
+    /// `field` is earlier than `at`.
+    #[must_use]
+    pub fn before(self, field: &'static str, at: Timestamp) -> Self {
+        self.and(field, doc! { "$lt": bson_time(at) })
+    }
+
+    /// Made at `at` or later, to the millisecond: ids carry the time.
+    #[must_use]
+    pub fn made_from(self, at: Timestamp) -> Self {
+        self.and("_id", doc! { "$gte": Id::first_of(at).to_string() })
+    }
+
+    /// Made before `at`, to the millisecond.
+    #[must_use]
+    pub fn made_before(self, at: Timestamp) -> Self {
+        self.and("_id", doc! { "$lt": Id::first_of(at).to_string() })
     }
 
     /// `field` is one of these byte strings.
-    pub(super) fn among(mut self, field: &'static str, values: &[[u8; 2]]) -> Self {
+    pub(super) fn among(self, field: &'static str, values: &[[u8; 2]]) -> Self {
         let values: Vec<Bson> = values.iter().map(|value| bytes(value)).collect();
-        self.0.insert(field, doc! { "$in": values });
+        self.and(field, doc! { "$in": values })
+    }
+
+    /// Adds a condition; a further one on the same field stands beside it.
+    fn and(mut self, field: &'static str, condition: impl Into<Bson>) -> Self {
+        let condition = condition.into();
+        if self.0.contains_key(field) {
+            let further = Bson::Document(doc! { field: condition });
+            match self.0.get_array_mut("$and") {
+                Ok(conditions) => conditions.push(further),
+                Err(_) => {
+                    self.0.insert("$and", vec![further]);
+                }
+            }
+        } else {
+            self.0.insert(field, condition);
+        }
         self
     }
 
+    /// Only what comes after the position in this order.
+    fn beyond(mut self, order: Order, after: Option<(Timestamp, Id)>) -> Self {
+        let Some((at, id)) = after else { return self };
+        let further = if order.descending { "$lt" } else { "$gt" };
+        let Some(field) = order.time else {
+            return self.and("_id", doc! { further: id.to_string() });
+        };
+        let (at, bound) = (bson_time(at), if order.descending { "$lte" } else { "$gte" });
+        self = self.and(field, doc! { bound: at });
+        self.0.insert(
+            "$or",
+            vec![doc! { field: { further: at } }, doc! { "_id": { further: id.to_string() } }],
+        );
+        self
+    }
+
+    /// The query within the tenant. A text is no operator, so equality needs
+    /// none either; the local server uses no index where it stands as `$eq`.
     pub(super) fn for_tenant(mut self, tenant: &TenantId) -> Document {
-        self.0.insert("tenant_id", doc! { "$eq": tenant.as_str() });
+        self.0.insert("tenant_id", tenant.as_str());
         self.0
     }
+}
+
+/// The order of a selection: by a time, and by id where times are equal.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// Field with the time; by id, that is by when things were made, if absent.
+    pub time: Option<&'static str>,
+    /// Latest first.
+    pub descending: bool,
+}
+
+impl Order {
+    fn sort(self) -> Document {
+        let direction = if self.descending { -1 } else { 1 };
+        let mut sort = doc! { "tenant_id": 1 };
+        if let Some(field) = self.time {
+            sort.insert(field, direction);
+        }
+        sort.insert("_id", direction);
+        sort
+    }
+}
+
+/// A part of an entity that is read without the rest.
+pub trait Part: DeserializeOwned + Send + Sync {
+    /// The entity.
+    type Of: Entity;
+    /// Its fields that the part has.
+    const FIELDS: &'static [&'static str];
+}
+
+pub(super) fn projection<P: Part>() -> Document {
+    let mut fields = doc! { "tenant_id": 1 };
+    fields.extend(P::FIELDS.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))));
+    fields
+}
+
+/// A part and the id of what it is of.
+pub(super) fn part_from<P: Part>(
+    mut document: Document,
+    tenant: &TenantId,
+) -> Result<(Id, P), StoreError> {
+    if document.get_str("tenant_id").ok() != Some(tenant.as_str()) {
+        return Err(StoreError::defect("a document of another tenant"));
+    }
+    let id = document.get_str("_id").ok().and_then(|id| id.parse().ok());
+    let id = id.ok_or_else(|| StoreError::defect("a document without an id"))?;
+    document.remove("_id");
+    document.remove("tenant_id");
+    Ok((id, deserialize_from_document(document)?))
 }
 
 /// Bytes as the database stores them.
@@ -157,7 +275,7 @@ impl Tenant {
     /// # Errors
     /// As [`Tenant::get`].
     pub async fn find<E: Entity>(&self, filter: Filter) -> Result<Option<Stored<E>>, StoreError> {
-        self.collection::<Document>(E::COLLECTION.name)
+        self.entities(E::COLLECTION)
             .find_one(filter.for_tenant(self.id()))
             .await?
             .map(|document| Stored::from_document(document, self.id()))
@@ -175,6 +293,48 @@ impl Tenant {
     ) -> Result<Vec<Stored<E>>, StoreError> {
         let found = self.documents(E::COLLECTION, filter, page).await?;
         found.into_iter().map(|document| Stored::from_document(document, self.id())).collect()
+    }
+
+    /// The first `limit` entities that fit in this order, after a position.
+    ///
+    /// # Errors
+    /// As [`Tenant::get`].
+    pub async fn list_by<E: Entity>(
+        &self,
+        filter: Filter,
+        order: Order,
+        after: Option<(Timestamp, Id)>,
+        limit: i64,
+    ) -> Result<Vec<Stored<E>>, StoreError> {
+        let found: Vec<Document> = self
+            .entities(E::COLLECTION)
+            .find(filter.beyond(order, after).for_tenant(self.id()))
+            .sort(order.sort())
+            .limit(limit.max(1))
+            .await?
+            .try_collect()
+            .await?;
+        found.into_iter().map(|document| Stored::from_document(document, self.id())).collect()
+    }
+
+    /// Parts of at most `limit` entities that fit, in no order.
+    ///
+    /// # Errors
+    /// As [`Tenant::get`].
+    pub async fn parts<P: Part>(
+        &self,
+        filter: Filter,
+        limit: i64,
+    ) -> Result<Vec<(Id, P)>, StoreError> {
+        let found: Vec<Document> = self
+            .entities(P::Of::COLLECTION)
+            .find(filter.for_tenant(self.id()))
+            .projection(projection::<P>())
+            .limit(limit.max(1))
+            .await?
+            .try_collect()
+            .await?;
+        found.into_iter().map(|document| part_from(document, self.id())).collect()
     }
 }
 
@@ -246,7 +406,7 @@ impl Tenant {
             query.insert("_id", doc! { "$lt": after.to_string() });
         }
         Ok(self
-            .collection::<Document>(collection.name)
+            .entities(collection)
             .find(query)
             .sort(doc! { "tenant_id": 1, "_id": -1 })
             .limit(page.limit.clamp(1, 101))
@@ -322,6 +482,26 @@ mod tests {
         assert_eq!((back.id, back.version), (Id::from_u128(7), 3));
         let opened = back.entity.secret.unwrap().open(&keys, PLACE).await.unwrap();
         assert_eq!(opened.expose(), "IE29AIBK");
+    }
+
+    #[test]
+    fn conditions_on_one_field_stand_beside_each_other() {
+        let tenant = TenantId::parse("acme").unwrap();
+        let filter = Filter::all()
+            .any("keys", vec!["a".into(), "$b".into()])
+            .eq("keys", "c")
+            .any("keys", vec!["d".into()])
+            .for_tenant(&tenant);
+        let expected = doc! {
+            "keys": { "$in": ["a", "$b"] },
+            "$and": [{ "keys": "c" }, { "keys": "d" }],
+            "tenant_id": "acme",
+        };
+        assert_eq!(filter, expected);
+        assert_eq!(
+            Filter::all().any("keys", vec![]).for_tenant(&tenant).get_document("keys").unwrap(),
+            &doc! { "$in": Vec::<String>::new() }
+        );
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub struct Collection {
     /// Whether the documents are the tenant's own data, which it may take
     /// along, and which of their fields stay.
     pub portable: Portable,
+    /// Whether it lies in the tenant's append-only database, where functions
+    /// may find and insert, and nothing else.
+    pub append_only: bool,
 }
 
 /// What a tenant may take along of a collection (GDPR Art. 20, Art. 28(3)(g)).
@@ -76,7 +79,15 @@ const fn entities(
     indexes: &'static [Index],
 ) -> Collection {
     let portable = Portable::Without(&[]);
-    Collection { name, sealed, blind: &[], indexes, expires_after: None, portable }
+    Collection {
+        name,
+        sealed,
+        blind: &[],
+        indexes,
+        expires_after: None,
+        portable,
+        append_only: false,
+    }
 }
 
 /// People who may sign in.
@@ -92,11 +103,7 @@ pub const USERS: Collection = Collection {
     ..entities(
         "users",
         &["totp_seed"],
-        &[
-            unique(&[("email", 1)]),
-            plain(&[("invitation.token_hash", 1)]),
-            BY_AGE,
-        ],
+        &[unique(&[("email", 1)]), plain(&[("invitation.token_hash", 1)]), BY_AGE],
     )
 };
 /// Tokens that active users were mailed, for a day: by then all have expired.
@@ -143,6 +150,7 @@ pub const IDEMPOTENCY: Collection = Collection {
     indexes: &[],
     expires_after: Some(24 * 60 * 60),
     portable: Portable::Nothing,
+    append_only: false,
 };
 
 /// Erasures of subjects, as evidence.
@@ -161,8 +169,34 @@ pub const AUDIT_EXPORT_RUNS: Collection =
 /// Attested reviews of the audit trail.
 pub const AUDIT_REVIEWS: Collection = entities("audit_reviews", &[], &[BY_AGE]);
 
+/// EPCIS events. `keys` names all that an event is found by; see
+/// docs/adr/0017.
+pub const EVENTS: Collection = entities(
+    "events",
+    &[],
+    &[
+        unique(&[("identity", 1)]),
+        plain(&[("keys", 1), ("event_time", 1), ("_id", 1)]),
+        plain(&[("event_time", 1), ("_id", 1)]),
+        BY_AGE,
+    ],
+);
+/// What events say of lots: how much of which lot went in, came out, arrived
+/// or left.
+pub const LOT_MOVEMENTS: Collection =
+    entities("lot_movements", &[], &[plain(&[("lot", 1)]), plain(&[("event_id", 1)]), BY_AGE]);
+/// Places by GLN.
+pub const SITES: Collection = entities("sites", &[], &[unique(&[("gln", 1)]), BY_AGE]);
+/// Captures of EPCIS documents, and what became of them.
+pub const CAPTURES: Collection = entities("captures", &[], &[BY_AGE]);
+/// What became of an event's status: an own log of each event.
+pub const EVENT_HISTORY: Collection = Collection {
+    append_only: true,
+    ..entities("event_history", &[], &[unique(&[("event_id", 1), ("seq", 1)])])
+};
+
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 14] = [
+pub const COLLECTIONS: [&Collection; 19] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -177,6 +211,11 @@ pub const COLLECTIONS: [&Collection; 14] = [
     &AUDIT_EXPORTS,
     &AUDIT_EXPORT_RUNS,
     &AUDIT_REVIEWS,
+    &EVENTS,
+    &LOT_MOVEMENTS,
+    &SITES,
+    &CAPTURES,
+    &EVENT_HISTORY,
 ];
 
 /// The tenant's wrapped data keys, in a database of their own.

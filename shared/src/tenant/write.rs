@@ -10,10 +10,11 @@ use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
 use serde_json::{Map, Value, json};
 
-use super::read::{KEPT, bytes, to_json};
+use super::read::{KEPT, Part, bytes, part_from, projection, to_json};
 use super::{Entity, Filter, Id, StoreError, Stored, Tenant, audit_log, bson_time, schema};
 use crate::audit::delta::{Change, delta};
 use crate::audit::entry::{Actor, Draft, Outcome, Resource};
+use crate::audit::merkle::Hash;
 use crate::crypto::{CryptoError, DataKey, Envelope, Place, Subject, decode, normalised};
 use crate::mail::Queued;
 use crate::{Problem, random};
@@ -246,6 +247,69 @@ impl<'t> WriteTx<'t> {
         Ok(stored)
     }
 
+    /// Adds many new entities at once. The delta does not show them one by one,
+    /// but their number, their ids each with the SHA-256 of the entity as
+    /// [`WriteTx::insert`] would show it (RFC 8785), and the SHA-256 of that
+    /// list; a long list stands there by its digest (see [`crate::audit::delta`]).
+    ///
+    /// # Errors
+    /// As [`WriteTx::insert`]; none is then added.
+    pub async fn insert_many<E: Entity>(
+        &mut self,
+        entities: Vec<(Id, E)>,
+    ) -> Result<(), StoreError> {
+        if entities.is_empty() {
+            return Ok(());
+        }
+        let mut documents = Vec::with_capacity(entities.len());
+        let mut items = Vec::with_capacity(entities.len());
+        for (id, entity) in entities {
+            let stored =
+                Stored { id, version: 1, created_at: self.now, updated_at: self.now, entity };
+            let mut document = stored.to_document(self.tenant.id())?;
+            let shown = self.finish::<E>(id, &mut document).await?;
+            items.push(json!({ "id": id, "sha256": sha256(&shown)? }));
+            documents.push(document);
+        }
+        let collection = self.collection::<E>();
+        let done = collection.insert_many(&documents).session(&mut self.session).await;
+        self.noting_conflict(done)?;
+        let items = Value::Array(items);
+        let summary =
+            json!({ "count": documents.len(), "sha256": sha256(&items)?, "items": items });
+        self.touched.push(Touched {
+            resource: Resource { kind: E::RESOURCE.into(), id: "many".into() },
+            changes: delta(None, Some(&summary), &[]).map_err(StoreError::defect)?,
+        });
+        Ok(())
+    }
+
+    /// Reads parts of at most `limit` entities that fit, in no order.
+    ///
+    /// # Errors
+    /// As [`WriteTx::get`].
+    pub async fn parts<P: Part>(
+        &mut self,
+        filter: Filter,
+        limit: i64,
+    ) -> Result<Vec<(Id, P)>, StoreError> {
+        let found = self
+            .tenant
+            .entities(P::Of::COLLECTION)
+            .find(filter.for_tenant(self.tenant.id()))
+            .projection(projection::<P>())
+            .limit(limit.max(1))
+            .session(&mut self.session)
+            .await;
+        let mut cursor = self.noting_conflict(found)?;
+        let mut parts = Vec::new();
+        while let Some(document) = cursor.next(&mut self.session).await {
+            let document = self.noting_conflict(document)?;
+            parts.push(part_from(document, self.tenant.id())?);
+        }
+        Ok(parts)
+    }
+
     /// Reads an entity as this transaction sees it.
     ///
     /// # Errors
@@ -396,7 +460,7 @@ impl<'t> WriteTx<'t> {
     }
 
     fn collection<E: Entity>(&self) -> Collection<Document> {
-        self.tenant.collection(E::COLLECTION.name)
+        self.tenant.entities(E::COLLECTION)
     }
 
     fn touch<E: Entity>(
@@ -588,6 +652,10 @@ impl Tenant {
             .await?;
         Ok(())
     }
+}
+
+fn sha256(value: &Value) -> Result<Hash, StoreError> {
+    Ok(Hash::of(&[&serde_json_canonicalizer::to_vec(value).map_err(StoreError::defect)?]))
 }
 
 /// The fields of a document that hold the value of `field`, which `envelope`

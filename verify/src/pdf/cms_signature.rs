@@ -1,4 +1,4 @@
-//! A detached CMS signature (RFC 5652) with the attributes that PAdES asks for.
+//! A detached CMS signature (RFC 5652) with the attributes that `PAdES` asks for.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256,
@@ -35,11 +35,11 @@ pub(super) struct Signed {
 /// Verifies the signature over `content`; whom its certificate belongs to is
 /// another question.
 pub(super) fn verify(cms: &[u8], content: &[u8]) -> Result<Signed, String> {
-    let (signed, rest) = read(cms).map_err(|error| format!("the signature is no CMS: {error}"))?;
+    let (envelope, rest) = read(cms).map_err(|error| format!("the signature is no CMS: {error}"))?;
     if rest.iter().any(|byte| *byte != 0) {
         return Err("something follows the signature".into());
     }
-    let certificates: Vec<Certificate> = signed
+    let certificates: Vec<Certificate> = envelope
         .certificates
         .iter()
         .flat_map(|set| set.0.iter())
@@ -48,7 +48,7 @@ pub(super) fn verify(cms: &[u8], content: &[u8]) -> Result<Signed, String> {
             CertificateChoices::Other(_) => None,
         })
         .collect();
-    let [signer_info] = signed.signer_infos.0.as_slice() else {
+    let [signer_info] = envelope.signer_infos.0.as_slice() else {
         return Err("the signature has not exactly one signer".into());
     };
     let signer = certificates

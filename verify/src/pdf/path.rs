@@ -45,7 +45,9 @@ pub(super) fn verify(
         if roots.contains(current) {
             return Ok(names);
         }
-        let above = roots.iter().chain(others).find(|issuer| issued(issuer, current));
+        // A root that is not trusted leads nowhere but to itself.
+        let above =
+            roots.iter().chain(others).find(|issuer| *issuer != current && issued(issuer, current));
         current = above.ok_or("the signer's certificate does not lead to the given root")?;
     }
     Err("the certificate path is too long".into())

@@ -29,8 +29,6 @@ const LEASE: SignedDuration = SignedDuration::from_mins(3);
 const RUN_LIMIT: Duration = Duration::from_mins(10);
 /// Runs that may follow each other without finishing a volume.
 const MOST_ATTEMPTS: i32 = 5;
-/// Entries read at once.
-const BATCH: u32 = 500;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -179,21 +177,25 @@ async fn write_volume(
         Format::Csv => Volume::Csv(Box::new(Table::new()?)),
     };
     let most = most_entries(context.platform)?;
-    let (mut next, mut entries) = (export.next(), 0);
+    let (mut next, mut entries) = (export.next(), 0_u64);
     let end = context.snapshot.size;
-    while next < end && entries < most && !volume.is_full() {
-        let limit = BATCH.min(most - entries);
-        let batch = tenant.audit_entries_within(&wanted, next..end, limit).await?;
+    let mut batches = tenant.audit_entries_within(&wanted, next..end, most).await?;
+    while let Some(batch) = batches.next().await? {
         volume.add(context, &batch.records).await?;
-        entries += u32::try_from(batch.records.len()).map_err(StoreError::defect)?;
+        entries += batch.records.len() as u64;
         next = batch.next;
         lease.work.percent = percent(next, end);
         tenant.keep_work(lease, false, clock.now(), LEASE).await?;
+        if volume.is_full() {
+            break;
+        }
     }
     // A full volume may have been the last with anything in it.
     if next < end {
-        let rest = tenant.audit_entries_within(&wanted, next..end, 1).await?;
-        if rest.records.is_empty() {
+        let mut rest = tenant.audit_entries_within(&wanted, next..end, 1).await?;
+        if let Some(rest) = rest.next().await?
+            && rest.records.is_empty()
+        {
             next = rest.next;
         }
     }
@@ -210,7 +212,7 @@ async fn write_volume(
     let (size, sha256) = (bytes.len() as u64, Hash::of(&[&bytes]));
     tenant.keep_work(lease, false, clock.now(), LEASE).await?;
     storage.put(&key, export.format.media_type(), bytes, sha256).await?;
-    Ok(File { key, entries: entries.into(), upto: next, size, sha256 })
+    Ok(File { key, entries, upto: next, size, sha256 })
 }
 
 /// Entries that a volume holds at most.

@@ -1,0 +1,202 @@
+//! One step back and one step forward for a lot (Art. 18 of Regulation (EC)
+//! No 178/2002), its mass balance, and what of the evidence is missing now.
+
+use std::collections::BTreeSet;
+
+use keystone::Problem;
+use keystone::audit::entry::Resource;
+use keystone::auth::Permission;
+use keystone::crypto::Subject;
+use keystone::http::Call;
+use keystone::tenant::{Filter, Id, Stored};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::batch::{Batch, BatchView};
+use crate::customer::{Customer, CustomerView};
+use crate::epcis::epc::lot_key;
+use crate::movement::{Movement, Role};
+use crate::product::Product;
+use crate::supplier::Supplier;
+use crate::trace::{Balance, PartnerView, balance, lines, partner};
+
+/// A supplier, as far as the law asks who it is.
+#[derive(Serialize, JsonSchema)]
+pub struct Operator {
+    /// Id.
+    id: Id,
+    /// Business name.
+    name: String,
+    /// ISO 3166-1 alpha-2 code.
+    country: String,
+    /// GS1 Global Location Number.
+    gln: Option<String>,
+}
+
+/// What is missing, and which law asks for it.
+#[derive(Serialize, JsonSchema)]
+pub struct Missing {
+    /// What: a field, or a link.
+    what: String,
+    /// The law.
+    law: &'static str,
+}
+
+/// The evidence for a lot.
+#[derive(Serialize, JsonSchema)]
+pub struct Evidence {
+    /// The lot.
+    batch: BatchView,
+    /// Its GS1 element string.
+    lot: String,
+    /// Its receipts.
+    receipts: Vec<PartnerView>,
+    /// Whom it came from.
+    suppliers: Vec<Operator>,
+    /// The lots that it was made of.
+    made_of: Vec<String>,
+    /// Its dispatches.
+    dispatches: Vec<PartnerView>,
+    /// Whom it went to, with contact data as the caller's role may see it.
+    customers: Vec<CustomerView>,
+    /// The lots that were made of it.
+    made_into: Vec<String>,
+    /// What came, what left and what is there.
+    balance: Balance,
+    /// What the law asks for and is not there.
+    missing: Vec<Missing>,
+}
+
+const ART_18: &str = "Regulation (EC) No 178/2002, Art. 18";
+const ANIMAL_ORIGIN: &str = "Regulation (EU) No 931/2011, Art. 3";
+
+/// The batch and its key.
+///
+/// # Errors
+/// 404 when there is no such batch.
+pub async fn lot_of(call: &Call, id: Id) -> Result<(Stored<Batch>, Product, String), Problem> {
+    let batch = call.tenant().get::<Batch>(id).await?.ok_or(Problem::NotFound)?;
+    let product = call.tenant().get::<Product>(batch.entity.product_id).await?;
+    let product = product.ok_or(Problem::Internal)?.entity;
+    let key = lot_key(&product.gtin, &batch.entity.lot_number);
+    Ok((batch, product, key))
+}
+
+/// The evidence for the batch with this id. Where contact data is shown in
+/// clear, that is recorded first.
+///
+/// # Errors
+/// 404 when there is no such batch; 503 when a store does not answer.
+pub async fn evidence(call: &Call, id: Id) -> Result<Evidence, Problem> {
+    let (batch, product, key) = lot_of(call, id).await?;
+    let lines = lines(call.tenant(), &key).await?;
+    let suppliers = suppliers(call, &batch, &lines).await?;
+    let customers = customers(call, &lines).await?;
+    let missing = missing(&product, &lines, &suppliers, &customers);
+    let clear = call.sees(Permission::ReadContactData);
+    let sealed = customers
+        .iter()
+        .any(|one| one.entity.delivery_address.is_some() || one.entity.phone.is_some());
+    if clear && sealed {
+        let resource = Resource { kind: "batch".into(), id: id.to_string() };
+        call.disclose("batch.disclose", resource, &["customers"]).await?;
+    }
+    call.tenant().prefetch(customers.iter().map(|one| Subject::Customer(one.id))).await?;
+    let mut shown = Vec::with_capacity(customers.len());
+    for customer in &customers {
+        shown.push(CustomerView::new(call.tenant(), customer, clear).await?);
+    }
+    let of_role = |role: Role| lines.iter().filter(move |line| line.role == role);
+    let others = |role: Role| -> Vec<String> {
+        let all: BTreeSet<String> = of_role(role).flat_map(|line| line.others.clone()).collect();
+        all.into_iter().collect()
+    };
+    Ok(Evidence {
+        batch: BatchView::new(&batch),
+        receipts: of_role(Role::Received).filter_map(partner).collect(),
+        dispatches: of_role(Role::Dispatched).filter_map(partner).collect(),
+        suppliers,
+        customers: shown,
+        made_of: others(Role::Produced),
+        made_into: others(Role::Consumed),
+        balance: balance(&key, &lines),
+        missing,
+        lot: key,
+    })
+}
+
+/// The ids of the partners of these lines that are ours.
+fn partners(lines: &[Movement], role: Role) -> BTreeSet<Id> {
+    lines
+        .iter()
+        .filter(|line| line.role == role)
+        .filter_map(|line| line.partner.as_deref()?.strip_prefix("urn:uuid:")?.parse().ok())
+        .collect()
+}
+
+async fn suppliers(
+    call: &Call,
+    batch: &Stored<Batch>,
+    lines: &[Movement],
+) -> Result<Vec<Operator>, Problem> {
+    let mut ids = partners(lines, Role::Received);
+    ids.extend(batch.entity.supplier_id);
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some(supplier) = call.tenant().get::<Supplier>(id).await? {
+            let Supplier { name, country, gln, .. } = supplier.entity;
+            found.push(Operator { id, name, country, gln });
+        }
+    }
+    Ok(found)
+}
+
+async fn customers(call: &Call, lines: &[Movement]) -> Result<Vec<Stored<Customer>>, Problem> {
+    let ids: Vec<String> = partners(lines, Role::Dispatched).iter().map(Id::to_string).collect();
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(64) {
+        let page = keystone::tenant::Page { after: None, limit: 100 };
+        let filter = Filter::all().any("_id", some.to_vec());
+        found.extend(call.tenant().list::<Customer>(filter, page).await?);
+    }
+    Ok(found)
+}
+
+fn missing(
+    product: &Product,
+    lines: &[Movement],
+    suppliers: &[Operator],
+    customers: &[Stored<Customer>],
+) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    let mut note = |what: String, law| missing.push(Missing { what, law });
+    let made = lines.iter().any(|line| line.role == Role::Produced && !line.others.is_empty());
+    if suppliers.is_empty() && !made {
+        note("Whom it came from, or what it was made of.".into(), ART_18);
+    }
+    let nameless =
+        |role: Role| lines.iter().any(|line| line.role == role && line.partner.is_none());
+    if nameless(Role::Received) {
+        note("The supplier of a receipt.".into(), ART_18);
+    }
+    if nameless(Role::Dispatched) {
+        note("The customer of a dispatch.".into(), ART_18);
+    }
+    if product.animal_origin {
+        if product.description.is_none() {
+            note("The description of the product.".into(), ANIMAL_ORIGIN);
+        }
+        if lines.iter().any(|line| line.quantity.is_none()) {
+            note("The quantity of a movement.".into(), ANIMAL_ORIGIN);
+        }
+        for customer in customers.iter().filter(|one| one.entity.delivery_address.is_none()) {
+            note(format!("The address of the customer {}.", customer.id), ANIMAL_ORIGIN);
+        }
+        for supplier in suppliers.iter().filter(|one| one.gln.is_none()) {
+            let what =
+                format!("What leads to the address of the supplier {}: its GLN.", supplier.id);
+            note(what, ANIMAL_ORIGIN);
+        }
+    }
+    missing
+}

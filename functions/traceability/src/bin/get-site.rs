@@ -1,0 +1,8 @@
+//! `GET /v1/sites/{id}`
+
+use keystone_traceability::routes::get_site::{ROUTE, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve(&ROUTE, &[], handle).await
+}

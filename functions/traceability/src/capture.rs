@@ -1,0 +1,270 @@
+//! Capture of EPCIS documents: many events in one audited transaction.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use keystone::http::Call;
+use keystone::tenant::{Entity, Filter, Id, Stored, WriteTx, schema};
+use keystone::{FieldError, Problem};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::epcis::document::{Entry, Errors};
+use crate::event::{Known, StoredEvent};
+use crate::movement::{Movement, of_event};
+use crate::status::Status;
+
+/// How many eventIDs one query looks for. Some servers compare every document
+/// with every value that a query names, so a few short queries are quicker
+/// than a long one.
+const LOOKED_UP: usize = 64;
+/// Most errors that a capture job keeps.
+const ERRORS_KEPT: usize = 100;
+
+/// What becomes of a document in which an event cannot be captured
+/// (EPCIS 2.0 §12.6.2, header `GS1-Capture-Error-Behaviour`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorBehaviour {
+    /// Nothing of it is captured.
+    Rollback,
+    /// Its other events are captured.
+    Proceed,
+}
+
+impl ErrorBehaviour {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// 422 naming the header when it is neither.
+    pub fn of_header(value: Option<&str>) -> Result<Self, Problem> {
+        match value {
+            None | Some("rollback") => Ok(Self::Rollback),
+            Some("proceed") => Ok(Self::Proceed),
+            Some(_) => Err(Problem::invalid(
+                "GS1-Capture-Error-Behaviour",
+                "Must be one of: rollback, proceed.",
+            )),
+        }
+    }
+}
+
+/// Why an event was not captured.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventError {
+    /// JSON pointer into the document.
+    pub field: String,
+    /// What it must be, or what is there already.
+    pub message: String,
+    /// The event's eventID, if it has one.
+    #[serde(rename = "eventID")]
+    pub event_id: Option<String>,
+}
+
+/// A capture as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    behaviour: ErrorBehaviour,
+    /// Events in the document.
+    received: i64,
+    /// Events that were recorded.
+    captured: i64,
+    /// Events that had been recorded before.
+    known: i64,
+    errors: Vec<EventError>,
+}
+
+impl Entity for Capture {
+    const COLLECTION: &'static schema::Collection = &schema::CAPTURES;
+    const RESOURCE: &'static str = "capture";
+    const PERSONAL: &'static [&'static str] = &[];
+}
+
+/// A capture job (EPCIS 2.0 §12.6.3). The work is done when it is answered, in
+/// the request's own transaction, so a job is never seen running.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaptureView {
+    /// Id.
+    #[serde(rename = "captureID")]
+    capture_id: Id,
+    /// When the document was received.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    created_at: Timestamp,
+    /// When the work was done.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    finished_at: Timestamp,
+    /// Whether the work goes on.
+    running: bool,
+    /// Whether every event is recorded now.
+    success: bool,
+    /// What becomes of a document with an event that cannot be captured.
+    capture_error_behaviour: ErrorBehaviour,
+    /// Events in the document.
+    received: i64,
+    /// Events that were recorded.
+    captured: i64,
+    /// Events that had been recorded before, with the same content.
+    known: i64,
+    /// What was wrong, at most 100.
+    errors: Vec<EventError>,
+}
+
+impl CaptureView {
+    /// The view of `stored`.
+    pub fn new(stored: &Stored<Capture>) -> Self {
+        let capture = stored.entity.clone();
+        Self {
+            capture_id: stored.id,
+            created_at: stored.created_at,
+            finished_at: stored.updated_at,
+            running: false,
+            success: capture.errors.is_empty(),
+            capture_error_behaviour: capture.behaviour,
+            received: capture.received,
+            captured: capture.captured,
+            known: capture.known,
+            errors: capture.errors,
+        }
+    }
+}
+
+/// An event that is ready to be recorded, with its place in the document and
+/// what it says of lots.
+struct Ready {
+    index: usize,
+    id: Id,
+    event: StoredEvent,
+    lines: Vec<(Id, Movement)>,
+}
+
+/// Events that are ready to be recorded, and what is wrong with the others.
+pub struct Batch {
+    behaviour: ErrorBehaviour,
+    received: usize,
+    events: Vec<Ready>,
+    errors: Vec<EventError>,
+}
+
+impl Batch {
+    /// Takes up the entries of a document for `call`; `envelope` is what is
+    /// wrong around them.
+    ///
+    /// # Errors
+    /// 422 naming every wrong field when the envelope is wrong, or when nothing
+    /// of the document is to be captured because of an event.
+    pub fn new(
+        call: &Call,
+        entries: Vec<Entry>,
+        behaviour: ErrorBehaviour,
+        envelope: Errors,
+    ) -> Result<Self, Problem> {
+        let received = entries.len();
+        let broken = !envelope.0.is_empty();
+        let (mut events, mut wrong) = (Vec::with_capacity(received), envelope.0);
+        for (index, entry) in entries.into_iter().enumerate() {
+            if let Some(event) = entry.event {
+                let id = call.new_id()?;
+                let by = call.principal().user();
+                let mut lines = Vec::new();
+                for line in of_event(&event, id) {
+                    lines.push((call.new_id()?, line));
+                }
+                let event = StoredEvent::new(event, id, by, call.now(), Status::Submitted)?;
+                events.push(Ready { index, id, event, lines });
+            }
+            wrong.extend(entry.errors.0);
+        }
+        wrong.truncate(ERRORS_KEPT);
+        if broken || behaviour == ErrorBehaviour::Rollback && !wrong.is_empty() {
+            return Err(Problem::Invalid(wrong));
+        }
+        let unnamed = |FieldError { field, message }| EventError { field, message, event_id: None };
+        let errors = wrong.into_iter().map(unnamed).collect();
+        Ok(Self { behaviour, received, events, errors })
+    }
+
+    /// Records what is new of it, and the job under `id`.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn record(&self, tx: &mut WriteTx<'_>, id: Id) -> Result<Stored<Capture>, Problem> {
+        let mut there = known(tx, self.events.iter().map(|ready| &ready.event)).await?;
+        let (mut new, mut moved) = (Vec::new(), Vec::new());
+        let (mut known, mut errors) = (0, self.errors.clone());
+        for Ready { index, id, event, lines } in &self.events {
+            match there.get(&event.identity) {
+                Some(digest) if *digest == event.digest => known += 1,
+                Some(_) if errors.len() < ERRORS_KEPT => errors.push(EventError {
+                    field: format!("/epcisBody/eventList/{index}/eventID"),
+                    message: ANOTHER.into(),
+                    event_id: Some(event.event_id.clone()),
+                }),
+                Some(_) => {}
+                None => {
+                    there.insert(event.identity.clone(), event.digest.clone());
+                    new.push((*id, event.clone()));
+                    moved.extend(lines.iter().cloned());
+                }
+            }
+        }
+        if self.behaviour == ErrorBehaviour::Rollback && !errors.is_empty() {
+            new.clear();
+            moved.clear();
+        }
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let capture = Capture {
+            behaviour: self.behaviour,
+            received: count(self.received),
+            captured: count(new.len()),
+            known,
+            errors,
+        };
+        tx.insert_many(new).await?;
+        tx.insert_many(moved).await?;
+        Ok(tx.insert(id, capture).await?)
+    }
+}
+
+/// What is said of an eventID that is taken.
+const ANOTHER: &str = "There is another event with this eventID.";
+
+/// Which of these events are recorded, with their digests.
+async fn known<'e>(
+    tx: &mut WriteTx<'_>,
+    events: impl Iterator<Item = &'e StoredEvent>,
+) -> Result<HashMap<String, String>, Problem> {
+    // An eventID that we gave is nobody else's.
+    let given: Vec<String> =
+        events.filter(|event| !event.generated).map(|event| event.identity.clone()).collect();
+    let mut known = HashMap::new();
+    for some in given.chunks(LOOKED_UP) {
+        let filter = Filter::all().any("identity", some.to_vec());
+        let found = tx.parts::<Known>(filter, i64::MAX).await?;
+        known.extend(found.into_iter().map(|(_, known)| (known.identity, known.digest)));
+    }
+    Ok(known)
+}
+
+/// Records one event, or finds that it is recorded.
+///
+/// # Errors
+/// 409 when its eventID is another event's.
+pub async fn record_one(
+    tx: &mut WriteTx<'_>,
+    id: Id,
+    event: &StoredEvent,
+    lines: &[(Id, Movement)],
+) -> Result<Stored<StoredEvent>, Problem> {
+    let same = Filter::all().eq("identity", event.identity.clone());
+    match tx.find::<StoredEvent>(same).await? {
+        Some(found) if found.entity.digest == event.digest => Ok(found),
+        Some(_) => Err(Problem::Conflict(ANOTHER.into())),
+        None => {
+            tx.insert_many(lines.to_vec()).await?;
+            Ok(tx.insert(id, event.clone()).await?)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is the same for all spellings of an event.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rust_decimal::Decimal;
+
+use super::epc;
+use super::json::{Json, write_text};
+use super::vocabulary::{BIZ_STEP, DISPOSITION};
+
+/// SHA-256 of an event in these contexts, in hexadecimal. It is made of the
+/// members sorted by name, lists as the sets that JSON-LD takes them for,
+/// numbers without padding, words of the CBV and identifiers in one form,
+/// extension names with their prefix resolved.
+pub fn digest_of(event: &Json, contexts: &[Json]) -> String {
+    let mut canonical = String::new();
+    canonicalise(event, "", &prefixes(contexts), &mut canonical);
+    hex::encode(digest(&SHA256, canonical.as_bytes()))
+}
+
+/// The prefixes that contexts give a meaning.
+fn prefixes(contexts: &[Json]) -> Vec<(&str, &str)> {
+    contexts
+        .iter()
+        .flat_map(Json::members)
+        .filter_map(|(name, value)| Some((name.as_str(), value.text()?)))
+        .collect()
+}
+
+/// Writes what is the same for all spellings of an event.
+fn canonicalise(json: &Json, member: &str, prefixes: &[(&str, &str)], out: &mut String) {
+    match json {
+        Json::Object(members) => {
+            let mut parts: Vec<String> = members
+                .iter()
+                .map(|(name, value)| {
+                    let mut part = String::new();
+                    write_text(&resolved(name, prefixes), &mut part);
+                    part.push(':');
+                    canonicalise(value, name, prefixes, &mut part);
+                    part
+                })
+                .collect();
+            parts.sort_unstable();
+            out.push('{');
+            out.push_str(&parts.join(","));
+            out.push('}');
+        }
+        Json::Array(items) => {
+            let mut parts: Vec<String> = items
+                .iter()
+                .map(|item| {
+                    let mut part = String::new();
+                    canonicalise(item, member, prefixes, &mut part);
+                    part
+                })
+                .collect();
+            parts.sort_unstable();
+            out.push('[');
+            out.push_str(&parts.join(","));
+            out.push(']');
+        }
+        Json::Number(number) => out.push_str(&plain_number(number)),
+        Json::Text(text) => {
+            let word = match member {
+                "bizStep" => BIZ_STEP.short(text),
+                "disposition" | "set" | "unset" => DISPOSITION.short(text),
+                _ => text,
+            };
+            write_text(&epc::key(word).unwrap_or_else(|_| word.to_owned()), out);
+        }
+        other => other.write(out),
+    }
+}
+
+fn resolved(name: &str, prefixes: &[(&str, &str)]) -> String {
+    name.split_once(':')
+        .and_then(|(prefix, rest)| {
+            let (_, meaning) = prefixes.iter().rev().find(|(known, _)| *known == prefix)?;
+            Some(format!("{meaning}{rest}"))
+        })
+        .unwrap_or_else(|| name.to_owned())
+}
+
+/// A number without padding, if it can be held exactly; else as it is.
+fn plain_number(number: &str) -> String {
+    Decimal::from_str_exact(number)
+        .or_else(|_| Decimal::from_scientific(number))
+        .map_or_else(|_| number.to_owned(), |value| value.normalize().to_string())
+}

@@ -1,0 +1,223 @@
+//! EPCIS documents: the envelope around events, and the JSON-LD context that
+//! gives extension names their meaning.
+
+use schemars::JsonSchema;
+
+use super::event::{Event, EventType};
+use super::json::Json;
+pub use super::read::{Errors, moment_of};
+use super::read::{Extension, Members, items, pointer, text, time, uri};
+
+/// The context of EPCIS 2.0.
+pub const CONTEXT: &str = "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld";
+
+/// An event of a document, or what is wrong with it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The event, if it is one.
+    pub event: Option<Event>,
+    /// What is wrong with it.
+    pub errors: Errors,
+}
+
+/// Reads a capture document. What is wrong with the envelope is in the second
+/// part, what is wrong with an event beside it.
+pub fn read(json: &Json) -> (Vec<Entry>, Errors) {
+    let mut errors = Errors::default();
+    let entries = envelope(json, &mut errors).unwrap_or_default();
+    (entries, errors)
+}
+
+const MEMBERS: [&str; 10] = [
+    "@context",
+    "id",
+    "type",
+    "schemaVersion",
+    "creationDate",
+    "instanceIdentifier",
+    "sender",
+    "receiver",
+    "epcisHeader",
+    "epcisBody",
+];
+
+fn envelope(json: &Json, errors: &mut Errors) -> Option<Vec<Entry>> {
+    if let Some(kind) = json.get("type").and_then(Json::text)
+        && kind != "EPCISDocument"
+    {
+        // Its other members would be judged by the wrong rules.
+        errors.note("/type", "Must be EPCISDocument.");
+        return None;
+    }
+    let document = Members::of(json, "", &MEMBERS, Extension::Uris, errors)?;
+    if let Some((kind, at)) = document.required("type", errors) {
+        text(kind, &at, errors);
+    }
+    let context = document.required("@context", errors);
+    let contexts = context.map(|(value, at)| context_list(value, &at, errors)).unwrap_or_default();
+    document.optional("id", errors, uri);
+    if let Some((version, at)) = document.required("schemaVersion", errors)
+        && let Some(version) = text(version, &at, errors)
+    {
+        let numbers = version.split('.').all(|part| {
+            !part.is_empty() && part.len() < 10 && part.bytes().all(|b| b.is_ascii_digit())
+        });
+        if !numbers || version.split('.').next() != Some("2") {
+            errors.note(&at, "Must be a version of EPCIS 2, such as 2.0.");
+        }
+    }
+    if let Some((created, at)) = document.required("creationDate", errors) {
+        time(created, &at, errors);
+    }
+    for name in ["instanceIdentifier", "sender", "receiver"] {
+        document.optional(name, errors, text);
+    }
+    if let Some((header, at)) = document.get("epcisHeader") {
+        self::header(header, &at, errors);
+    }
+    let (body, at) = document.required("epcisBody", errors)?;
+    let body = Members::of(body, &at, &["eventList"], Extension::Uris, errors)?;
+    let (list, at) = body.required("eventList", errors)?;
+    let entries = items(list, &at, errors).iter().enumerate().map(|(index, event)| {
+        let mut errors = Errors::default();
+        let event = Event::read(event, &format!("{at}/{index}"), &contexts, &mut errors);
+        Entry { event, errors }
+    });
+    Some(entries.collect())
+}
+
+/// Reads one bare event. One without a context is taken to have that of EPCIS.
+pub fn read_bare(json: &Json) -> (Option<Event>, Errors) {
+    let mut errors = Errors::default();
+    let event = Event::read(json, "", &[], &mut errors);
+    (event, errors)
+}
+
+/// The contexts of a document or an event, in the order in which they apply.
+pub fn context_list(json: &Json, at: &str, errors: &mut Errors) -> Vec<Json> {
+    let one = |json: &Json, at: &str, errors: &mut Errors| match json {
+        Json::Object(_) => true,
+        other => uri(other, at, errors).is_some(),
+    };
+    match json {
+        Json::Array(list) => {
+            let mut contexts: Vec<Json> = Vec::with_capacity(list.len());
+            for (index, item) in list.iter().enumerate() {
+                let at = format!("{at}/{index}");
+                if contexts.contains(item) {
+                    errors.note(&at, "Stands in the list twice.");
+                } else if one(item, &at, errors) {
+                    contexts.push(item.clone());
+                }
+            }
+            contexts
+        }
+        other if one(other, at, errors) => vec![other.clone()],
+        _ => Vec::new(),
+    }
+}
+
+fn header(json: &Json, at: &str, errors: &mut Errors) {
+    let header = Members::of(json, at, &["epcisMasterData"], Extension::Uris, errors);
+    let Some((data, at)) = header.and_then(|header| header.get("epcisMasterData")) else { return };
+    let Some(data) = Members::of(data, &at, &["vocabularyList"], Extension::Any, errors) else {
+        return;
+    };
+    data.list("vocabularyList", errors, |vocabulary, at, errors| {
+        let known = ["type", "vocabularyElementList"];
+        let vocabulary = Members::of(vocabulary, at, &known, Extension::Any, errors)?;
+        let (kind, at) = vocabulary.required("type", errors)?;
+        uri(kind, &at, errors);
+        vocabulary.list("vocabularyElementList", errors, element);
+        Some(())
+    });
+}
+
+fn element(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
+    let element = Members::of(json, at, &["id", "attributes", "children"], Extension::Any, errors)?;
+    if let Some((id, at)) = element.required("id", errors) {
+        uri(id, &at, errors);
+    }
+    element.list("children", errors, uri);
+    element.list("attributes", errors, |attribute, at, errors| {
+        let attribute = Members::of(attribute, at, &["id", "attribute"], Extension::Any, errors)?;
+        if let Some((id, at)) = attribute.required("id", errors) {
+            uri(id, &at, errors);
+        }
+        let value = attribute.get("attribute").map(|(value, _)| value);
+        if matches!(value, Some(Json::Null | Json::Bool(_) | Json::Array(_))) {
+            errors.note(&pointer(at, "attribute"), "Must be a number, a string or an object.");
+        }
+        Some(())
+    });
+    Some(())
+}
+
+/// The schema that the API document shows of a capture document. What is
+/// checked is more: see docs/adr/0017.
+#[derive(JsonSchema)]
+#[schemars(rename = "EpcisDocument", transform = open)]
+pub struct DocumentSchema {
+    /// JSON-LD contexts.
+    #[schemars(rename = "@context")]
+    pub context: serde_json::Value,
+    /// `EPCISDocument`
+    #[schemars(rename = "type")]
+    pub kind: String,
+    /// `2.0`
+    #[schemars(rename = "schemaVersion")]
+    pub schema_version: String,
+    /// When the document was made.
+    #[schemars(rename = "creationDate", with = "String", extend("format" = "date-time"))]
+    pub creation_date: String,
+    /// The events.
+    #[schemars(rename = "epcisBody")]
+    pub body: BodySchema,
+}
+
+/// The body of a capture document.
+#[derive(JsonSchema)]
+#[schemars(rename = "EpcisBody", transform = open)]
+pub struct BodySchema {
+    /// Events of the five kinds.
+    #[schemars(rename = "eventList")]
+    pub events: Vec<EventSchema>,
+}
+
+/// An EPCIS 2.0 event (GS1 EPCIS 2.0 §7.4).
+#[derive(JsonSchema)]
+#[schemars(rename = "EpcisEvent", transform = open)]
+pub struct EventSchema {
+    /// Kind.
+    #[schemars(rename = "type")]
+    pub kind: EventType,
+    /// When it happened.
+    #[schemars(rename = "eventTime", with = "String", extend("format" = "date-time"))]
+    pub time: String,
+    /// Offset of the local time where it happened.
+    #[schemars(rename = "eventTimeZoneOffset")]
+    pub offset: String,
+    /// Its name, a URI; one is given if it is absent.
+    #[schemars(rename = "eventID", skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+}
+
+/// The answer of an event query (GS1 EPCIS 2.0 §8.2.7).
+#[derive(JsonSchema)]
+#[schemars(rename = "EpcisQueryDocument", transform = open)]
+pub struct QueryDocumentSchema {
+    /// JSON-LD contexts.
+    #[schemars(rename = "@context")]
+    pub context: serde_json::Value,
+    /// `EPCISQueryDocument`
+    #[schemars(rename = "type")]
+    pub kind: String,
+    /// `queryResults.resultsBody.eventList` holds the events.
+    #[schemars(rename = "epcisBody")]
+    pub body: serde_json::Value,
+}
+
+/// Says that there are more members than the schema names.
+fn open(schema: &mut schemars::Schema) {
+    schema.insert("additionalProperties".into(), true.into());
+}

@@ -1,0 +1,578 @@
+//! The five kinds of EPCIS events (EPCIS 2.0 §7.4), read by the rules of GS1's
+//! JSON schema and stricter where docs/adr/0017 says so.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::canonical::digest_of;
+use super::document::{CONTEXT, context_list};
+use super::epc;
+use super::json::Json;
+use super::read::{
+    self, Errors, Extension, Members, amount, choice, distinct, pointer, text, time, uri, word,
+};
+use super::sensor::{self, SensorReport};
+use super::vocabulary::{BIZ_STEP, BIZ_TRANSACTION, DISPOSITION, ERROR_REASON, SOURCE_DESTINATION};
+
+/// Kind of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EventType {
+    /// Something happened to things.
+    ObjectEvent,
+    /// Things were put into something, or taken out.
+    AggregationEvent,
+    /// Things were linked with business transactions.
+    TransactionEvent,
+    /// Things were made into other things.
+    TransformationEvent,
+    /// Things were attached to something, or detached.
+    AssociationEvent,
+}
+
+impl EventType {
+    /// All kinds by their names.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("ObjectEvent", Self::ObjectEvent),
+        ("AggregationEvent", Self::AggregationEvent),
+        ("TransactionEvent", Self::TransactionEvent),
+        ("TransformationEvent", Self::TransformationEvent),
+        ("AssociationEvent", Self::AssociationEvent),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// How an event bears on the things that it names (EPCIS 2.0 §7.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// They came to be, or were put in.
+    Add,
+    /// They were seen.
+    Observe,
+    /// They ceased to be, or were taken out.
+    Delete,
+}
+
+impl Action {
+    /// All actions by their names.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("ADD", Self::Add), ("OBSERVE", Self::Observe), ("DELETE", Self::Delete)];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// How much of a class: of a product or a lot (EPCIS 2.0 §7.3.3.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuantityElement {
+    /// Key of the class; see [`epc::key`].
+    pub class: String,
+    /// How much, exactly; unknown if absent.
+    pub quantity: Option<Decimal>,
+    /// Code of UN/ECE Recommendation 20; pieces if absent.
+    pub unit: Option<String>,
+}
+
+/// What an event is about. Things are named by their keys; see [`epc::key`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// EPCIS 2.0 §7.4.2.
+    Object {
+        /// Things.
+        epcs: Vec<String>,
+        /// Amounts of classes.
+        quantities: Vec<QuantityElement>,
+    },
+    /// EPCIS 2.0 §7.4.3 and, for associations, §7.4.6.
+    Containment {
+        /// What holds them.
+        parent: Option<String>,
+        /// What is held.
+        children: Vec<String>,
+        /// Amounts of classes that are held.
+        quantities: Vec<QuantityElement>,
+    },
+    /// EPCIS 2.0 §7.4.4.
+    Transaction {
+        /// What holds them.
+        parent: Option<String>,
+        /// Things.
+        epcs: Vec<String>,
+        /// Amounts of classes.
+        quantities: Vec<QuantityElement>,
+    },
+    /// EPCIS 2.0 §7.4.5.
+    Transformation {
+        /// Things that went in.
+        inputs: Vec<String>,
+        /// Amounts of classes that went in.
+        input_quantities: Vec<QuantityElement>,
+        /// Things that came out.
+        outputs: Vec<String>,
+        /// Amounts of classes that came out.
+        output_quantities: Vec<QuantityElement>,
+        /// Name of a transformation that takes several events.
+        transformation: Option<String>,
+    },
+}
+
+/// Who or where something came from or goes to (EPCIS 2.0 §7.3.5.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    /// In which capacity.
+    pub kind: String,
+    /// Key of the party or place.
+    pub key: String,
+}
+
+/// A statement that an event was wrong (EPCIS 2.0 §7.4.1.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorDeclaration {
+    /// When it was declared.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Option<String>,
+    /// Events that say what is right.
+    pub corrected_by: Vec<String>,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its kind.
+    pub kind: EventType,
+    /// When it happened.
+    pub time: Timestamp,
+    /// Its eventID, as the document gives it.
+    pub event_id: Option<String>,
+    /// That another event was wrong, whose eventID this one repeats.
+    pub error: Option<ErrorDeclaration>,
+    /// How it bears on things.
+    pub action: Option<Action>,
+    /// Short name or URI of the business step.
+    pub biz_step: Option<String>,
+    /// Short name or URI of the state that things are in afterwards.
+    pub disposition: Option<String>,
+    /// Key of the place at which it happened.
+    pub read_point: Option<String>,
+    /// Key of the place at which things are afterwards.
+    pub biz_location: Option<String>,
+    /// Where things came from.
+    pub sources: Vec<Party>,
+    /// Where things go.
+    pub destinations: Vec<Party>,
+    /// What sensors reported.
+    pub reports: Vec<SensorReport>,
+    /// What it is about.
+    pub what: What,
+    /// Its JSON without `@context` and `recordTime`, all extensions kept.
+    pub text: String,
+    /// Its JSON-LD contexts as a JSON array.
+    pub context: String,
+    /// The same for all spellings of the same event; see [`digest_of`].
+    pub digest: String,
+}
+
+/// Longest event, in bytes of its JSON without blanks.
+const LENGTH: usize = 256 * 1024;
+
+/// Members that every kind has.
+const COMMON: [&str; 8] = [
+    "@context",
+    "type",
+    "eventTime",
+    "recordTime",
+    "eventTimeZoneOffset",
+    "eventID",
+    "certificationInfo",
+    "errorDeclaration",
+];
+/// Members that every kind has beside [`COMMON`] and its own.
+const BUSINESS: [&str; 8] = [
+    "bizStep",
+    "disposition",
+    "readPoint",
+    "bizLocation",
+    "bizTransactionList",
+    "sourceList",
+    "destinationList",
+    "sensorElementList",
+];
+
+impl Event {
+    /// Reads an event at the pointer `at` of a document with these contexts.
+    pub fn read(json: &Json, at: &str, contexts: &[Json], errors: &mut Errors) -> Option<Self> {
+        let before = errors.0.len();
+        let event = Self::parse(json, at, contexts, errors)?;
+        (errors.0.len() == before).then_some(event)
+    }
+
+    fn parse(json: &Json, at: &str, contexts: &[Json], errors: &mut Errors) -> Option<Self> {
+        let Json::Object(members) = json else {
+            errors.note(at, "Must be of type object.");
+            return None;
+        };
+        let Some(kind) = json.get("type") else {
+            errors.note(&pointer(at, "type"), "This field is required.");
+            return None;
+        };
+        let kind = choice(&EventType::ALL)(kind, &pointer(at, "type"), errors)?;
+        let known: Vec<&str> =
+            COMMON.iter().chain(&BUSINESS).chain(own_members(kind)).copied().collect();
+        let event = Members::of(json, at, &known, Extension::Uris, errors)?;
+
+        let when = event.required("eventTime", errors).and_then(|(v, at)| time(v, &at, errors));
+        event.optional("recordTime", errors, time);
+        if let Some((offset, at)) = event.required("eventTimeZoneOffset", errors)
+            && !text(offset, &at, errors).is_none_or(is_offset)
+        {
+            errors.note(&at, "Must be an offset such as +02:00.");
+        }
+        let mut contexts = contexts.to_vec();
+        if let Some((own, at)) = event.get("@context") {
+            for context in context_list(own, &at, errors) {
+                if !contexts.contains(&context) {
+                    contexts.push(context);
+                }
+            }
+        }
+        if contexts.is_empty() {
+            contexts.push(Json::Text(CONTEXT.into()));
+        }
+        let event_id = event.optional("eventID", errors, uri).map(str::to_owned);
+        let error = event.optional("errorDeclaration", errors, error_declaration);
+        if let Some((info, at)) = event.get("certificationInfo") {
+            match info {
+                Json::Array(_) => drop(event.list("certificationInfo", errors, uri)),
+                one => drop(uri(one, &at, errors)),
+            }
+        }
+        let action = match kind {
+            EventType::TransformationEvent => None,
+            _ => event
+                .required("action", errors)
+                .and_then(|(value, at)| choice(&Action::ALL)(value, &at, errors)),
+        };
+        if known.contains(&"ilmd") {
+            ilmd(&event, kind, action, errors);
+        }
+        event.optional("persistentDisposition", errors, persistent_disposition);
+        event.list("bizTransactionList", errors, biz_transaction);
+        let reports = event.list("sensorElementList", errors, sensor::element);
+        let what = what(&event, kind, action, errors);
+        let biz_step = event.optional("bizStep", errors, word(&BIZ_STEP));
+        let disposition = event.optional("disposition", errors, word(&DISPOSITION));
+        let read_point = event.optional("readPoint", errors, place);
+        let biz_location = event.optional("bizLocation", errors, place);
+        let sources = parties(&event, "sourceList", "source", errors);
+        let destinations = parties(&event, "destinationList", "destination", errors);
+
+        let without = |left_out: &[&str]| {
+            let kept = members.iter().filter(|(name, _)| !left_out.contains(&name.as_str()));
+            Json::Object(kept.cloned().collect())
+        };
+        let kept = without(&["@context", "recordTime"]);
+        let mut text = String::new();
+        kept.write(&mut text);
+        if text.len() > LENGTH {
+            errors.note(at, format!("Must have at most {LENGTH} bytes."));
+        }
+        // With an eventID that we gave it is still the same event.
+        let digest = digest_of(&without(&["@context", "recordTime", "eventID"]), &contexts);
+        let mut context = String::new();
+        Json::Array(contexts).write(&mut context);
+        Some(Self {
+            kind,
+            time: when?,
+            event_id,
+            error,
+            action,
+            biz_step,
+            disposition,
+            read_point,
+            biz_location,
+            sources,
+            destinations,
+            reports: reports.into_iter().flatten().collect(),
+            what,
+            text,
+            context,
+            digest,
+        })
+    }
+
+    /// All that the event is found by, each as `<role>:<key>`; see
+    /// docs/adr/0017.
+    pub fn keys(&self, event_id: &str) -> Vec<String> {
+        let mut keys = BTreeSet::new();
+        let mut add = |role: &str, key: &str| {
+            keys.insert(format!("{role}:{key}"));
+        };
+        add("id", event_id);
+        add("type", self.kind.name());
+        for (role, value) in [
+            ("action", self.action.map(Action::name)),
+            ("step", self.biz_step.as_deref()),
+            ("disposition", self.disposition.as_deref()),
+            ("read", self.read_point.as_deref()),
+            ("place", self.biz_location.as_deref()),
+        ] {
+            if let Some(value) = value {
+                add(role, value);
+            }
+        }
+        // A thing is found by itself and by its product.
+        let mut things = |role: &str, epcs: &[String]| {
+            for key in epcs {
+                add(role, key);
+                if let Some(product) = epc::product_of(key) {
+                    add(role, &format!("{product}/*"));
+                }
+            }
+        };
+        let of = |list: &[QuantityElement]| -> Vec<String> {
+            list.iter().map(|element| element.class.clone()).collect()
+        };
+        match &self.what {
+            What::Object { epcs, quantities } => {
+                things("epc", epcs);
+                things("class", &of(quantities));
+            }
+            What::Containment { parent, children, quantities }
+            | What::Transaction { parent, epcs: children, quantities } => {
+                things("parent", parent.as_slice());
+                things("epc", children);
+                things("class", &of(quantities));
+            }
+            What::Transformation {
+                inputs,
+                input_quantities,
+                outputs,
+                output_quantities,
+                transformation,
+            } => {
+                things("in", inputs);
+                things("inclass", &of(input_quantities));
+                things("out", outputs);
+                things("outclass", &of(output_quantities));
+                if let Some(id) = transformation {
+                    add("transformation", id);
+                }
+            }
+        }
+        keys.into_iter().collect()
+    }
+}
+
+/// The members that a kind of event has beside those of every event.
+fn own_members(kind: EventType) -> &'static [&'static str] {
+    match kind {
+        EventType::ObjectEvent => {
+            &["action", "epcList", "quantityList", "persistentDisposition", "ilmd"]
+        }
+        EventType::AggregationEvent | EventType::AssociationEvent => {
+            &["action", "parentID", "childEPCs", "childQuantityList"]
+        }
+        EventType::TransactionEvent => &["action", "parentID", "epcList", "quantityList"],
+        EventType::TransformationEvent => &[
+            "inputEPCList",
+            "inputQuantityList",
+            "outputEPCList",
+            "outputQuantityList",
+            "transformationID",
+            "persistentDisposition",
+            "ilmd",
+        ],
+    }
+}
+
+/// What the event is about, with the rules of its kind.
+fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &mut Errors) -> What {
+    let at = event.at.as_str();
+    let filled = |name: &str| {
+        event
+            .get(name)
+            .is_some_and(|(list, _)| matches!(list, Json::Array(items) if !items.is_empty()))
+    };
+    let there = |name: &str| event.get(name).is_some();
+    let deletes = action == Some(Action::Delete);
+    match kind {
+        EventType::ObjectEvent => {
+            distinct(event, "epcList", errors);
+            let sensed = filled("sensorElementList") && there("readPoint");
+            if !there("epcList") && !filled("quantityList") && !sensed {
+                let message = "One of epcList, quantityList, and sensorElementList with readPoint \
+                               is required.";
+                errors.note(&pointer(at, "epcList"), message);
+            }
+            What::Object {
+                epcs: event.list("epcList", errors, read::epc),
+                quantities: event.list("quantityList", errors, quantity_element),
+            }
+        }
+        EventType::AggregationEvent | EventType::AssociationEvent => {
+            if !filled("childEPCs") && !filled("childQuantityList") && !deletes {
+                errors.note(
+                    &pointer(at, "childEPCs"),
+                    "One of childEPCs and childQuantityList is required.",
+                );
+            }
+            // An association always has one; an aggregation unless it was only
+            // seen (EPCIS 2.0 §7.4.3).
+            let seen = kind == EventType::AggregationEvent
+                && matches!(action, Some(Action::Observe) | None);
+            if !seen {
+                event.required("parentID", errors);
+            }
+            What::Containment {
+                parent: event.optional("parentID", errors, read::epc),
+                children: event.list("childEPCs", errors, read::epc),
+                quantities: event.list("childQuantityList", errors, quantity_element),
+            }
+        }
+        EventType::TransactionEvent => {
+            if let Some((list, at)) = event.required("bizTransactionList", errors)
+                && matches!(list, Json::Array(items) if items.is_empty())
+            {
+                errors.note(&at, "Must have at least 1 items.");
+            }
+            if !there("epcList") && !filled("quantityList") && !deletes {
+                errors
+                    .note(&pointer(at, "epcList"), "One of epcList and quantityList is required.");
+            }
+            What::Transaction {
+                parent: event.optional("parentID", errors, read::epc),
+                epcs: event.list("epcList", errors, read::epc),
+                quantities: event.list("quantityList", errors, quantity_element),
+            }
+        }
+        EventType::TransformationEvent => {
+            distinct(event, "inputEPCList", errors);
+            distinct(event, "outputEPCList", errors);
+            let inputs = filled("inputEPCList") || filled("inputQuantityList");
+            let outputs = filled("outputEPCList") || filled("outputQuantityList");
+            let in_parts = there("transformationID") && (inputs || outputs);
+            if !in_parts && !inputs {
+                errors.note(
+                    &pointer(at, "inputEPCList"),
+                    "One of inputEPCList and inputQuantityList is required.",
+                );
+            }
+            if !in_parts && !outputs {
+                errors.note(
+                    &pointer(at, "outputEPCList"),
+                    "One of outputEPCList and outputQuantityList is required.",
+                );
+            }
+            What::Transformation {
+                inputs: event.list("inputEPCList", errors, read::epc),
+                input_quantities: event.list("inputQuantityList", errors, quantity_element),
+                outputs: event.list("outputEPCList", errors, read::epc),
+                output_quantities: event.list("outputQuantityList", errors, quantity_element),
+                transformation: event.optional("transformationID", errors, uri).map(str::to_owned),
+            }
+        }
+    }
+}
+
+fn is_offset(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(['+', '-']) else { return false };
+    let Some((hours, minutes)) = rest.split_once(':') else { return false };
+    let number = |text: &str| {
+        let digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse::<u8>().ok()).flatten()
+    };
+    match (number(hours), number(minutes)) {
+        (Some(hours), Some(minutes)) => hours <= 13 && minutes <= 59 || hours == 14 && minutes == 0,
+        _ => false,
+    }
+}
+
+fn error_declaration(json: &Json, at: &str, errors: &mut Errors) -> Option<ErrorDeclaration> {
+    let known = ["declarationTime", "reason", "correctiveEventIDs"];
+    let declaration = Members::of(json, at, &known, Extension::Uris, errors)?;
+    let declared = declaration.required("declarationTime", errors);
+    Some(ErrorDeclaration {
+        at: declared.and_then(|(value, at)| time(value, &at, errors))?,
+        reason: declaration.optional("reason", errors, word(&ERROR_REASON)),
+        corrected_by: declaration.list("correctiveEventIDs", errors, |value, at, errors| {
+            uri(value, at, errors).map(str::to_owned)
+        }),
+    })
+}
+
+/// Master data of what comes to be: only where something does.
+fn ilmd(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &mut Errors) {
+    let Some((data, at)) = event.get("ilmd") else { return };
+    if kind == EventType::ObjectEvent && action != Some(Action::Add) {
+        errors.note(&at, "Is for the action ADD only.");
+    }
+    Members::of(data, &at, &[], Extension::Uris, errors);
+}
+
+fn persistent_disposition(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
+    let known = ["set", "unset"];
+    let disposition = Members::of(json, at, &known, Extension::None, errors)?;
+    if disposition.get("set").is_none() && disposition.get("unset").is_none() {
+        errors.note(&pointer(at, "set"), "One of set and unset is required.");
+    }
+    for name in known {
+        if let Some((Json::Array(items), at)) = disposition.get(name)
+            && items.is_empty()
+        {
+            errors.note(&at, "Must have at least 1 items.");
+        }
+        distinct(&disposition, name, errors);
+        disposition.list(name, errors, word(&DISPOSITION));
+    }
+    Some(())
+}
+
+fn biz_transaction(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
+    let transaction = Members::of(json, at, &["type", "bizTransaction"], Extension::None, errors)?;
+    transaction.optional("type", errors, word(&BIZ_TRANSACTION));
+    let (id, at) = transaction.required("bizTransaction", errors)?;
+    uri(id, &at, errors).map(drop)
+}
+
+fn parties(event: &Members<'_>, list: &str, member: &str, errors: &mut Errors) -> Vec<Party> {
+    event.list(list, errors, |item, at, errors| {
+        let party = Members::of(item, at, &["type", member], Extension::None, errors)?;
+        let kind = party.required("type", errors);
+        let kind = kind.and_then(|(value, at)| word(&SOURCE_DESTINATION)(value, &at, errors));
+        let id = party.required(member, errors);
+        let key = id.and_then(|(value, at)| read::epc(value, &at, errors));
+        Some(Party { kind: kind?, key: key? })
+    })
+}
+
+fn place(json: &Json, at: &str, errors: &mut Errors) -> Option<String> {
+    let place = Members::of(json, at, &["id"], Extension::Any, errors)?;
+    let (id, at) = place.required("id", errors)?;
+    read::epc(id, &at, errors)
+}
+
+fn quantity_element(json: &Json, at: &str, errors: &mut Errors) -> Option<QuantityElement> {
+    let known = ["epcClass", "quantity", "uom"];
+    let element = Members::of(json, at, &known, Extension::None, errors)?;
+    let class = element.required("epcClass", errors);
+    let unit = element.optional("uom", errors, |value, at, errors| {
+        let unit = text(value, at, errors)?;
+        let code = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+        if matches!(unit.len(), 2 | 3) && unit.bytes().all(code) {
+            return Some(unit.to_owned());
+        }
+        errors.note(at, "Must be a code of UN/ECE Recommendation 20, such as KGM.");
+        None
+    });
+    let quantity = element.optional("quantity", errors, amount);
+    let (class, at) = class?;
+    Some(QuantityElement { class: read::epc(class, &at, errors)?, quantity, unit })
+}

@@ -1,0 +1,410 @@
+//! The query parameters of EPCIS 2.0 (§8.2.7.1) over what events are found by.
+
+use jiff::Timestamp;
+use keystone::http::Request;
+use keystone::tenant::{Filter, Id, Order, Stored, Tenant};
+use keystone::{FieldError, Problem};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::epcis::document::moment_of;
+use crate::epcis::epc;
+use crate::epcis::event::{Action, EventType};
+use crate::epcis::vocabulary::{BIZ_STEP, DISPOSITION, Vocabulary};
+use crate::event::StoredEvent;
+
+/// Events on a page unless the client says otherwise.
+const PAGE: i64 = 30;
+/// Most values of one parameter.
+const VALUES: usize = 50;
+/// Most bytes of events on a page; an answer of a function has at most 6 MB.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// By which time events are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum OrderBy {
+    /// When they happened.
+    EventTime,
+    /// When they were recorded.
+    RecordTime,
+}
+
+/// The direction of the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum Direction {
+    /// Latest first.
+    Desc,
+    /// Earliest first.
+    Asc,
+}
+
+/// Which events to show. Several values of a parameter stand between `|`; any
+/// of them fits. Identifiers may be EPC URNs, GS1 Digital Link URIs, or for a
+/// whole product the pattern `urn:epc:idpat:sgtin:<company>.<item>.*`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventQuery {
+    /// Kinds of events.
+    #[serde(rename = "eventType")]
+    #[schemars(length(min = 1, max = 4096))]
+    event_type: Option<String>,
+    /// Happened then or later.
+    #[serde(rename = "GE_eventTime")]
+    #[schemars(length(min = 1, max = 64))]
+    ge_event_time: Option<String>,
+    /// Happened before.
+    #[serde(rename = "LT_eventTime")]
+    #[schemars(length(min = 1, max = 64))]
+    lt_event_time: Option<String>,
+    /// Recorded then or later.
+    #[serde(rename = "GE_recordTime")]
+    #[schemars(length(min = 1, max = 64))]
+    ge_record_time: Option<String>,
+    /// Recorded before.
+    #[serde(rename = "LT_recordTime")]
+    #[schemars(length(min = 1, max = 64))]
+    lt_record_time: Option<String>,
+    /// Actions.
+    #[serde(rename = "EQ_action")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_action: Option<String>,
+    /// Business steps, by short name or URI.
+    #[serde(rename = "EQ_bizStep")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_step: Option<String>,
+    /// Dispositions, by short name or URI.
+    #[serde(rename = "EQ_disposition")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_disposition: Option<String>,
+    /// Places at which they happened.
+    #[serde(rename = "EQ_readPoint")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_read_point: Option<String>,
+    /// Places at which things are afterwards.
+    #[serde(rename = "EQ_bizLocation")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_location: Option<String>,
+    /// eventIDs.
+    #[serde(rename = "EQ_eventID")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_event_id: Option<String>,
+    /// transformationIDs.
+    #[serde(rename = "EQ_transformationID")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_transformation_id: Option<String>,
+    /// Things in epcList or childEPCs.
+    #[serde(rename = "MATCH_epc")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_epc: Option<String>,
+    /// parentID.
+    #[serde(rename = "MATCH_parentID")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_parent_id: Option<String>,
+    /// Things in inputEPCList.
+    #[serde(rename = "MATCH_inputEPC")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_input_epc: Option<String>,
+    /// Things in outputEPCList.
+    #[serde(rename = "MATCH_outputEPC")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_output_epc: Option<String>,
+    /// Things anywhere.
+    #[serde(rename = "MATCH_anyEPC")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_any_epc: Option<String>,
+    /// Products or lots in quantityList or childQuantityList.
+    #[serde(rename = "MATCH_epcClass")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_epc_class: Option<String>,
+    /// Products or lots in inputQuantityList.
+    #[serde(rename = "MATCH_inputEPCClass")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_input_epc_class: Option<String>,
+    /// Products or lots in outputQuantityList.
+    #[serde(rename = "MATCH_outputEPCClass")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_output_epc_class: Option<String>,
+    /// Products or lots anywhere.
+    #[serde(rename = "MATCH_anyEPCClass")]
+    #[schemars(length(min = 1, max = 4096))]
+    match_any_epc_class: Option<String>,
+    /// By which time they are ordered; `eventTime` unless given.
+    #[serde(rename = "orderBy")]
+    order_by: Option<OrderBy>,
+    /// The direction of the order; `DESC` unless given.
+    #[serde(rename = "orderDirection")]
+    order_direction: Option<Direction>,
+    /// At most this many; 30 unless given.
+    #[serde(rename = "perPage")]
+    #[schemars(range(min = 1, max = 100))]
+    per_page: Option<i64>,
+    /// Where the page before ended: from its `Link` header.
+    #[serde(rename = "nextPageToken")]
+    #[schemars(length(min = 1, max = 100))]
+    next_page_token: Option<String>,
+}
+
+/// A page of events.
+pub struct Found {
+    /// The events.
+    pub events: Vec<Stored<StoredEvent>>,
+    /// The token of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+impl EventQuery {
+    /// The query of a request.
+    ///
+    /// # Errors
+    /// 422 naming every wrong parameter.
+    pub fn of(request: &Request) -> Result<Self, Problem> {
+        request.query()
+    }
+
+    /// The events of `tenant` that fit.
+    ///
+    /// # Errors
+    /// 422 naming every wrong parameter; 503 when the database does not answer.
+    pub async fn run(&self, tenant: &Tenant) -> Result<Found, Problem> {
+        let filter = self.filter()?;
+        let order = Order {
+            time: (self.order_by != Some(OrderBy::RecordTime)).then_some("event_time"),
+            descending: self.order_direction != Some(Direction::Asc),
+        };
+        let after = self.next_page_token.as_deref().map(position).transpose()?;
+        let limit = self.per_page.unwrap_or(PAGE);
+        let mut events: Vec<Stored<StoredEvent>> =
+            tenant.list_by(filter, order, after, limit + 1).await?;
+        let mut bytes = 0;
+        let fitting = events
+            .iter()
+            .take(usize::try_from(limit).unwrap_or(1))
+            .take_while(|event| {
+                bytes += event.entity.document.len() + event.entity.context.len();
+                bytes <= PAGE_BYTES
+            })
+            .count();
+        let more = events.len() > fitting;
+        events.truncate(fitting);
+        let next = events
+            .last()
+            .filter(|_| more)
+            .map(|last| format!("{}.{}", last.entity.event_time.as_millisecond(), last.id));
+        Ok(Found { events, next })
+    }
+
+    /// The conditions, those that few events fulfil first.
+    fn filter(&self) -> Result<Filter, Problem> {
+        let mut errors = Vec::new();
+        let mut conditions: Vec<Vec<String>> = Vec::new();
+        let mut add = |values: Option<Vec<String>>| conditions.extend(values);
+        add(plain("EQ_eventID", "id", self.eq_event_id.as_deref(), &mut errors));
+        add(plain(
+            "EQ_transformationID",
+            "transformation",
+            self.eq_transformation_id.as_deref(),
+            &mut errors,
+        ));
+        let any_thing = ["epc", "parent", "in", "out"];
+        let any_class = ["class", "inclass", "outclass"];
+        for (name, roles, value) in [
+            ("MATCH_epc", &["epc"][..], &self.match_epc),
+            ("MATCH_parentID", &["parent"], &self.match_parent_id),
+            ("MATCH_inputEPC", &["in"], &self.match_input_epc),
+            ("MATCH_outputEPC", &["out"], &self.match_output_epc),
+            ("MATCH_anyEPC", &any_thing, &self.match_any_epc),
+            ("MATCH_epcClass", &["class"], &self.match_epc_class),
+            ("MATCH_inputEPCClass", &["inclass"], &self.match_input_epc_class),
+            ("MATCH_outputEPCClass", &["outclass"], &self.match_output_epc_class),
+            ("MATCH_anyEPCClass", &any_class, &self.match_any_epc_class),
+            ("EQ_readPoint", &["read"], &self.eq_read_point),
+            ("EQ_bizLocation", &["place"], &self.eq_biz_location),
+        ] {
+            add(identifiers(name, roles, value.as_deref(), &mut errors));
+        }
+        add(words("EQ_bizStep", "step", &BIZ_STEP, self.eq_biz_step.as_deref(), &mut errors));
+        let disposition = self.eq_disposition.as_deref();
+        add(words("EQ_disposition", "disposition", &DISPOSITION, disposition, &mut errors));
+        let types: Vec<&str> = EventType::ALL.iter().map(|(name, _)| *name).collect();
+        add(among("eventType", "type", &types, self.event_type.as_deref(), &mut errors));
+        let actions: Vec<&str> = Action::ALL.iter().map(|(name, _)| *name).collect();
+        add(among("EQ_action", "action", &actions, self.eq_action.as_deref(), &mut errors));
+
+        let mut filter = Filter::all();
+        for (name, value, with) in [
+            (
+                "GE_eventTime",
+                &self.ge_event_time,
+                from_event_time as fn(Filter, Timestamp) -> Filter,
+            ),
+            ("LT_eventTime", &self.lt_event_time, before_event_time),
+            ("GE_recordTime", &self.ge_record_time, Filter::made_from),
+            ("LT_recordTime", &self.lt_record_time, Filter::made_before),
+        ] {
+            match value.as_deref().map(moment_of) {
+                Some(Some(at)) => filter = with(filter, at),
+                Some(None) => errors.push(FieldError::new(
+                    name,
+                    "Must be a moment such as 2027-01-31T12:00:00.000+01:00.",
+                )),
+                None => {}
+            }
+        }
+        if !errors.is_empty() {
+            return Err(Problem::Invalid(errors));
+        }
+        Ok(conditions.into_iter().fold(filter, |filter, values| filter.any("keys", values)))
+    }
+}
+
+fn from_event_time(filter: Filter, at: Timestamp) -> Filter {
+    filter.from("event_time", at)
+}
+
+fn before_event_time(filter: Filter, at: Timestamp) -> Filter {
+    filter.before("event_time", at)
+}
+
+/// Reads `<milliseconds>.<id>`.
+fn position(token: &str) -> Result<(Timestamp, Id), Problem> {
+    token
+        .split_once('.')
+        .and_then(|(at, id)| {
+            Some((Timestamp::from_millisecond(at.parse().ok()?).ok()?, id.parse().ok()?))
+        })
+        .ok_or_else(|| Problem::invalid("nextPageToken", "Use the token of the page before."))
+}
+
+/// The values of a parameter.
+fn values<'v>(
+    name: &str,
+    value: Option<&'v str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Vec<&'v str>> {
+    let values: Vec<&str> = value?.split('|').collect();
+    if values.len() > VALUES {
+        errors.push(FieldError::new(name, format!("Must have at most {VALUES} values.")));
+        return None;
+    }
+    Some(values)
+}
+
+fn plain(
+    name: &str,
+    role: &str,
+    value: Option<&str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Vec<String>> {
+    let values = values(name, value, errors)?;
+    Some(values.into_iter().map(|value| format!("{role}:{value}")).collect())
+}
+
+fn words(
+    name: &str,
+    role: &str,
+    vocabulary: &Vocabulary,
+    value: Option<&str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Vec<String>> {
+    let values = values(name, value, errors)?;
+    Some(values.into_iter().map(|value| format!("{role}:{}", vocabulary.short(value))).collect())
+}
+
+fn among(
+    name: &str,
+    role: &str,
+    options: &[&str],
+    value: Option<&str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Vec<String>> {
+    let values = values(name, value, errors)?;
+    if !values.iter().all(|value| options.contains(value)) {
+        errors.push(FieldError::new(name, format!("Must be one of: {}.", options.join(", "))));
+    }
+    Some(values.into_iter().map(|value| format!("{role}:{value}")).collect())
+}
+
+/// Identifiers in their roles; that of a product also stands for all its
+/// things and lots.
+fn identifiers(
+    name: &str,
+    roles: &[&str],
+    value: Option<&str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Vec<String>> {
+    let values = values(name, value, errors)?;
+    let mut keys = Vec::with_capacity(values.len() * roles.len());
+    for value in values {
+        match epc::key(value) {
+            Ok(key) => {
+                for role in roles {
+                    keys.push(format!("{role}:{key}"));
+                    if epc::is_product(&key) {
+                        keys.push(format!("{role}:{key}/*"));
+                    }
+                }
+            }
+            Err(wrong) => {
+                errors.push(FieldError::new(name, format!("Must be {}.", wrong.in_words())));
+                return None;
+            }
+        }
+    }
+    Some(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(json: serde_json::Value) -> Result<Filter, Problem> {
+        serde_json::from_value::<EventQuery>(json).unwrap().filter()
+    }
+
+    #[test]
+    fn the_same_thing_is_the_same_condition() {
+        let filter = |value: &str| {
+            format!("{:?}", query(serde_json::json!({ "MATCH_anyEPCClass": value })).unwrap())
+        };
+        assert_eq!(
+            filter("urn:epc:class:lgtin:0614141.077777.987"),
+            filter("https://id.gs1.org/01/00614141777778/10/987")
+        );
+        assert_eq!(
+            filter("urn:epc:idpat:sgtin:4012345.066666.*"),
+            filter("https://id.gs1.org/01/04012345666663")
+        );
+        assert!(
+            filter("https://id.gs1.org/01/04012345666663").contains("class:01/04012345666663/*")
+        );
+    }
+
+    #[test]
+    fn every_wrong_parameter_is_named() {
+        let wrong = query(serde_json::json!({
+            "eventType": "ObjectEvent|NoEvent",
+            "EQ_action": "add",
+            "GE_eventTime": "yesterday",
+            "LT_recordTime": "2020-01-01",
+            "MATCH_epc": "urn:epc:id:sgtin:1.2.3",
+            "EQ_bizStep": "a|".repeat(60),
+        }));
+        let Err(Problem::Invalid(errors)) = wrong else { panic!("accepted") };
+        let mut fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        fields.sort_unstable();
+        assert_eq!(
+            fields,
+            ["EQ_action", "EQ_bizStep", "GE_eventTime", "LT_recordTime", "MATCH_epc", "eventType"]
+        );
+    }
+
+    #[test]
+    fn a_token_that_is_not_ours_is_refused() {
+        assert!(position("1700000000000.01890000-0000-7000-8000-000000000000").is_ok());
+        for token in ["", ".", "1", "x.01890000-0000-7000-8000-000000000000", "1.x"] {
+            assert!(position(token).is_err(), "{token}");
+        }
+    }
+}

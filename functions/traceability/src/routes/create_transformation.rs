@@ -1,0 +1,33 @@
+//! `POST /v1/transformations`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+
+use crate::goods::{NewTransformation, Recorded};
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "create-transformation",
+        method: Method::Post,
+        path: "/v1/transformations",
+        summary: "Records goods that were made of others.",
+        query: None,
+        body: Some(schema_of::<NewTransformation>),
+        answer: Answer::json(201, schema_of::<Recorded>),
+    },
+    permission: Permission::WriteTraceability,
+    assurance: Assurance::Full,
+};
+
+/// The handler.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let new: NewTransformation = call.request().body()?;
+    let id = call.new_id()?;
+    call.audited("event.transform", async |tx| {
+        let recorded = new.record(tx, &call, id).await?;
+        Reply::created(format!("/v1/events/{id}"), &recorded)
+    })
+    .await
+}

@@ -35,7 +35,8 @@ pub(super) struct Signed {
 /// Verifies the signature over `content`; whom its certificate belongs to is
 /// another question.
 pub(super) fn verify(cms: &[u8], content: &[u8]) -> Result<Signed, String> {
-    let (envelope, rest) = read(cms).map_err(|error| format!("the signature is no CMS: {error}"))?;
+    let (envelope, rest) =
+        read(cms).map_err(|error| format!("the signature is no CMS: {error}"))?;
     if rest.iter().any(|byte| *byte != 0) {
         return Err("something follows the signature".into());
     }

@@ -196,7 +196,11 @@ async fn every_entry_is_proved_to_a_signed_checkpoint() {
     // Another tenant's numbers lead to its own trail only.
     let other = stack.tenant("proofs-b", &[]).await;
     other.owner().get(&format!("/v1/audit/{}/proof", new.size - 1)).await.must(404);
-    other.owner().get("/v1/audit/checkpoint").await.must(404);
+    // The scheduled job may have signed one for it meanwhile.
+    let theirs = other.owner().get("/v1/audit/checkpoint").await;
+    let origin = format!("/audit/{}\\n", other.slug());
+    let own = theirs.status == 200 && theirs.to_string().contains(&origin);
+    assert!(own || theirs.status == 404, "{theirs}");
     other.finish().await;
     tenant.finish().await;
 }

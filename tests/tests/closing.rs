@@ -163,7 +163,17 @@ async fn while_a_tenant_is_closing_its_people_read_and_export_and_add_nothing() 
     let of_closing = trail.iter().filter(|entry| entry["resource"]["type"] == "tenant");
     let mut actions: Vec<_> = of_closing.map(|entry| entry["action"].as_str().unwrap()).collect();
     actions.reverse();
-    assert_eq!(actions, ["tenant.provision", "tenant.begin_closing", "tenant.call_closing_off"]);
+    assert_eq!(
+        actions,
+        [
+            "tenant.provision",
+            "tenant.begin_closing",
+            "tenant.export_data",
+            "tenant.export_data",
+            "tenant.export_data",
+            "tenant.call_closing_off",
+        ]
+    );
     tenant.finish().await;
 }
 

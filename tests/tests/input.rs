@@ -82,10 +82,12 @@ async fn bodies_that_are_not_json(client: &Client, listed: &Listed) {
         &deep("["),
         &deep("{\"a\":"),
     ];
+    // EPCIS keeps numbers as they are written, however large.
+    let exact = ["capture-events", "create-event"].contains(&listed.spec.name);
     for body in malformed {
         let answer = request(client, listed).bytes(body).send().await;
         check_problem(&answer);
-        answer.must(400);
+        answer.must(if exact && body.ends_with(b"1e999}") { 422 } else { 400 });
     }
     let wrong: [&[u8]; 6] =
         [b"[]", b"null", b"0", b"\"text\"", b"{\"\":{}}", b"{\"$where\":\"sleep(1000)\"}"];

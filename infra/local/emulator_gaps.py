@@ -24,10 +24,12 @@ def fill(aws, stack: str) -> None:
     resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
     refs = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in parameters}
     refs |= {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
-    for name, resource in template["Resources"].items():
-        fill_one = _FILL.get(resource["Type"])
-        if fill_one and name in refs:
-            fill_one(aws, refs, name, resource["Properties"])
+    # Kind by kind: a stage is deployed with the gateway responses that stand
+    # then, wherever the template names it.
+    for kind, fill_one in _FILL.items():
+        for name, resource in template["Resources"].items():
+            if resource["Type"] == kind and name in refs:
+                fill_one(aws, refs, name, resource["Properties"])
     _let_the_mailer_send(aws.client("iam"), refs["DrainOutboxFunctionRole"])
 
 

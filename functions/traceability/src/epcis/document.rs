@@ -45,9 +45,12 @@ fn envelope(json: &Json, errors: &mut Errors) -> Option<Vec<Entry>> {
     if let Some(kind) = json.get("type").and_then(Json::text)
         && kind != "EPCISDocument"
     {
-        // Its other members would be judged by the wrong rules.
         errors.note("/type", "Must be EPCISDocument.");
-        return None;
+        // The other members of a query document or master data would be judged
+        // by the wrong rules.
+        if kind.starts_with("EPCIS") {
+            return None;
+        }
     }
     let document = Members::of(json, "", &MEMBERS, Extension::Uris, errors)?;
     if let Some((kind, at)) = document.required("type", errors) {

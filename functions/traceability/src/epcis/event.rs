@@ -219,13 +219,16 @@ impl Event {
             errors.note(at, "Must be of type object.");
             return None;
         };
-        let Some(kind) = json.get("type") else {
+        let kind = if let Some(kind) = json.get("type") {
+            choice(&EventType::ALL)(kind, &pointer(at, "type"), errors)
+        } else {
             errors.note(&pointer(at, "type"), "This field is required.");
-            return None;
+            None
         };
-        let kind = choice(&EventType::ALL)(kind, &pointer(at, "type"), errors)?;
-        let known: Vec<&str> =
-            COMMON.iter().chain(&BUSINESS).chain(own_members(kind)).copied().collect();
+        // Of an unknown kind, what every event has is judged all the same.
+        let kinds = EventType::ALL.iter().map(|(_, one)| *one);
+        let own = kinds.filter(|one| kind.is_none_or(|kind| kind == *one)).flat_map(own_members);
+        let known: Vec<&str> = COMMON.iter().chain(&BUSINESS).chain(own).copied().collect();
         let event = Members::of(json, at, &known, Extension::Uris, errors)?;
 
         let when = event.required("eventTime", errors).and_then(|(v, at)| time(v, &at, errors));
@@ -254,6 +257,7 @@ impl Event {
                 one => drop(uri(one, &at, errors)),
             }
         }
+        let kind = kind?;
         let action = match kind {
             EventType::TransformationEvent => None,
             _ => event

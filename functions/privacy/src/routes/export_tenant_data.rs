@@ -39,11 +39,11 @@ pub struct DocumentView {
 /// The handler. What is about to be disclosed is recorded first.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let query: PageQuery = call.request().query()?;
+    let limit = query.limit();
+    let page = Page { after: query.after::<Id>()?, limit: limit + 1 };
     let name: String = call.request().path("collection")?;
     let collection = portable::collections().find(|one| one.name == name);
     let collection = collection.ok_or(Problem::NotFound)?;
-    let limit = query.limit();
-    let page = Page { after: query.after::<Id>()?, limit: limit + 1 };
     let found = call.tenant().portable(collection, page).await?;
     let list = List::new(found, limit, |document| document.id);
     let (newest, oldest) = (list.items.first(), list.items.last());

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use keystone::auth::Role;
 use keystone_tests::event::Event;
-use keystone_tests::runtime_api::{Function, build_directory};
+use keystone_tests::runtime_api::{Function, Response, build_directory};
 use keystone_tests::trail::Trail;
 use keystone_tests::{Stack, Tenant, samples, stack};
 use mongodb::bson::{Document, doc};
@@ -93,9 +93,8 @@ async fn kill_creations(stack: &Stack, tenant: &Tenant<'_>) -> Sent {
         let mut took = Duration::ZERO;
         for _ in 0..2 {
             let warm = event();
-            let begun = Instant::now();
-            let answer = function.request(&warm).await;
-            took = begun.elapsed();
+            let (answer, time) = request(stack, &mut function, &warm).await;
+            took = time;
             assert_eq!(answer.status, 201, "after {} kills: {}", sent.killed.len(), answer.body);
             sent.answered.push(warm.request_id());
         }
@@ -126,9 +125,8 @@ async fn kill_updates(stack: &Stack, tenant: &Tenant<'_>) -> Sent {
         let mut took = Duration::ZERO;
         for _ in 0..2 {
             let warm = event(n, version_of(stack, tenant, &batch).await);
-            let begun = Instant::now();
-            let answer = function.request(&warm).await;
-            took = begun.elapsed();
+            let (answer, time) = request(stack, &mut function, &warm).await;
+            took = time;
             assert_eq!(answer.status, 200, "after {} kills: {}", sent.killed.len(), answer.body);
             sent.answered.push(warm.request_id());
         }
@@ -144,6 +142,20 @@ async fn kill_updates(stack: &Stack, tenant: &Tenant<'_>) -> Sent {
 
 async fn start(name: &str, environment: &BTreeMap<String, String>) -> Function {
     Function::start(&build_directory().join(name), environment).await
+}
+
+/// The answer to a request, and how long it took. What a killed process had
+/// sent may have begun its transaction after the others were ended; that one
+/// then keeps the head of the trail, and the answer is 503 with nothing done.
+async fn request(stack: &Stack, function: &mut Function, event: &Event) -> (Response, Duration) {
+    let mut begun = Instant::now();
+    let mut answer = function.request(event).await;
+    if answer.status == 503 {
+        end_orphans(stack).await;
+        begun = Instant::now();
+        answer = function.request(event).await;
+    }
+    (answer, begun.elapsed())
 }
 
 /// Ends the transactions that killed processes left open.

@@ -43,6 +43,16 @@ impl Event {
         self
     }
 
+    /// With query parameters.
+    #[must_use]
+    pub fn query(mut self, parameters: &[(&str, &str)]) -> Self {
+        for (name, value) in parameters {
+            self.0["queryStringParameters"][name] = json!(value);
+            self.0["multiValueQueryStringParameters"][name] = json!([value]);
+        }
+        self
+    }
+
     /// With a session's token.
     #[must_use]
     pub fn token(self, token: &str) -> Self {

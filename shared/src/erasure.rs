@@ -100,11 +100,26 @@ pub async fn erase<E: Erasable>(
     ground: Ground,
     check: impl Fn(&E) -> Result<(), Problem>,
 ) -> Result<Erased, Problem> {
-    let tenant = call.tenant();
+    let by = call.attribution()?;
+    erase_for(call.tenant(), &by, id, action, ground, check).await
+}
+
+/// As [`erase`], for a job.
+///
+/// # Errors
+/// As [`erase`].
+pub async fn erase_for<E: Erasable>(
+    tenant: &Tenant,
+    by: &Attribution,
+    id: Id,
+    action: &'static str,
+    ground: Ground,
+    check: impl Fn(&E) -> Result<(), Problem>,
+) -> Result<Erased, Problem> {
     let subject = E::subject(id);
-    let erasure_id = call.new_id()?;
+    let erasure_id = random::id(by.now)?;
     let pending = tenant
-        .audited(&call.attribution()?, action, async |tx: &mut WriteTx<'_>| {
+        .audited(by, action, async |tx: &mut WriteTx<'_>| {
             let before = tx.get::<E>(id).await?.ok_or(Problem::NotFound)?;
             check(&before.entity)?;
             tx.replace(&before, before.entity.erased(id)).await?;
@@ -116,11 +131,11 @@ pub async fn erase<E: Erasable>(
         actor: Actor { kind: ActorKind::Job, id: "erasure".into(), role: None, session: None },
         source_ip: None,
         user_agent: None,
-        request_id: random::id(call.now())?.to_string(),
-        now: call.now(),
+        request_id: random::id(by.now)?.to_string(),
+        now: by.now,
     };
     conclude(tenant, &by, &pending).await?;
-    Ok(Erased { id: erasure_id, subject: subject.to_string(), at: call.now() })
+    Ok(Erased { id: erasure_id, subject: subject.to_string(), at: by.now })
 }
 
 /// Destroys the secrets of subjects whose erasure was interrupted; returns how

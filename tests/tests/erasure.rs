@@ -214,3 +214,61 @@ async fn an_erasure_that_was_interrupted_is_finished_by_the_job() {
     assert_eq!(owner.get(&path).await.expect(200).json()["phone"], "+353865550002");
     tenant.finish().await;
 }
+
+#[tokio::test]
+async fn who_left_is_erased_when_the_tenant_keeps_them_no_longer() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure", &[Role::Viewer, Role::OpsUser, Role::Admin]).await;
+    let owner = tenant.owner();
+    let id_of = |users: &Value, role: &str| {
+        let mut users = users["items"].as_array().unwrap().iter();
+        users.find(|user| user["role"] == role).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let users = owner.get("/v1/users").await.expect(200).json();
+    let (long_gone, just_gone) = (id_of(&users, "viewer"), id_of(&users, "ops_user"));
+    for id in [&long_gone, &just_gone] {
+        owner.post(&format!("/v1/users/{id}/offboard"), &json!({})).await.must(200);
+    }
+    // One left three years ago, and an admin who works here has not been
+    // changed for as long.
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let three_years = jiff::SignedDuration::from_hours(24 * (3 * 365 + 1));
+    let then = keystone::clock::now() - three_years;
+    let then = doc! { "updated_at": mongodb::bson::DateTime::from_millis(then.as_millisecond()) };
+    for id in [&long_gone, &id_of(&users, "admin")] {
+        let document = database.collection::<Document>("users");
+        document.update_one(doc! { "_id": id }, doc! { "$set": &then }).await.unwrap();
+    }
+
+    let event = json!({ "tenant": tenant.slug() });
+    let job = stack.value("MAINTAIN_KEYS_FUNCTION");
+    assert_eq!(stack.aws().invoke(job, &event).await["lapsed"], 0, "nobody asked for it");
+    let settings = owner.get("/v1/tenant").await.expect(200);
+    assert_eq!(settings.json()["former_user_years"], Value::Null);
+    let mut etag = settings.etag();
+    for wrong in [json!(0), json!(11), json!("3"), json!(1.5)] {
+        let change = json!({ "former_user_years": wrong });
+        let problem = owner.patch("/v1/tenant", &etag, &change).await.expect(422).json();
+        assert_eq!(problem["errors"][0]["field"], "/former_user_years");
+    }
+    for (years, lapsed) in [(4, 0), (3, 1), (3, 0)] {
+        let change = json!({ "former_user_years": years });
+        etag = owner.patch("/v1/tenant", &etag, &change).await.expect(200).etag();
+        assert_eq!(stack.aws().invoke(job, &event).await["lapsed"], lapsed, "{years} years");
+    }
+
+    let users = owner.get("/v1/users").await.expect(200).json();
+    let named = |id: &str| {
+        let mut users = users["items"].as_array().unwrap().iter();
+        users.find(|user| user["id"] == id).unwrap()["name"].clone()
+    };
+    assert_eq!(named(&long_gone), "Erased");
+    assert_ne!(named(&just_gone), "Erased");
+    assert!(!secrets_of(&stack, &format!("user:{long_gone}")).await);
+    let query = format!("/v1/audit?action=user.erase&resource_id={long_gone}");
+    let entries = owner.get(&query).await.expect(200).json();
+    assert_eq!(entries["items"][0]["actor"]["kind"], "job");
+    let change = json!({ "former_user_years": null });
+    owner.patch("/v1/tenant", &etag, &change).await.must(200);
+    tenant.finish().await;
+}

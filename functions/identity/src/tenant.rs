@@ -25,6 +25,10 @@ pub struct TenantView {
     contacts_confirmed_at: Timestamp,
     /// Days between two attested reviews of the audit trail.
     audit_review_days: u16,
+    /// Years after which whoever was offboarded is erased; absent: not before
+    /// somebody does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    former_user_years: Option<u16>,
     /// Roles whose users must sign in with a second factor.
     second_factor_roles: Vec<Role>,
     /// Absent: no copy of the tenant's data leaves the EU.
@@ -91,6 +95,7 @@ impl TenantView {
             },
             contacts_confirmed_at: settings.contacts_confirmed_at,
             audit_review_days: settings.audit_review_days,
+            former_user_years: settings.former_user_years,
             second_factor_roles: settings.second_factor_roles.clone(),
             cross_border_consent: settings.cross_border_consent.as_ref().map(|consent| {
                 ConsentView {
@@ -118,6 +123,11 @@ pub struct SettingsPatch {
     #[serde(default)]
     #[schemars(with = "u16", range(min = 1, max = 366))]
     audit_review_days: Option<u16>,
+    /// Years after which whoever was offboarded is erased; null for not
+    /// before somebody does it.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<u16>", range(min = 1, max = 10))]
+    former_user_years: Option<Option<u16>>,
     /// Roles whose users must sign in with a second factor.
     #[serde(default)]
     #[schemars(with = "BTreeSet<Role>")]
@@ -197,6 +207,9 @@ impl SettingsPatch {
         }
         if let Some(days) = self.audit_review_days {
             after.audit_review_days = days;
+        }
+        if let Some(years) = self.former_user_years {
+            after.former_user_years = years;
         }
         if let Some(roles) = &self.second_factor_roles {
             after.second_factor_roles = roles.iter().copied().collect();

@@ -21,6 +21,9 @@ pub const INVITATION_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How long a forgotten password may be replaced after it was asked for.
 pub const RESET_LIFE: SignedDuration = SignedDuration::from_mins(30);
 
+/// What the address of an erased user ends in; no mail goes there (RFC 6761).
+const ERASED_DOMAIN: &str = "@erased.invalid";
+
 /// Where a user stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +161,11 @@ impl User {
         self.status == UserStatus::Active && self.credentials == session.credentials
     }
 
+    /// Whether nothing is left that tells who the user was.
+    pub fn is_erased(&self) -> bool {
+        self.email.ends_with(ERASED_DOMAIN)
+    }
+
     /// When the second factor was shown to work, if there is one.
     pub fn second_factor_since(&self) -> Option<Timestamp> {
         self.second_factor.as_ref().and_then(|factor| factor.active_since)
@@ -249,7 +257,7 @@ impl Erasable for User {
 
     /// The account stays, so that what was done with it keeps its actor.
     fn erased(&self, id: Id) -> Self {
-        let (email, name) = (format!("erased-{id}@erased.invalid"), "Erased".to_owned());
+        let (email, name) = (format!("erased-{id}{ERASED_DOMAIN}"), "Erased".to_owned());
         Self { email, name, ..self.clone().deactivated() }
     }
 }

@@ -71,6 +71,10 @@ pub struct Settings {
     pub contacts_confirmed_at: Timestamp,
     /// Days between two attested reviews of the audit trail.
     pub audit_review_days: u16,
+    /// Years after which whoever was offboarded is erased (GDPR Art. 5(1)(e));
+    /// absent: not before somebody does it.
+    #[serde(default)]
+    pub former_user_years: Option<u16>,
     /// Roles whose users must sign in with a second factor.
     pub second_factor_roles: Vec<Role>,
     /// Absent: no copy of the tenant's data leaves the EU.
@@ -100,6 +104,7 @@ impl Settings {
             contacts,
             contacts_confirmed_at: now,
             audit_review_days: AUDIT_REVIEW_DAYS,
+            former_user_years: None,
             second_factor_roles: vec![Role::SuperAdmin],
             cross_border_consent: None,
         }

@@ -1,15 +1,18 @@
-//! Rotation of tenants' data keys, sealing anew what older ones sealed, and
-//! the end of erasures that were interrupted.
+//! Rotation of tenants' data keys, sealing anew what older ones sealed, the end
+//! of erasures that were interrupted, and erasure of people who left as long ago
+//! as the tenant keeps them.
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan};
 use keystone::Problem;
 use keystone::audit::entry::ActorKind;
+use keystone::auth::user::{User, UserStatus};
 use keystone::config::Setting;
-use keystone::erasure::finish_pending;
+use keystone::erasure::{Ground, erase_for, finish_pending};
 use keystone::job::Job;
-use keystone::tenant::{Attribution, ROTATION_PERIOD, Tenant, Visit};
+use keystone::tenant::{Attribution, Filter, Page, ROTATION_PERIOD, StoreError, Tenant, Visit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +45,8 @@ pub struct Maintained {
     resealed: u64,
     /// Interrupted erasures finished.
     erased: u64,
+    /// Former users erased since they are kept no longer.
+    lapsed: u64,
     /// Whether values are left that an older key sealed.
     unfinished: bool,
 }
@@ -83,6 +88,7 @@ async fn maintain(
     total: &mut Maintained,
 ) -> Result<(), Problem> {
     total.erased += finish_pending(tenant, by).await?;
+    total.lapsed += erase_former_users(tenant, by).await?;
     let kms_key = job.platform.config().get(Setting::DataKey).map_err(|_| Problem::Internal)?;
     if tenant.rotate_data_key(by, kms_key, period).await?.is_some() {
         total.keys += 1;
@@ -95,6 +101,35 @@ async fn maintain(
         match tenant.reseal_batch(by).await? {
             0 => return Ok(()),
             values => total.resealed += values,
+        }
+    }
+}
+
+/// Erases who left longer ago than the tenant keeps its former users. Nothing
+/// changes a user after that but erasure and readmission, so the last change of
+/// one who is not erased is when they left.
+async fn erase_former_users(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
+    let Some(years) = tenant.settings().await?.entity.former_user_years else { return Ok(0) };
+    let limit = by.now.to_zoned_datetime(TimeZone::UTC).checked_sub(i64::from(years).years());
+    let limit = limit.map_err(StoreError::defect)?.timestamp();
+    let lapsed = |user: &User| user.status == UserStatus::Deactivated && !user.is_erased();
+    let mut erased = 0;
+    let mut page = Page { after: None, limit: 100 };
+    loop {
+        let former = Filter::all().eq("status", UserStatus::Deactivated.name());
+        let found = tenant.list::<User>(former.before("updated_at", limit), page).await?;
+        for user in found.iter().filter(|user| lapsed(&user.entity)) {
+            // Somebody may have invited them again since they were read.
+            let check = |user: &User| lapsed(user).then_some(()).ok_or(Problem::Stale);
+            match erase_for(tenant, by, user.id, "user.erase", Ground::NoLongerNeeded, check).await
+            {
+                Err(Problem::Stale) => {}
+                done => erased += done.map(|_| 1)?,
+            }
+        }
+        match found.last() {
+            Some(last) if found.len() == 100 => page.after = Some(last.id),
+            _ => return Ok(erased),
         }
     }
 }

@@ -132,11 +132,54 @@ pub fn password_reset(
     .to(&user.email)
 }
 
+/// Asks whoever reads the mail of `address` whether `user` of `tenant` is to
+/// sign in with it, with the link that carries the token.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn email_change(
+    public_url: &str,
+    tenant: &TenantRecord,
+    user: &User,
+    address: &str,
+    token: &MailedToken,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Confirm your new e-mail address for Keystone",
+        name: &user.name,
+        paragraphs: vec![
+            format!(
+                "somebody asked to sign in to your account at {} with this address.",
+                tenant.legal_name
+            ),
+            "If it was you, confirm it within 30 minutes. The address that you sign in with \
+             until now then no longer works, and everybody who is signed in to your account is \
+             signed out."
+                .into(),
+        ],
+        link: Some(Link::with_token(
+            "Confirm this address",
+            public_url,
+            "email-change",
+            tenant,
+            token,
+        )),
+        closing: "If it was not you, ignore this message: nothing changes.",
+    }
+    .to(address)
+}
+
 /// What changed about how a user signs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountChange {
     /// The user chose another password.
     Password,
+    /// The user signs in with another address; whether the former one, which
+    /// is told, stands among the tenant's contacts.
+    Email {
+        /// Such a contact stays until a `super_admin` changes it.
+        still_contact: bool,
+    },
     /// An authenticator app is asked for from now on.
     SecondFactorOn,
     /// No second factor is asked for any more.
@@ -160,6 +203,12 @@ pub fn account_change(
             "Your Keystone password was changed",
             "your password was changed. Every other session was signed out.".to_owned(),
         ),
+        AccountChange::Email { .. } => (
+            "The e-mail address of your Keystone account was changed",
+            "your account now has another e-mail address. This one signs nobody in any more. \
+             Every session was signed out."
+                .to_owned(),
+        ),
         AccountChange::SecondFactorOn => (
             "A second factor protects your Keystone account",
             "an authenticator app was set up. Signing in now asks for its code.".to_owned(),
@@ -175,12 +224,44 @@ pub fn account_change(
             format!("somebody signed in with one of your recovery codes; {left} are left."),
         ),
     };
+    let mut paragraphs =
+        vec![format!("this is about your account at {}:", tenant.legal_name), told];
+    if change == (AccountChange::Email { still_contact: true }) {
+        paragraphs.push(
+            "You are a contact of your organisation under this address, and what we send to that \
+             contact still comes here. A super_admin of your organisation can change it."
+                .to_owned(),
+        );
+    }
     Letter {
         subject,
         name: &user.name,
-        paragraphs: vec![format!("this is about your account at {}:", tenant.legal_name), told],
+        paragraphs,
         link: None,
         closing: "If it was not you, tell an administrator of your organisation at once.",
+    }
+    .to(&user.email)
+}
+
+/// Tells `user` of `tenant` that somebody who had the right password showed so
+/// many wrong codes that no more are accepted for a while (OWASP ASVS 5.0,
+/// 6.3.5).
+///
+/// # Errors
+/// As [`invitation`].
+pub fn second_factor_locked(tenant: &TenantRecord, user: &User) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Wrong codes were tried on your Keystone account",
+        name: &user.name,
+        paragraphs: vec![
+            format!("this is about your account at {}:", tenant.legal_name),
+            "somebody entered your password and then too many wrong codes. For up to 15 minutes \
+             no code is accepted, not even a right one."
+                .into(),
+        ],
+        link: None,
+        closing: "If it was not you, somebody knows your password: choose another one, and tell \
+                  an administrator of your organisation at once.",
     }
     .to(&user.email)
 }
@@ -316,6 +397,7 @@ mod tests {
         for (mail, path) in [
             (invitation(url, &tenant, &user, &token).unwrap(), "invitations"),
             (password_reset(url, &tenant, &user, &token).unwrap(), "password-reset"),
+            (email_change(url, &tenant, &user, "e@x.example", &token).unwrap(), "email-change"),
         ] {
             let link = format!("{url}/{path}/acme#token={}", token.expose());
             assert!(mail.text.contains(&format!(":\n{link}\n\n")), "{}", mail.text);
@@ -333,5 +415,16 @@ mod tests {
              somebody signed in with one of your recovery codes; 9 are left.\n\n\
              If it was not you, tell an administrator of your organisation at once.\n\nKeystone"
         );
+    }
+
+    #[test]
+    fn a_former_address_hears_whether_it_stays_a_contact() {
+        let (tenant, user, _) = eve();
+        for still_contact in [true, false] {
+            let change = AccountChange::Email { still_contact };
+            let mail = account_change(&tenant, &user, change).unwrap();
+            assert!(mail.text.contains("This one signs nobody in any more."), "{}", mail.text);
+            assert_eq!(mail.text.contains("A super_admin of your"), still_contact, "{}", mail.text);
+        }
     }
 }

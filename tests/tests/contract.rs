@@ -237,6 +237,7 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     assert_eq!(holders("dynamodb:PutItem"), openers);
     let lookers = [
         "activate-totp",
+        "change-email",
         "change-password",
         "end-other-sessions",
         "end-user-sessions",

@@ -16,8 +16,9 @@ use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
 
 /// Every sealed field of a tenant's data.
-const SEALED: [(&str, &str); 6] = [
+const SEALED: [(&str, &str); 7] = [
     ("users", "totp_seed"),
+    ("mailed_tokens", "new_email"),
     ("suppliers", "banking"),
     ("customers", "delivery_address"),
     ("customers", "phone"),

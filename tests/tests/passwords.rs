@@ -1,11 +1,15 @@
-//! Passwords changed and forgotten (claims C7 and C21).
+//! Passwords changed, forgotten and hashed anew (claims C7 and C21).
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use keystone::auth::Role;
-use keystone_tests::{Answer, Client, Stack, Tenant};
-use serde_json::json;
+use keystone::auth::password::{Password, PasswordContext, PasswordInput, Pepper};
+use keystone_tests::event::Event;
+use keystone_tests::runtime_api::{Function, build_directory};
+use keystone_tests::{Answer, Client, Stack, Tenant, stack};
+use serde_json::{Value, json};
 
 /// A password that nobody has yet.
 const OTHER: &str = "Combine harvester under seven moons";
@@ -182,5 +186,68 @@ async fn a_request_for_a_reset_touches_nothing_that_others_hold() {
     let other = tenant.mailed_token_after(&email, "/password-reset/", 1).await;
     assert_ne!(other, token);
     confirm(&tenant, &other, "Nine herons above the sluice gate").await.must(401);
+    tenant.finish().await;
+}
+
+/// The stored hash of a user's password, and the id of its pepper.
+async fn kept_hash(tenant: &Tenant<'_>, email: &str) -> (String, String) {
+    let user = tenant.document("users", "email", email).await;
+    let kept = user.get_document("password").unwrap();
+    let text = |field: &str| kept.get_str(field).unwrap().to_owned();
+    (text("hash"), text("pepper_id"))
+}
+
+#[tokio::test]
+async fn a_hash_of_a_former_pepper_is_renewed_at_sign_in() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("pepper", &[Role::Viewer]).await;
+    let mut environment = stack.environment("login").await;
+    let secret = stack.aws().secret(&environment["PEPPER_SECRET"]).await;
+    let mut peppers: Value = serde_json::from_str(&secret).unwrap();
+    let current = peppers["current"].as_str().unwrap().to_owned();
+    // A sign-in whose secret still has the pepper that was current before.
+    let former = "a pepper that was current before this one";
+    peppers["former"] = json!(former);
+    let name = format!("pepper-test-{:08x}", u32::from_be_bytes(stack::random()));
+    stack.aws().make_secret(&name, &peppers.to_string()).await;
+    environment.insert("PEPPER_SECRET".into(), name.clone());
+    let mut login = Function::start(&build_directory().join("login"), &environment).await;
+
+    let made = json!({ "current": "former", "former": former }).to_string();
+    let made = Pepper::from_secret_json(&made).unwrap();
+    // With and without a second factor, whose challenge shows the password too.
+    for role in [Role::Viewer, Role::SuperAdmin] {
+        let (email, credentials) = (tenant.email_of(role), tenant.credentials(role));
+        let input: PasswordInput = serde_json::from_value(credentials["password"].clone()).unwrap();
+        let context = PasswordContext { email: "", name: "", tenant: "", organisation: "" };
+        let hash = Password::new("/password", &input, context).unwrap().hash(&made).unwrap();
+        let hash = serde_json::to_value(&hash).unwrap();
+        for field in ["hash", "pepper_id"] {
+            let (path, value) = (format!("password.{field}"), hash[field].as_str().unwrap());
+            tenant.set_in_document("users", "email", &email, &path, value).await;
+        }
+        let old = kept_hash(&tenant, &email).await;
+        assert_eq!(old.1, "former");
+        // The deployed function does not know that pepper.
+        tenant.stranger().post("/v1/auth/login", &credentials).await.must(401);
+
+        let mut wrong = credentials.clone();
+        wrong["password"] = json!(OTHER);
+        for (body, status) in [(&wrong, 401), (&credentials, 200)] {
+            assert_eq!(kept_hash(&tenant, &email).await, old, "nothing but a right one renews it");
+            let event = Event::new("POST", "/v1/auth/login", &[], stack::address()).json(body);
+            assert_eq!(login.request(&event).await.status, status);
+            if status == 200 {
+                tenant.vouch_for(&event.request_id());
+            }
+        }
+        let new = kept_hash(&tenant, &email).await;
+        assert_eq!(new.1, current);
+        assert_ne!(new.0, old.0);
+        // It holds without the former pepper, and is not renewed again.
+        tenant.stranger().post("/v1/auth/login", &credentials).await.must(200);
+        assert_eq!(kept_hash(&tenant, &email).await, new);
+    }
+    stack.aws().delete_secret(&name).await;
     tenant.finish().await;
 }

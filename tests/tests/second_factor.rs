@@ -166,6 +166,17 @@ async fn codes_are_throttled_however_often_the_password_is_right() {
     show(&client, &challenge, &codes[0]).await.must(429);
     let locks = tenant.owner().get("/v1/audit?action=session.lock").await.expect(200).json();
     assert_eq!(locks["items"].as_array().unwrap().len(), 1, "{locks}");
+    assert_eq!(locks["items"][0]["outcome"], "denied", "{locks}");
+    let user = tenant.user(Role::Viewer).claims()["sub"].clone();
+    assert_eq!(locks["items"][0]["resource"], json!({ "type": "user", "id": user }));
+    // The owner of the account hears of it, once, since the password was right.
+    let told = "somebody entered your password and then too many wrong codes";
+    assert!(stack.mails_after_drain(&email, told).await);
+    let (client, challenge) = challenged(&tenant, &email).await;
+    show(&client, &challenge, "000000").await.must(429);
+    stack.aws().invoke(stack.value("DRAIN_OUTBOX_FUNCTION"), &json!({})).await;
+    let mails = stack.mails_to(&email).await;
+    assert_eq!(mails.iter().filter(|mail| mail.contains(told)).count(), 1, "{mails:?}");
     // Nobody else is locked.
     tenant.set_up_app(tenant.user(Role::OpsUser), &tenant.email_of(Role::OpsUser)).await;
     tenant.sign_in(Role::OpsUser).await;

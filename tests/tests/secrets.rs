@@ -35,6 +35,10 @@ async fn no_secret_is_written_down() {
     let shown = json!({ "challenge": challenge, "code": recovery_codes[3] });
     let again = tenant.stranger().post("/v1/auth/mfa", &shown).await.expect(200).json();
     secrets.extend([challenge, again["token"].as_str().unwrap().to_owned()]);
+    let moved = tenant.address_of("moved");
+    let wanted = json!({ "email": moved, "password": secrets[0] });
+    signed_in.post("/v1/auth/email", &wanted).await.must(204);
+    let change = tenant.mailed_token(&moved, "/email-change/").await;
     let account = json!({ "tenant": tenant.slug(), "email": email });
     tenant.stranger().post("/v1/auth/password-reset", &account).await.must(204);
     let reset = tenant.mailed_token(&email, "/password-reset/").await;
@@ -44,7 +48,8 @@ async fn no_secret_is_written_down() {
     // What is stored of these stands where it is looked up, and nowhere else.
     let mut hashes: Vec<String> = [&reset, &invitation].map(|token| sha256(token)).into();
     hashes.extend(recovery_codes.iter().map(|code| sha256(&code.replace('-', ""))));
-    secrets.extend([reset.clone(), invitation.clone()]);
+    hashes.push(sha256(&change));
+    secrets.extend([reset.clone(), invitation.clone(), change, moved]);
 
     // Also what is refused, whatever refuses it.
     let guess = "Sunken lanterns 77";

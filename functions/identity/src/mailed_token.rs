@@ -1,4 +1,6 @@
-//! The password that somebody chooses with a mailed token.
+//! Tokens that somebody was mailed, and the password chosen with one.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use keystone::Problem;
@@ -11,6 +13,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::sign_in;
+
+/// After how long the answer to a request for a mail comes, whatever was found:
+/// longer than the work takes, so that the time does not tell whether an
+/// address is an account's.
+pub const ANSWERS_AFTER: Duration = Duration::from_millis(750);
 
 /// A token and the password chosen.
 #[derive(Deserialize, JsonSchema)]
@@ -128,9 +135,9 @@ pub async fn mailed_to(
     hash: String,
     purpose: MailedFor,
     now: Timestamp,
-) -> Result<Option<(Stored<User>, MailedTo)>, StoreError> {
+) -> Result<Option<(Stored<User>, Stored<MailedTo>)>, StoreError> {
     let found = tenant.find::<MailedTo>(Filter::all().eq("token.token_hash", hash)).await?;
-    let Some(Stored { entity: kept, .. }) = found else { return Ok(None) };
-    let user = tenant.get::<User>(kept.user).await?;
-    Ok(user.filter(|user| kept.opens(user, purpose, now)).map(|user| (user, kept)))
+    let Some(kept) = found else { return Ok(None) };
+    let user = tenant.get::<User>(kept.entity.user).await?;
+    Ok(user.filter(|user| kept.entity.opens(user, purpose, now)).map(|user| (user, kept)))
 }

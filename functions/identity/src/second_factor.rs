@@ -21,12 +21,8 @@ pub enum Proof {
     Recovery(String),
 }
 
-/// The account whose codes are counted.
-pub fn account(tenant: &str, user: Id) -> AccountKey {
-    AccountKey::new(tenant, &user.to_string())
-}
-
-/// Admits an attempt at the second factor of `account`.
+/// Admits an attempt at the second factor of `user`, who showed the password
+/// before it. Whose codes are locked hears of it once.
 ///
 /// # Errors
 /// 429 after ten failures in a quarter of an hour.
@@ -34,11 +30,13 @@ pub async fn admit<'t>(
     platform: &Platform,
     request: &Request,
     throttle: &'t Throttle,
-    account: &AccountKey,
+    tenant: &str,
+    user: Id,
 ) -> Result<Admission<'t>, Problem> {
-    match throttle.admit(request.now, request.ip()?, account, Purpose::SecondFactor).await {
+    let account = AccountKey::new(tenant, &user.to_string());
+    match throttle.admit(request.now, request.ip()?, &account, Purpose::SecondFactor).await {
         Ok(admission) => Ok(admission),
-        Err(denial) => Err(sign_in::denied(platform, request, denial).await),
+        Err(denial) => Err(sign_in::denied_to(platform, request, denial, Some(user)).await),
     }
 }
 

@@ -6,10 +6,12 @@ use keystone::audit::entry::{Actor, ActorKind, Outcome, Resource};
 use keystone::auth::session::{SessionRecord, SessionSubject};
 use keystone::auth::throttle::{AdmitError, Cleared, LockedBy};
 use keystone::auth::token::Claims;
-use keystone::auth::user::User;
+use keystone::auth::user::{User, UserStatus};
+use keystone::crypto::Subject;
 use keystone::http::{Call, Request};
 use keystone::platform::Platform;
 use keystone::tenant::{Attribution, Id, Stored, Tenant};
+use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -116,21 +118,29 @@ pub async fn sweep(platform: &Platform, now: Timestamp, user: Id, except: Option
 /// The answer to an attempt that was not admitted. The first denial of a
 /// window is recorded in the tenant's audit trail, if there is such a tenant.
 pub async fn denied(platform: &Platform, request: &Request, denial: AdmitError) -> Problem {
+    denied_to(platform, request, denial, None).await
+}
+
+/// As [`denied`]. `owner` is who hears of it when the account is locked: the
+/// user whose password was shown before what is counted.
+pub async fn denied_to(
+    platform: &Platform,
+    request: &Request,
+    denial: AdmitError,
+    owner: Option<Id>,
+) -> Problem {
     let AdmitError::Locked { retry_after, by, first, .. } = &denial else {
         return denial.into();
     };
     if *first {
-        let by = match by {
-            LockedBy::Address => "address",
-            LockedBy::Account => "account",
+        let (by, owner) = match by {
+            LockedBy::Address => ("address", None),
+            LockedBy::Account => ("account", owner),
         };
         let recorded = async {
             let registry = platform.registry(request.now).await?;
             match registry.of_denial(&denial, request.now).await? {
-                Some(tenant) => {
-                    let facts = json!({ "locked": by });
-                    record(request, &tenant, None, "session.lock", Outcome::Denied, facts).await
-                }
+                Some(tenant) => record_lock(request, &tenant, by, owner).await,
                 None => Ok(()),
             }
         };
@@ -139,6 +149,31 @@ pub async fn denied(platform: &Platform, request: &Request, denial: AdmitError) 
         }
     }
     Problem::TooManyRequests(*retry_after)
+}
+
+/// Records a lockout, and tells `owner` of it.
+async fn record_lock(
+    request: &Request,
+    tenant: &Tenant,
+    locked: &str,
+    owner: Option<Id>,
+) -> Result<(), Problem> {
+    let by = attribution(request, owner, Outcome::Denied)?;
+    let facts = json!({ "locked": locked });
+    tenant
+        .recorded(&by, "session.lock", Outcome::Denied, async |tx| {
+            tx.about(resource(owner));
+            tx.facts(&facts, &[])?;
+            let Some(owner) = owner else { return Ok(()) };
+            let found = tx.get::<User>(owner).await?;
+            let Some(user) = found.filter(|user| user.entity.status == UserStatus::Active) else {
+                return Ok(());
+            };
+            let letter = letters::second_factor_locked(tx.tenant().profile(), &user.entity)?;
+            mail::enqueue(tx, request.now, Subject::User(owner), &letter).await?;
+            Ok(())
+        })
+        .await
 }
 
 /// Who signs in or tries to, for an audit entry; `user` when it is known.

@@ -13,8 +13,8 @@
 //! The source address has one count for every purpose, each account one per
 //! purpose: otherwise whoever knows a password could clear the count of
 //! wrong second factors by signing in again. Requests that anybody may make
-//! and that are neither right nor wrong ([`Purpose::ResetRequest`]) have a
-//! count of their own per address too: they stay counted, and lock nobody out
+//! and that are neither right nor wrong ([`Purpose::ResetRequest`],
+//! [`Purpose::EmailRequest`]) have a count of their own per address too: they stay counted, and lock nobody out
 //! of signing in.
 
 use std::net::IpAddr;
@@ -56,6 +56,10 @@ pub enum Purpose {
     ResetRequest,
     /// Redemption of a token of such a mail.
     Reset,
+    /// A request for a mail to an address that a user wants to sign in with.
+    EmailRequest,
+    /// Redemption of a token of such a mail.
+    EmailChange,
 }
 
 impl Purpose {
@@ -63,6 +67,7 @@ impl Purpose {
     const fn address_prefix(self) -> &'static str {
         match self {
             Self::ResetRequest => "reset-request-ip",
+            Self::EmailRequest => "email-request-ip",
             _ => "ip",
         }
     }
@@ -75,6 +80,8 @@ impl Purpose {
             Self::SecondFactor => "second-factor",
             Self::ResetRequest => "reset-request",
             Self::Reset => "reset",
+            Self::EmailRequest => "email-request",
+            Self::EmailChange => "email-change",
         }
     }
 }

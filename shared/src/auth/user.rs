@@ -21,6 +21,9 @@ pub const INVITATION_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How long a forgotten password may be replaced after it was asked for.
 pub const RESET_LIFE: SignedDuration = SignedDuration::from_mins(30);
 
+/// How long another e-mail address may be confirmed after it was named.
+pub const EMAIL_CHANGE_LIFE: SignedDuration = SignedDuration::from_mins(30);
+
 /// What the address of an erased user ends in; no mail goes there (RFC 6761).
 const ERASED_DOMAIN: &str = "@erased.invalid";
 
@@ -104,8 +107,9 @@ pub struct User {
     /// The seed that the authenticator app shares.
     #[serde(default, with = "at_rest_option")]
     pub totp_seed: Option<Sealed<Seed>>,
-    /// Counts the changes of password and second factor. A session or a
-    /// half-finished sign-in from before the last one is not accepted.
+    /// Counts the changes of e-mail address, password and second factor. A
+    /// session or a half-finished sign-in from before the last one is not
+    /// accepted.
     pub credentials: i64,
 }
 
@@ -183,6 +187,14 @@ impl User {
         }
     }
 
+    /// The user with another e-mail address, in the form that
+    /// [`canonical_email`] gives, who must sign in with it: earlier sessions
+    /// and mailed tokens are worth nothing.
+    #[must_use]
+    pub fn with_email(self, email: String) -> Self {
+        Self { email, ..self.signed_out() }
+    }
+
     /// The user, all of whose sessions and half-finished sign-ins are worth
     /// nothing.
     #[must_use]
@@ -214,6 +226,8 @@ impl User {
 pub enum MailedFor {
     /// Choose another password.
     PasswordReset,
+    /// Sign in with the address that the token was mailed to.
+    EmailChange,
 }
 
 /// A token that an active user was mailed. It stands beside the user, so that
@@ -230,6 +244,10 @@ pub struct MailedTo {
     pub token: Mailed,
     /// The credentials of the user when it was mailed.
     pub credentials: i64,
+    /// The address that the token makes the user's, as [`canonical_email`]
+    /// gives it; for [`MailedFor::EmailChange`] only.
+    #[serde(default, with = "at_rest_option")]
+    pub new_email: Option<Sealed<String>>,
 }
 
 impl Entity for MailedTo {
@@ -265,6 +283,11 @@ impl Erasable for User {
 /// Where the seed of the user's authenticator app is sealed.
 pub fn seed_place(user: Id) -> Place<'static> {
     Place { collection: schema::USERS.name, document: user, field: "totp_seed" }
+}
+
+/// Where the address that a mailed token makes its user's is sealed.
+pub fn new_email_place(mailed: Id) -> Place<'static> {
+    Place { collection: schema::MAILED_TOKENS.name, document: mailed, field: "new_email" }
 }
 
 /// A token that proves that its bearer reads the mail of an address: 256
@@ -373,12 +396,15 @@ mod tests {
             purpose: MailedFor::PasswordReset,
             token: MailedToken::new().unwrap().lasting(now + RESET_LIFE),
             credentials: user.credentials,
+            new_email: None,
         };
+        assert!(!token.opens(&stored(2, user.clone()), MailedFor::EmailChange, now));
         let opens = |id, user, at| token.opens(&stored(id, user), MailedFor::PasswordReset, at);
         assert!(opens(2, user.clone(), now));
         assert!(!opens(3, user.clone(), now));
         assert!(!opens(2, user.clone(), now + RESET_LIFE));
         assert!(!opens(2, user.clone().signed_out(), now));
+        assert!(!opens(2, user.clone().with_email("ada@example.com".into()), now));
         assert!(!opens(2, user.deactivated(), now));
         assert!(!opens(2, invited(), now));
     }

@@ -110,7 +110,7 @@ pub const USERS: Collection = Collection {
 pub const MAILED_TOKENS: Collection = Collection {
     portable: Portable::Nothing,
     expires_after: Some(24 * 60 * 60),
-    ..entities("mailed_tokens", &[], &[unique(&[("token.token_hash", 1)])])
+    ..entities("mailed_tokens", &["new_email"], &[unique(&[("token.token_hash", 1)])])
 };
 /// What the tenant decides for itself; one document.
 pub const SETTINGS: Collection = entities("settings", &[], &[]);

@@ -86,7 +86,12 @@ impl Tenant {
         .await
     }
 
-    async fn recorded<R>(
+    /// As [`Tenant::audited`], with the outcome that the entry is to show: what
+    /// was refused may leave something too, a letter to whom it concerns.
+    ///
+    /// # Errors
+    /// As [`Tenant::audited`].
+    pub async fn recorded<R>(
         &self,
         by: &Attribution,
         action: &'static str,

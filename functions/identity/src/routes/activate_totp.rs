@@ -59,8 +59,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let (platform, request, tenant) = (call.platform(), call.request(), call.tenant());
     let user = pending(&call).await?;
     let throttle = platform.throttle().await?;
-    let account = second_factor::account(tenant.id().as_str(), user.id);
-    let admission = second_factor::admit(platform, request, &throttle, &account).await?;
+    let slug = tenant.id().as_str();
+    let admission = second_factor::admit(platform, request, &throttle, slug, user.id).await?;
     let code = &body.code;
     if !second_factor::app_code_fits(request, &throttle, &admission, tenant, &user, code).await? {
         return Err(Problem::invalid("/code", "Is not the code that the app shows now."));

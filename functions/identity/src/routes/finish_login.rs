@@ -60,13 +60,13 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
         .await?
         .ok_or(Problem::InvalidCredentials)?;
     let throttle = platform.throttle().await?;
-    let account = second_factor::account(&challenge.tenant, challenge.user);
-    let admission = second_factor::admit(platform, request, &throttle, &account).await?;
+    let (slug, user) = (&challenge.tenant, challenge.user);
+    let admission = second_factor::admit(platform, request, &throttle, slug, user).await?;
     let registry = platform.registry(request.now).await?;
     let tenant =
         registry.of_attempt(&admission, request.now).await?.ok_or(Problem::InvalidCredentials)?;
     let user = tenant
-        .get::<User>(challenge.user)
+        .get::<User>(user)
         .await?
         .filter(|user| user.entity.status == UserStatus::Active)
         .filter(|user| user.entity.credentials == challenge.credentials)

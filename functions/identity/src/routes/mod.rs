@@ -4,6 +4,7 @@ use keystone::http::{PublicRoute, Route};
 
 pub mod accept_invitation;
 pub mod activate_totp;
+pub mod change_email;
 pub mod change_password;
 pub mod create_user;
 pub mod end_other_sessions;
@@ -24,13 +25,14 @@ pub mod offboard_user;
 pub mod reauthenticate;
 pub mod remove_totp;
 pub mod remove_user_totp;
+pub mod request_email_change;
 pub mod request_password_reset;
 pub mod reset_password;
 pub mod update_tenant;
 pub mod update_user;
 
 /// Every guarded route of this crate.
-pub const ROUTES: [&Route; 21] = [
+pub const ROUTES: [&Route; 22] = [
     &activate_totp::ROUTE,
     &change_password::ROUTE,
     &create_user::ROUTE,
@@ -50,13 +52,15 @@ pub const ROUTES: [&Route; 21] = [
     &reauthenticate::ROUTE,
     &remove_totp::ROUTE,
     &remove_user_totp::ROUTE,
+    &request_email_change::ROUTE,
     &update_tenant::ROUTE,
     &update_user::ROUTE,
 ];
 
 /// Every public route of this crate.
-pub const PUBLIC_ROUTES: [&PublicRoute; 5] = [
+pub const PUBLIC_ROUTES: [&PublicRoute; 6] = [
     &accept_invitation::ROUTE,
+    &change_email::ROUTE,
     &finish_login::ROUTE,
     &login::ROUTE,
     &request_password_reset::ROUTE,

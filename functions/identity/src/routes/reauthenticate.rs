@@ -96,8 +96,8 @@ async fn check_code(
 ) -> Result<(Cleared, Proof), Problem> {
     let (platform, request) = (call.platform(), call.request());
     let throttle = platform.throttle().await?;
-    let account = second_factor::account(call.tenant().id().as_str(), user.id);
-    let admission = second_factor::admit(platform, request, &throttle, &account).await?;
+    let slug = call.tenant().id().as_str();
+    let admission = second_factor::admit(platform, request, &throttle, slug, user.id).await?;
     let proof =
         second_factor::check(request, &throttle, &admission, call.tenant(), user, code).await?;
     match proof {

@@ -1,7 +1,5 @@
 //! `POST /v1/auth/password-reset`
 
-use std::time::Duration;
-
 use keystone::Problem;
 use keystone::audit::entry::Outcome;
 use keystone::auth::throttle::{AccountKey, Purpose};
@@ -15,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
+use crate::mailed_token::ANSWERS_AFTER;
 use crate::sign_in;
 
 /// The route.
@@ -38,10 +37,6 @@ pub const SETTINGS: [Setting; 5] = [
     Setting::SubjectKeyTable,
     Setting::PublicUrl,
 ];
-
-/// After how long the answer comes, whatever was found: longer than the work
-/// takes, so that the time does not tell whether there is an account.
-const ANSWERS_AFTER: Duration = Duration::from_millis(750);
 
 /// Whose password is forgotten. As at sign-in, the form is not checked.
 #[derive(Deserialize, JsonSchema)]
@@ -99,6 +94,7 @@ async fn open_reset(
         purpose: MailedFor::PasswordReset,
         token: token.lasting(request.now + RESET_LIFE),
         credentials: user.entity.credentials,
+        new_email: None,
     };
     let id = keystone::random::id(request.now)?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;

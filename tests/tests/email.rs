@@ -2,11 +2,12 @@
 //! confirmed by who reads the new address.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::join_all;
 use keystone::auth::Role;
 use keystone::clock;
+use keystone_identity::mailed_token::ANSWERS_AFTER;
 use keystone_tests::{Answer, Client, Stack, Tenant};
 use serde_json::{Value, json};
 
@@ -151,20 +152,13 @@ async fn nobody_learns_whose_address_it_is() {
     let tenant = stack.tenant("email-silence", &[Role::OpsUser]).await;
     let asker = tenant.user(Role::OpsUser);
     let (taken, free) = (tenant.email_of(Role::SuperAdmin), tenant.address_of("nobody"));
-    let mut medians = Vec::new();
-    for email in [&taken, &free] {
-        let mut times = Vec::new();
-        for _ in 0..5 {
-            let started = Instant::now();
-            let answer = ask(&tenant, asker, email).await.expect(204);
-            assert!(answer.body.is_empty());
-            times.push(started.elapsed());
-        }
-        times.sort_unstable();
-        medians.push(times[2]);
+    for email in [&taken, &free].into_iter().cycle().take(10) {
+        let started = Instant::now();
+        let answer = ask(&tenant, asker, email).await.expect(204);
+        assert!(answer.body.is_empty());
+        // What is done for a free address takes a few milliseconds of these.
+        assert!(started.elapsed() >= ANSWERS_AFTER, "{:?}", started.elapsed());
     }
-    let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-    assert!(*most < *least + Duration::from_millis(75), "{medians:?}");
     // The asker's own part of the trail shows no difference either.
     let path = "/v1/audit?action=user.request_email_change";
     let trail = asker.get(path).await.expect(200).json()["items"].clone();

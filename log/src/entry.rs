@@ -362,7 +362,7 @@ impl CommittedEntry {
     }
 
     /// The JSON pointers of all commitments.
-    fn personal_paths(&self) -> Vec<String> {
+    pub fn personal_paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         paths.extend(self.source_ip.map(|_| "/source_ip".to_owned()));
         paths.extend(self.user_agent.map(|_| "/user_agent".to_owned()));

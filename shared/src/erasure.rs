@@ -7,6 +7,8 @@
 //! entries and backups. A run that dies in between is finished by the job
 //! `maintain-keys`.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -154,6 +156,23 @@ pub async fn finish_pending(tenant: &Tenant, by: &Attribution) -> Result<u64, Pr
         for erasure in &pending {
             conclude(tenant, by, erasure).await?;
             finished += 1;
+        }
+    }
+}
+
+/// The subjects of whom an erasure is recorded, concluded or not.
+///
+/// # Errors
+/// [`StoreError`] when the database does not answer.
+pub async fn recorded(tenant: &Tenant) -> Result<HashSet<String>, StoreError> {
+    let mut page = Page { after: None, limit: 100 };
+    let mut subjects = HashSet::new();
+    loop {
+        let found = tenant.list::<Erasure>(Filter::all(), page).await?;
+        subjects.extend(found.iter().map(|erasure| erasure.entity.subject.clone()));
+        match found.last() {
+            Some(last) if found.len() == 100 => page.after = Some(last.id),
+            _ => return Ok(subjects),
         }
     }
 }

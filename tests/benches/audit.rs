@@ -14,7 +14,7 @@ use futures::future::join_all;
 use keystone::audit::entry::{Actor, ActorKind};
 use keystone::config::{Config, Setting};
 use keystone::platform::Platform;
-use keystone::tenant::{Attribution, Tenant, WriteTx};
+use keystone::tenant::{Attribution, Tenant, Visit, WriteTx};
 use keystone::{clock, random};
 use keystone_tests::trail::Trail;
 use keystone_tests::{Stack, samples, stack};
@@ -75,7 +75,7 @@ fn platform() -> Platform {
 
 async fn open(platform: &Platform, slug: &str) -> Tenant {
     let registry = platform.registry(clock::now()).await.expect("the database answers");
-    let walked = registry.walk().await.expect("the registry answers");
+    let walked = registry.walk(Visit::Active).await.expect("the registry answers");
     let found = walked.into_iter().find(|enrolled| enrolled.id().as_str() == slug);
     let found = registry.for_job(found.expect("the tenant is active"), clock::now()).await;
     found.expect("its keys open")

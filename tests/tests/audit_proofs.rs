@@ -15,10 +15,12 @@ use keystone::audit::merkle::{Hash, TreeHead, verify_consistency};
 use keystone::audit::note::VerifierKey;
 use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
-use keystone_tests::stack::{random, root};
+use keystone_tests::event::Event;
+use keystone_tests::runtime_api::Function;
+use keystone_tests::stack::{address, random, root};
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::Collection;
-use mongodb::bson::{Document, deserialize_from_bson, doc, serialize_to_bson};
+use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 use serde_json::{Value, json};
 
 /// The keys of a tenant's trail, as anybody gets them.
@@ -389,14 +391,60 @@ async fn tampering_with_the_database_is_found_and_named() {
     checkpoints.delete_many(doc! {}).await.unwrap();
     must_find(&stack, &tenant, "the archived checkpoint of").await;
     must_find(&stack, &tenant, "is archived but not stored").await;
-    checkpoints.insert_many(&signed).await.unwrap();
-    // And nothing is signed on top of it.
-    let answer = owner.request("POST", "/v1/audit/checkpoints").send().await.expect(409);
-    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("contradicts its last checkpoint"), "{detail}");
-
+    // And nothing is signed on top of it, with the checkpoints or without.
+    for stored in [false, true] {
+        if stored {
+            checkpoints.insert_many(&signed).await.unwrap();
+        }
+        let answer = owner.request("POST", "/v1/audit/checkpoints").send().await.expect(409);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("contradicts its last checkpoint"), "{detail}");
+    }
     restore().await;
     heads.replace_one(doc! {}, &head_before).await.unwrap();
+
+    // Another history of just as many entries as one that was signed.
+    let size = usize::try_from(signed[0].get_i64("_id").unwrap()).unwrap();
+    checkpoints.delete_many(doc! {}).await.unwrap();
+    entries.delete_many(doc! { "_id": { "$gte": i64::try_from(size).unwrap() } }).await.unwrap();
+    entries.replace_one(doc! { "_id": 3_i64 }, &forged[3]).await.unwrap();
+    rewrite(&forged[..size]).await;
+    let answer = owner.request("POST", "/v1/audit/checkpoints").send().await.expect(409);
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("is archived and not stored"), "{detail}");
+    checkpoints.delete_many(doc! {}).await.unwrap();
+    checkpoints.insert_many(&signed).await.unwrap();
+    restore().await;
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
+
+    // Personal values lie beside what is signed. They go when somebody is
+    // erased, and not otherwise.
+    let with_ip = before.iter().find(|entry| matches!(entry.get("ip"), Some(Bson::Binary(_))));
+    let with_ip = with_ip.expect("an entry of a request");
+    let only = doc! { "_id": with_ip.get_i64("_id").unwrap() };
+    for (field, value, finding) in [
+        ("personal", Bson::Array(vec![]), "were removed, and nobody's were erased"),
+        ("ip", Bson::Null, "is not found by its source address"),
+        (
+            "personal.0.sub",
+            "user:01890000-0000-7000-8000-000000000000".into(),
+            "no erasure is recorded",
+        ),
+    ] {
+        let change = doc! { "$set": { field: value } };
+        entries.update_one(only.clone(), change).await.unwrap();
+        must_find(&stack, &tenant, finding).await;
+        entries.replace_one(only.clone(), with_ip).await.unwrap();
+    }
+
+    // What was changed is neither shown nor exported.
+    let changed = doc! { "$set": { "entry.action": "batch.approve" } };
+    entries.update_one(only.clone(), changed).await.unwrap();
+    let seq = with_ip.get_i64("_id").unwrap();
+    let mut function = Function::deployed(&stack, "get-audit-entry").await;
+    let event = Event::new("GET", "/v1/audit/{seq}", &[("seq", &seq.to_string())], address());
+    assert_eq!(function.request(&event.token(owner.token())).await.status, 500);
+    entries.replace_one(only, with_ip).await.unwrap();
     self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
     tenant.finish().await;
 }

@@ -227,7 +227,10 @@ async fn who_left_is_erased_when_the_tenant_keeps_them_no_longer() {
     let users = owner.get("/v1/users").await.expect(200).json();
     let (long_gone, just_gone) = (id_of(&users, "viewer"), id_of(&users, "ops_user"));
     for id in [&long_gone, &just_gone] {
-        owner.post(&format!("/v1/users/{id}/offboard"), &json!({})).await.must(200);
+        owner
+            .post(&format!("/v1/users/{id}/offboard"), &json!({ "reason": "Left" }))
+            .await
+            .must(200);
     }
     // One left three years ago, and an admin who works here has not been
     // changed for as long.

@@ -28,6 +28,10 @@ fn key(tenant: &TenantId, size: u64) -> String {
     format!("{}{size:016}.json", prefix(tenant))
 }
 
+fn size_of(prefix: &str, name: &str) -> Option<u64> {
+    name.strip_prefix(prefix)?.strip_suffix(".json")?.parse().ok()
+}
+
 impl Archive {
     /// With the platform's configuration.
     ///
@@ -42,16 +46,18 @@ impl Archive {
         Ok(Self { client: Client::from_conf(config), bucket: bucket.to_owned() })
     }
 
-    /// Puts a checkpoint into the archive, unless it is there already. The
-    /// bucket's default retention locks it.
+    /// Puts a checkpoint into the archive, unless it is there already; `false`
+    /// when another one of this size is. The bucket's default retention locks
+    /// it.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when S3 does not take it.
+    /// [`StoreError::Unavailable`] when S3 does not take it;
+    /// [`StoreError::Defect`] when what is there is no checkpoint.
     pub async fn keep(
         &self,
         tenant: &TenantId,
         signed: &SignedCheckpoint,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let body = serde_json::to_vec(&signed.link).map_err(StoreError::defect)?;
         let put = self
             .client
@@ -64,10 +70,37 @@ impl Archive {
             .send()
             .await;
         match put {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some("PreconditionFailed") => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("PreconditionFailed") => {
+                Ok(self.read(tenant, signed.size).await? == signed.link)
+            }
             Err(error) => Err(StoreError::unavailable("s3", &error)),
         }
+    }
+
+    /// The size of an archived checkpoint of more than `size` entries, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when S3 does not answer.
+    pub async fn beyond(
+        &self,
+        tenant: &TenantId,
+        size: Option<u64>,
+    ) -> Result<Option<u64>, StoreError> {
+        let prefix = prefix(tenant);
+        let listed = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(&prefix)
+            .set_start_after(size.map(|size| key(tenant, size)))
+            .max_keys(1)
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable("s3", &error))?;
+        let name = listed.contents().first().and_then(aws_sdk_s3::types::Object::key);
+        Ok(name.and_then(|name| size_of(&prefix, name)))
     }
 
     /// The sizes of a tenant's archived checkpoints.
@@ -87,9 +120,7 @@ impl Archive {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::unavailable("s3", &error))?;
             let names = page.contents().iter().filter_map(aws_sdk_s3::types::Object::key);
-            sizes.extend(names.filter_map(|name| {
-                name.strip_prefix(&prefix)?.strip_suffix(".json")?.parse::<u64>().ok()
-            }));
+            sizes.extend(names.filter_map(|name| size_of(&prefix, name)));
         }
         Ok(sizes)
     }

@@ -119,9 +119,10 @@ impl<'p> Publisher<'p> {
     /// grown. `true` with a checkpoint that this call signed.
     ///
     /// Nothing is signed before stored hashes were shown to lead from the last
-    /// signed checkpoint to the present tree; and nothing before the last one
-    /// is in the archive, so a run that died between store and archive is
-    /// finished by the next.
+    /// signed checkpoint to the present tree. The last one is what the archive,
+    /// which nobody can change, has last, and not only what the database says:
+    /// whoever can rewrite the database gets no signature for another history.
+    /// A run that died between store and archive is finished by the next.
     ///
     /// # Errors
     /// [`Problem::Conflict`] when the trail does not extend the last checkpoint,
@@ -134,8 +135,8 @@ impl<'p> Publisher<'p> {
     ) -> Result<(SignedCheckpoint, bool), Problem> {
         for _ in 0..ATTEMPTS {
             let last = tenant.last_checkpoint().await?;
-            if let Some(last) = &last {
-                self.archive.keep(tenant.id(), last).await?;
+            if !self.archive_agrees(tenant, last.as_ref()).await? {
+                continue;
             }
             let (head, link) = self.proved(tenant, last.as_ref()).await?;
             let Some((previous, consistency)) = link else {
@@ -146,8 +147,11 @@ impl<'p> Publisher<'p> {
             let signed = SignedCheckpoint { size: head.size, at: now, link };
             match tenant.keep_checkpoint(&signed).await {
                 Ok(()) => {
-                    self.archive.keep(tenant.id(), &signed).await?;
-                    return Ok((signed, true));
+                    return if self.archive.keep(tenant.id(), &signed).await? {
+                        Ok((signed, true))
+                    } else {
+                        Err(contradicted(tenant, "another of this size is archived"))
+                    };
                 }
                 // Another run was faster. What this one signed is dropped.
                 Err(StoreError::Duplicate) => {}
@@ -155,6 +159,32 @@ impl<'p> Publisher<'p> {
             }
         }
         Err(Problem::Unavailable)
+    }
+
+    /// Whether `last` is the archive's last one too; `false` when another run
+    /// published meanwhile.
+    async fn archive_agrees(
+        &self,
+        tenant: &Tenant,
+        last: Option<&SignedCheckpoint>,
+    ) -> Result<bool, Problem> {
+        if let Some(last) = last
+            && !self.archive.keep(tenant.id(), last).await?
+        {
+            let what = format!("the archived checkpoint of {} entries is another one", last.size);
+            return Err(contradicted(tenant, &what));
+        }
+        let size = last.map(|last| last.size);
+        let Some(archived) = self.archive.beyond(tenant.id(), size).await? else {
+            return Ok(true);
+        };
+        // It was stored before it was archived.
+        let stored = tenant.last_checkpoint().await?.map(|stored| stored.size);
+        if stored > size {
+            return Ok(false);
+        }
+        let what = format!("a checkpoint of {archived} entries is archived and not stored");
+        Err(contradicted(tenant, &what))
     }
 
     /// The present tree as a checkpoint, and what shows that it extends `last`;
@@ -165,10 +195,7 @@ impl<'p> Publisher<'p> {
         last: Option<&SignedCheckpoint>,
     ) -> Result<(Checkpoint, Option<(u64, Vec<Hash>)>), Problem> {
         let id = tenant.id().as_str();
-        let broken = |what: String| {
-            tracing::error!(tenant = id, what, "the audit trail contradicts its checkpoint");
-            Problem::Conflict(format!("The audit trail contradicts its last checkpoint: {what}"))
-        };
+        let broken = |what: String| contradicted(tenant, &what);
         let tree = tenant.audit_tree().await?;
         let head =
             Checkpoint { origin: self.keys.origin(id), size: tree.size(), root: tree.root() };
@@ -217,4 +244,9 @@ impl<'p> Publisher<'p> {
         // Checks the signature before it leaves.
         Ok(head.sign(current, &signature).map_err(StoreError::defect)?)
     }
+}
+
+fn contradicted(tenant: &Tenant, what: &str) -> Problem {
+    tracing::error!(tenant = %tenant.id(), what, "the audit trail contradicts its checkpoint");
+    Problem::Conflict(format!("The audit trail contradicts its last checkpoint: {what}."))
 }

@@ -1,6 +1,8 @@
 //! Checking a stored audit trail against itself and its signed checkpoints,
 //! entry by entry, in memory for one page and the tree's edge.
 
+use std::collections::HashSet;
+
 use keystone::audit::chain::{Chain, Link};
 use keystone::audit::merkle::{Hash, TreeHead};
 use keystone::audit::note::VerifierKey;
@@ -71,8 +73,9 @@ impl<'k> Check<'k> {
         self.checkpoints
     }
 
-    /// The next stored entry.
-    pub fn entry(&mut self, stored: &StoredEntry) {
+    /// The next stored entry; `erased` are the subjects of whom an erasure is
+    /// recorded.
+    pub fn entry(&mut self, stored: &StoredEntry, erased: &HashSet<String>) {
         if stored.seq > self.next {
             let (from, to) = (self.next, stored.seq - 1);
             let which = if from == to {
@@ -85,7 +88,10 @@ impl<'k> Check<'k> {
         }
         self.next = stored.seq + 1;
         match &stored.parts {
-            Ok(parts) => self.parts(stored.seq, parts),
+            Ok(parts) => {
+                self.parts(stored.seq, parts);
+                self.personal(stored.seq, parts, erased);
+            }
             Err(why) => {
                 self.findings.add(format!("entry {} cannot be read: {why}", stored.seq));
                 self.broken = true;
@@ -118,6 +124,31 @@ impl<'k> Check<'k> {
         let nodes = self.tree.append(parts.leaf);
         if !self.broken && nodes != parts.nodes {
             self.findings.add(format!("the tree hashes recorded with entry {seq} are not its own"));
+        }
+    }
+
+    /// The personal values beside the entry, which the tree holds commitments
+    /// to: each is what was recorded, or of somebody who was erased.
+    fn personal(&mut self, seq: u64, parts: &EntryParts, erased: &HashSet<String>) {
+        if let Err(error) = parts.entry.open(&parts.personal) {
+            self.findings.add(format!("a personal value of entry {seq} was changed: {error}"));
+        }
+        let paths = parts.entry.personal_paths();
+        let missing = paths.iter().filter(|path| !parts.personal.contains_key(*path)).count();
+        if missing > 0 && parts.erased.is_empty() {
+            self.findings.add(format!(
+                "{missing} personal values of entry {seq} were removed, and nobody's were erased"
+            ));
+        }
+        for subject in parts.erased.iter().map(ToString::to_string) {
+            if !erased.contains(&subject) {
+                self.findings.add(format!(
+                    "what entry {seq} says of {subject} does not open, and no erasure is recorded"
+                ));
+            }
+        }
+        if !parts.found_by_ip {
+            self.findings.add(format!("entry {seq} is not found by its source address"));
         }
     }
 

@@ -22,14 +22,14 @@ use crate::random;
 
 const HEAD_ID: &str = "head";
 /// Path of the source address among an entry's personal values.
-const SOURCE_IP: &str = "/source_ip";
+pub(super) const SOURCE_IP: &str = "/source_ip";
 /// Entries of a long read that are fetched at once.
 const BATCH: u32 = 500;
 /// Entries that a query looks at first. Most questions are about what happened
 /// lately, and an index that fits only in part then reads no more than these.
 const LATELY: u64 = 4096;
 /// Field with the blind index of the source address.
-const IP_INDEX: &str = "ip";
+pub(super) const IP_INDEX: &str = "ip";
 
 /// What a transaction found in the head document.
 pub(super) struct Head {
@@ -201,7 +201,10 @@ impl AuditFilter {
         for (field, value) in [
             ("entry.actor.id", &self.actor),
             ("entry.action", &self.action),
-            ("entry.resource.type", &self.resource_type),
+            (
+                "entry.resource.type",
+                if self.resource_id.is_none() { &self.resource_type } else { &None },
+            ),
             ("entry.resource.id", &self.resource_id),
         ] {
             if let Some(value) = value {
@@ -223,12 +226,14 @@ impl AuditFilter {
     }
 
     /// Whether a record that the database found fits: of a source address it
-    /// knows 16 bits only.
+    /// knows 16 bits only, and of a resource it was asked for the id.
     fn fits(&self, record: &AuditRecord) -> bool {
-        self.ip.as_ref().is_none_or(|ip| {
-            let source = record.personal.get(SOURCE_IP).and_then(|found| found.value.as_str());
-            source == Some(ip)
-        })
+        let kind = &record.entry.resource.kind;
+        self.resource_type.as_ref().is_none_or(|wanted| wanted == kind)
+            && self.ip.as_ref().is_none_or(|ip| {
+                let source = record.personal.get(SOURCE_IP).and_then(|found| found.value.as_str());
+                source == Some(ip)
+            })
     }
 }
 
@@ -302,21 +307,37 @@ impl Tenant {
             let only = |field| document.get(field).cloned().unwrap_or(Bson::Null);
             let entry: CommittedEntry = deserialize_from_bson(only("entry"))?;
             let leaf = deserialize_from_bson(only("leaf"))?;
-            let mut personal = Personal::new();
-            for envelope in envelopes {
-                match self.open_envelope(place(entry.id.into()), &envelope).await {
-                    Ok(plain) => {
-                        let openings = serde_json::from_slice::<Personal>(&plain);
-                        personal.extend(openings.map_err(StoreError::defect)?);
-                    }
-                    // Of what was erased the commitments remain.
-                    Err(CryptoError::Erased) => {}
-                    Err(error) => return Err(error.into()),
-                }
+            // Nothing is shown, exported or signed that is not what was recorded.
+            if entry.leaf_hash().map_err(StoreError::defect)? != leaf {
+                let seq = entry.seq;
+                return Err(StoreError::defect(format!("audit entry {seq} is not its leaf's")));
             }
+            // Of what was erased the commitments remain.
+            let (personal, _) = self.openings(entry.id.into(), &envelopes).await?;
             records.push(AuditRecord { entry, leaf, personal });
         }
         Ok(records)
+    }
+
+    /// What opens the commitments of the entry `id`, and whose values do not
+    /// open since they were erased.
+    pub(super) async fn openings(
+        &self,
+        id: Id,
+        envelopes: &[Envelope],
+    ) -> Result<(Personal, Vec<Subject>), StoreError> {
+        let (mut personal, mut erased) = (Personal::new(), Vec::new());
+        for envelope in envelopes {
+            match self.open_envelope(place(id), envelope).await {
+                Ok(plain) => {
+                    let openings = serde_json::from_slice::<Personal>(&plain);
+                    personal.extend(openings.map_err(StoreError::defect)?);
+                }
+                Err(CryptoError::Erased) => erased.push(envelope.subject),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((personal, erased))
     }
 }
 
@@ -324,7 +345,7 @@ fn bound(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-fn envelopes(document: &Document) -> Result<Vec<Envelope>, StoreError> {
+pub(super) fn envelopes(document: &Document) -> Result<Vec<Envelope>, StoreError> {
     let stored = document.get_array("personal").map_err(StoreError::defect)?;
     let envelopes: Option<Vec<_>> = stored.iter().map(Envelope::from_bson).collect();
     envelopes.ok_or_else(|| StoreError::defect("personal values of an entry are not sealed"))
@@ -352,7 +373,9 @@ impl Tenant {
             Some(before) => before,
             None => self.audit_tree().await?.size(),
         };
-        let mut from = before.saturating_sub(LATELY);
+        // A period has an index of its own, and is rarely the latest.
+        let period = filter.from.is_some() || filter.to.is_some();
+        let mut from = if period { 0 } else { before.saturating_sub(LATELY) };
         let mut fitting = Vec::new();
         loop {
             query.insert("_id", doc! { "$gte": bound(from), "$lt": bound(before) });

@@ -8,9 +8,12 @@ use jiff::Timestamp;
 use keystone_log::chain::Link;
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 
+use super::audit_log::{IP_INDEX, SOURCE_IP, envelopes};
+use super::read::bytes;
 use super::{StoreError, Tenant, bson_time, schema, time_of};
-use crate::audit::entry::CommittedEntry;
+use crate::audit::entry::{CommittedEntry, Personal};
 use crate::audit::merkle::{Hash, Subtree, consistency_subtrees, gap, inclusion_subtrees, join};
+use crate::crypto::Subject;
 
 /// A signed checkpoint as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,12 @@ pub struct EntryParts {
     pub leaf: Hash,
     /// The perfect subtrees that end with it, by height.
     pub nodes: Vec<Hash>,
+    /// What opens its commitments.
+    pub personal: Personal,
+    /// Of whom sealed values do not open any more.
+    pub erased: Vec<Subject>,
+    /// Whether a query by its source address finds it, as far as that is known.
+    pub found_by_ip: bool,
 }
 
 impl Tenant {
@@ -227,18 +236,47 @@ impl Tenant {
             .audit_entries()
             .find(doc! { "tenant_id": self.id().as_str(), "_id": { "$gte": from } })
             .sort(doc! { "tenant_id": 1, "_id": 1 })
-            .projection(doc! { "at": 1, "entry": 1, "leaf": 1, "nodes": 1 })
             .limit(limit)
             .await?
             .try_collect()
             .await?;
-        found
-            .into_iter()
-            .map(|document| {
-                let seq = seq_of(&document)?;
-                Ok(StoredEntry { seq, parts: parts_of(document).map_err(|e| e.to_string()) })
-            })
-            .collect()
+        let sealed = found.iter().filter_map(|document| envelopes(document).ok()).flatten();
+        self.prefetch(sealed.map(|envelope| envelope.subject)).await?;
+        let mut entries = Vec::with_capacity(found.len());
+        for document in found {
+            let seq = seq_of(&document)?;
+            let parts = match self.entry_parts(document).await {
+                Err(StoreError::Defect(what)) => Err(what),
+                parts => Ok(parts?),
+            };
+            entries.push(StoredEntry { seq, parts });
+        }
+        Ok(entries)
+    }
+
+    async fn entry_parts(&self, mut document: Document) -> Result<EntryParts, StoreError> {
+        let at = time_of(document.get("at"));
+        let sealed = envelopes(&document)?;
+        let mut part = |field| document.remove(field).unwrap_or(Bson::Null);
+        let entry: CommittedEntry = deserialize_from_bson(part("entry"))?;
+        let (personal, erased) = self.openings(entry.id.into(), &sealed).await?;
+        let found_by_ip = match personal.get(SOURCE_IP).and_then(|found| found.value.as_str()) {
+            Some(ip) => {
+                let blinds = self.keys.blinds(IP_INDEX, ip.as_bytes()).await?;
+                let stored = part(IP_INDEX);
+                blinds.iter().any(|blind| bytes(blind) == stored)
+            }
+            None => true,
+        };
+        Ok(EntryParts {
+            entry,
+            leaf: deserialize_from_bson(part("leaf"))?,
+            nodes: deserialize_from_bson(part("nodes"))?,
+            at,
+            personal,
+            erased,
+            found_by_ip,
+        })
     }
 
     fn audit_checkpoints(&self) -> mongodb::Collection<Document> {
@@ -249,17 +287,6 @@ impl Tenant {
 fn seq_of(document: &Document) -> Result<u64, StoreError> {
     let seq = document.get_i64("_id").map_err(StoreError::defect)?;
     u64::try_from(seq).map_err(StoreError::defect)
-}
-
-fn parts_of(mut document: Document) -> Result<EntryParts, StoreError> {
-    let at = time_of(document.get("at"));
-    let mut part = |field| document.remove(field).unwrap_or(Bson::Null);
-    Ok(EntryParts {
-        entry: deserialize_from_bson(part("entry"))?,
-        leaf: deserialize_from_bson(part("leaf"))?,
-        nodes: deserialize_from_bson(part("nodes"))?,
-        at,
-    })
 }
 
 fn checkpoint_of(document: &Document) -> Result<SignedCheckpoint, StoreError> {

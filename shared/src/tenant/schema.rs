@@ -233,10 +233,11 @@ pub(super) const CHECKPOINT_INDEXES: [Index; 2] =
     [unique(&[("previous", 1)]), plain(&[("_id", -1)])];
 
 /// Indexes of the audit entries, one per filter, newest first.
-pub(super) const AUDIT_INDEXES: [Index; 6] = [
+pub(super) const AUDIT_INDEXES: [Index; 7] = [
     plain(&[("entry.actor.id", 1), ("_id", -1)]),
     plain(&[("entry.action", 1), ("_id", -1)]),
-    plain(&[("entry.resource.type", 1), ("entry.resource.id", 1), ("_id", -1)]),
+    plain(&[("entry.resource.type", 1), ("_id", -1)]),
+    plain(&[("entry.resource.id", 1), ("_id", -1)]),
     plain(&[("at", 1), ("_id", -1)]),
     plain(&[("ip", 1), ("_id", -1)]),
     plain(&[("_id", -1)]),

@@ -1,12 +1,13 @@
 //! Checks every audit trail against itself, its checkpoints and the archive.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::job::Job;
-use keystone::telemetry;
 use keystone::tenant::{SignedCheckpoint, StoreError, Tenant, Visit};
+use keystone::{erasure, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -114,12 +115,19 @@ async fn check(
     let mut checkpoints = Checkpoints { tenant, page: Vec::new(), last: None, done: false };
     let mut check = Check::new(tenant.id().as_str(), &keys);
     let mut from = 0;
+    let mut erased = HashSet::new();
     loop {
         if tokio::time::Instant::now() >= deadline {
             tracing::error!(tenant = %tenant.id(), from, "the run was too short for the trail");
             return Err(Problem::Unavailable);
         }
         let page = tenant.stored_audit_entries(from, PAGE).await?;
+        // An erasure is recorded before anything stops opening.
+        let closed = page.iter().filter_map(|entry| entry.parts.as_ref().ok());
+        let mut closed = closed.flat_map(|parts| &parts.erased);
+        if closed.any(|subject| !erased.contains(&subject.to_string())) {
+            erased = erasure::recorded(tenant).await?;
+        }
         let entries = page.iter().take_while(|entry| entry.seq < head.size());
         let mut seen = 0;
         for entry in entries {
@@ -131,7 +139,7 @@ async fn check(
             if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size == entry.seq) {
                 check.archived(link);
             }
-            check.entry(entry);
+            check.entry(entry, &erased);
             from = entry.seq + 1;
             seen += 1;
         }

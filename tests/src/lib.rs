@@ -18,6 +18,7 @@ pub mod bulk;
 pub mod client;
 pub mod event;
 pub mod exports;
+pub mod goods;
 pub mod openapi;
 pub mod routes;
 pub mod runtime_api;

@@ -17,6 +17,7 @@ const PARALLEL: usize = 6;
 struct Property {
     ids: Vec<String>,
     product: String,
+    gtin: String,
     supplier: String,
 }
 
@@ -26,7 +27,9 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
         owner.post("/v1/suppliers", &samples::supplier(&samples::iban())).await.expect(201).id();
     let customer = samples::customer("1 Quay Street", "+353861234567");
     let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
-    let product = owner.post("/v1/products", &samples::product()).await.expect(201).id();
+    let sample = samples::product();
+    let gtin = sample["gtin"].as_str().unwrap().to_owned();
+    let product = owner.post("/v1/products", &sample).await.expect(201).id();
     let batch = owner.post("/v1/batches", &samples::batch(&product)).await.expect(201).id();
     let site = owner.post("/v1/sites", &samples::site()).await.expect(201).id();
     let event = owner.post("/v1/events", &samples::event()).await.expect(201);
@@ -49,6 +52,7 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             session,
         ],
         product,
+        gtin,
         supplier,
     }
 }
@@ -59,6 +63,7 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
     let request = client.request(listed.spec.method.as_str(), &path);
     let body = match (listed.spec.method.as_str(), listed.spec.name) {
         (_, "update-batch") => json!({ "origin": "FR" }),
+        (_, "declare-event-error") => json!({ "reason": "did_not_occur" }),
         (_, "set-event-status") => json!({ "to": "submitted", "reason": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
@@ -137,6 +142,17 @@ async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
         }],
     });
     ours.owner().post("/v1/receipts", &receipt).await.must(422);
+    for dry_run in ["", "?dry_run=true"] {
+        let table = format!(
+            "gtin,lot_number,quantity,unit,supplier_id\n{},L-1,1,KGM,{}\n",
+            property.gtin, property.supplier
+        );
+        let path = format!("/v1/imports/batches{dry_run}");
+        let import = ours.owner().request("POST", &path).header("content-type", "text/csv");
+        let answer = import.body(table).replayed().send().await;
+        let said = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(said.contains("no such product") && said.contains("no such supplier"), "{answer}");
+    }
 }
 
 /// The numbers of audit entries are the same in every tenant; what they lead

@@ -3,6 +3,7 @@
 use keystone::http::Route;
 
 pub mod capture_events;
+pub mod create_adjustment;
 pub mod create_batch;
 pub mod create_customer;
 pub mod create_dispatch;
@@ -13,6 +14,7 @@ pub mod create_site;
 pub mod create_supplier;
 pub mod create_transformation;
 pub mod create_waste;
+pub mod declare_event_error;
 pub mod erase_customer;
 pub mod erase_supplier;
 pub mod get_batch;
@@ -24,6 +26,8 @@ pub mod get_event_history;
 pub mod get_product;
 pub mod get_site;
 pub mod get_supplier;
+pub mod import_batches;
+pub mod import_dispatches;
 pub mod list_batches;
 pub mod list_customers;
 pub mod list_events;
@@ -34,11 +38,13 @@ pub mod set_event_status;
 pub mod trace_batch;
 pub mod update_batch;
 pub mod update_customer;
+pub mod update_site;
 pub mod update_supplier;
 
 /// Every route of this crate.
-pub const ROUTES: [&Route; 33] = [
+pub const ROUTES: [&Route; 38] = [
     &capture_events::ROUTE,
+    &create_adjustment::ROUTE,
     &create_batch::ROUTE,
     &create_customer::ROUTE,
     &create_dispatch::ROUTE,
@@ -49,6 +55,7 @@ pub const ROUTES: [&Route; 33] = [
     &create_supplier::ROUTE,
     &create_transformation::ROUTE,
     &create_waste::ROUTE,
+    &declare_event_error::ROUTE,
     &erase_customer::ROUTE,
     &erase_supplier::ROUTE,
     &get_batch::ROUTE,
@@ -60,6 +67,8 @@ pub const ROUTES: [&Route; 33] = [
     &get_product::ROUTE,
     &get_site::ROUTE,
     &get_supplier::ROUTE,
+    &import_batches::ROUTE,
+    &import_dispatches::ROUTE,
     &list_batches::ROUTE,
     &list_customers::ROUTE,
     &list_events::ROUTE,
@@ -70,5 +79,6 @@ pub const ROUTES: [&Route; 33] = [
     &trace_batch::ROUTE,
     &update_batch::ROUTE,
     &update_customer::ROUTE,
+    &update_site::ROUTE,
     &update_supplier::ROUTE,
 ];

@@ -374,7 +374,7 @@ async fn a_trace_can_be_had_as_graph_events_table_and_picture() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("M<"));
+    assert!(!text.contains("M<&"));
 
     let other = form(viewer, &path, "application/pdf").await.expect(406).json();
     let detail = other["detail"].as_str().unwrap();

@@ -67,6 +67,7 @@ async fn a_table_of_batches_is_taken_whole_or_not_at_all() {
         "/5/gtin",
         "/6/best_before",
         "/6/lot_number",
+        "/6/lot_number",
         "/6/quantity",
         "/6/unit",
         "/8/",

@@ -79,6 +79,7 @@ pub struct Movement {
 
 impl Movement {
     /// The line that takes this one back, by this error declaration.
+    #[must_use]
     pub fn withdrawn(&self, declaration: Id) -> Self {
         Self { withdrawn_by: Some(declaration), ..self.clone() }
     }

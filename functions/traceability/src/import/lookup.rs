@@ -51,14 +51,14 @@ impl<E: Entity> Part for There<E> {
 
 /// A lot that is there.
 #[derive(Deserialize)]
-pub(super) struct Lot {
+pub(super) struct Recorded {
     product_id: Id,
     lot_number: String,
     /// Whether it may be used.
     pub(super) state: BatchState,
 }
 
-impl Part for Lot {
+impl Part for Recorded {
     type Of = Batch;
     const FIELDS: &'static [&'static str] = &["product_id", "lot_number", "state"];
 }
@@ -100,8 +100,8 @@ pub(super) async fn products<'r>(
 pub(super) async fn lots<'r>(
     tx: &mut WriteTx<'_>,
     numbers: impl Iterator<Item = &'r str>,
-) -> Result<BTreeMap<(Id, String), (Id, Lot)>, Problem> {
-    let found = all::<Lot>(tx, "lot_number", numbers.map(str::to_owned).collect()).await?;
+) -> Result<BTreeMap<(Id, String), (Id, Recorded)>, Problem> {
+    let found = all::<Recorded>(tx, "lot_number", numbers.map(str::to_owned).collect()).await?;
     Ok(found
         .into_iter()
         .map(|(id, lot)| ((lot.product_id, lot.lot_number.clone()), (id, lot)))

@@ -11,8 +11,6 @@ mod pdf;
 mod queue;
 mod rows;
 mod run;
-mod signing;
-mod storage;
 mod view;
 mod volume;
 

@@ -17,6 +17,7 @@ const PARALLEL: usize = 6;
 struct Property {
     ids: Vec<String>,
     product: String,
+    batch: String,
     supplier: String,
 }
 
@@ -28,6 +29,8 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
     let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
     let product = owner.post("/v1/products", &samples::product()).await.expect(201).id();
     let batch = owner.post("/v1/batches", &samples::batch(&product)).await.expect(201).id();
+    let recall = json!({ "kind": "recall", "hazard": "other", "reason": "Ours", "lots": [batch] });
+    let recall = owner.post("/v1/recalls", &recall).await.expect(201).id();
     let site = owner.post("/v1/sites", &samples::site()).await.expect(201).id();
     let event = owner.post("/v1/events", &samples::event()).await.expect(201);
     let event = event.header("location").unwrap().replace("/v1/events/", "");
@@ -41,7 +44,8 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             supplier.clone(),
             customer,
             product.clone(),
-            batch,
+            batch.clone(),
+            recall,
             site,
             event,
             capture,
@@ -49,6 +53,7 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             session,
         ],
         product,
+        batch,
         supplier,
     }
 }
@@ -60,6 +65,10 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
     let body = match (listed.spec.method.as_str(), listed.spec.name) {
         (_, "update-batch") => json!({ "origin": "FR" }),
         (_, "set-event-status") => json!({ "to": "submitted", "reason": "Spite" }),
+        (_, "record-recall-notice") => {
+            json!({ "recipient": id, "kind": "notified", "channel": "phone" })
+        }
+        (_, "close-recall") => json!({ "conclusion": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
         ("PATCH", _) => json!({ "name": "Stolen" }),
@@ -106,6 +115,7 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/customers".to_owned(),
         "/v1/products".to_owned(),
         "/v1/sites".to_owned(),
+        "/v1/recalls".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),
@@ -129,6 +139,11 @@ async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
         .map(|error| error["field"].as_str().unwrap())
         .collect();
     assert_eq!(fields, HashSet::from(["/product_id", "/supplier_id"]));
+    let recall = json!({
+        "kind": "recall", "hazard": "other", "reason": "Theirs", "lots": [property.batch],
+    });
+    let refused = ours.owner().post("/v1/recalls", &recall).await.expect(422).json();
+    assert_eq!(refused["errors"][0]["field"], "/lots/0");
     let receipt = json!({
         "supplier_id": property.supplier, "at": "2026-03-01T06:30:00Z",
         "lots": [{

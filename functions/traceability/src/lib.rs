@@ -13,6 +13,7 @@ pub mod event_query;
 pub mod goods;
 pub mod movement;
 pub mod product;
+pub mod recall;
 pub mod routes;
 pub mod site;
 pub mod status;

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::movement::{Amounts, Movement, Role};
 
 /// How many lots one query looks for; see [`crate::capture`].
-const LOOKED_UP: usize = 64;
+pub const LOOKED_UP: usize = 64;
 /// How many queries run at once: as many as there are connections.
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: usize = 4;
 /// Most lots of a trace, and most parts of its answer: a function's answer has
 /// at most 6 MB, and a part some 250 bytes.
 pub const LOTS: usize = 20_000;
@@ -130,14 +130,20 @@ pub struct Graph {
 /// An amount with its unit, as it was entered.
 type Amount = (Option<Decimal>, String);
 
+/// What went into what: both lots and the event, with how much went in.
+pub type Edges = BTreeMap<(String, String, Id), Option<Amount>>;
+
 /// What is known of the lots that were reached.
 #[derive(Default)]
-struct Walk {
-    depth: BTreeMap<String, u32>,
-    lines: BTreeMap<String, Vec<Movement>>,
-    edges: BTreeMap<(String, String, Id), Option<Amount>>,
-    truncated: bool,
-    queries: u32,
+pub struct Walk {
+    /// How many steps away each lot is.
+    pub depth: BTreeMap<String, u32>,
+    /// The lines of each.
+    pub lines: BTreeMap<String, Vec<Movement>>,
+    /// Whether it ends where its limit is, and not where the goods do.
+    pub truncated: bool,
+    /// How many queries it took.
+    pub queries: u32,
 }
 
 /// The graph around a lot.
@@ -152,11 +158,12 @@ pub async fn graph(
     depth: u32,
 ) -> Result<Graph, Problem> {
     let mut walk = Walk::default();
+    let start = [lot.to_owned()];
     if direction != Direction::Forward {
-        walk.go(tenant, lot, Role::Produced, depth).await?;
+        walk.go(tenant, &start, Role::Produced, depth).await?;
     }
     if direction != Direction::Back {
-        walk.go(tenant, lot, Role::Consumed, depth).await?;
+        walk.go(tenant, &start, Role::Consumed, depth).await?;
     }
     let graph = walk.into_graph(lot);
     if graph.parts() > PARTS {
@@ -179,16 +186,21 @@ impl Walk {
     /// Goes from lot to lot by the lines of a role: `Produced` leads to what
     /// went in, `Consumed` to what came out. A lot is visited once, so a
     /// circle ends.
-    async fn go(
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn go(
         &mut self,
         tenant: &Tenant,
-        start: &str,
+        start: &[String],
         role: Role,
         deepest: u32,
     ) -> Result<(), Problem> {
-        let mut seen = BTreeSet::from([start.to_owned()]);
-        let mut frontier = vec![start.to_owned()];
-        self.depth.entry(start.to_owned()).or_insert(0);
+        let mut seen: BTreeSet<String> = start.iter().cloned().collect();
+        let mut frontier = start.to_vec();
+        for lot in start {
+            self.depth.entry(lot.clone()).or_insert(0);
+        }
         for depth in 0.. {
             self.read(tenant, &frontier).await?;
             let mut next = Vec::new();
@@ -238,7 +250,9 @@ impl Walk {
         Ok(())
     }
 
-    fn into_graph(mut self, start: &str) -> Graph {
+    /// What of the lots that were reached went into what.
+    pub fn edges(&self) -> Edges {
+        let mut edges = Edges::new();
         for (lot, lines) in &self.lines {
             for line in lines {
                 for other in &line.others {
@@ -252,7 +266,7 @@ impl Walk {
                     }
                     let amount =
                         (line.role == Role::Consumed).then(|| (line.quantity, line.unit.clone()));
-                    let edge = self.edges.entry((from.clone(), to.clone(), line.event_id));
+                    let edge = edges.entry((from.clone(), to.clone(), line.event_id));
                     let edge = edge.or_default();
                     if amount.is_some() {
                         *edge = amount;
@@ -260,13 +274,17 @@ impl Walk {
                 }
             }
         }
+        edges
+    }
+
+    fn into_graph(self, start: &str) -> Graph {
         let mut nodes: Vec<Node> = self
             .depth
             .iter()
             .map(|(lot, depth)| node(lot, *depth, self.lines.get(lot).map_or(&[], Vec::as_slice)))
             .collect();
         nodes.sort_by(|a, b| (a.depth, &a.lot).cmp(&(b.depth, &b.lot)));
-        let edges = self.edges.into_iter().map(|((from, to, event_id), amount)| {
+        let edges = self.edges().into_iter().map(|((from, to, event_id), amount)| {
             let (quantity, unit) = match amount {
                 Some((quantity, unit)) => (quantity, Some(unit)),
                 None => (None, None),

@@ -1,9 +1,10 @@
-//! Signed reports: a PDF/A-3b of text pages and tables with the
+//! Signed reports: a PDF/A-3b of text pages, tables and pictures with the
 //! machine-readable data attached, its `PAdES` signature by a key in KMS, and
 //! the bucket from which it is fetched. What a report says is its context's.
 
 pub mod pades;
 mod page;
+mod picture;
 mod signing;
 mod storage;
 mod table;
@@ -18,8 +19,9 @@ use krilla::{Document, SerializeSettings};
 
 use page::Canvas;
 pub use page::{Line, Pen};
+pub use picture::{AREA, Picture, Shape};
 pub use signing::{SETTINGS as SIGNER_SETTINGS, Signer};
-pub use storage::{LINK_LIFE, Storage};
+pub use storage::{KEPT, LINK_LIFE, Storage};
 pub use table::{Column, Table};
 pub use text::Fonts;
 
@@ -44,6 +46,8 @@ pub enum Part<'a> {
     Text(Vec<Vec<Line>>),
     /// A table over as many pages as it takes; none when it has no row.
     Table(&'a dyn Table),
+    /// A picture on a page of its own.
+    Picture(Picture),
 }
 
 /// A file inside the PDF.
@@ -115,6 +119,7 @@ pub fn render(fonts: &Fonts, report: Report<'_>) -> Result<Vec<u8>, ReportError>
         match page {
             Page::Text(lines) => canvas.text(lines),
             Page::Table(table, slices) => canvas.table(*table, slices),
+            Page::Picture(picture) => canvas.picture(picture),
         }
     }
     document.finish().map_err(|error| ReportError::Pdf(format!("{error:?}")))
@@ -124,11 +129,13 @@ pub fn render(fonts: &Fonts, report: Report<'_>) -> Result<Vec<u8>, ReportError>
 enum Page<'a> {
     Text(&'a [Line]),
     Table(&'a dyn Table, Vec<table::Slice>),
+    Picture(&'a Picture),
 }
 
 fn part_pages<'a>(part: &'a Part<'_>, fonts: &Fonts) -> Vec<Page<'a>> {
     match part {
         Part::Text(pages) => pages.iter().map(|lines| Page::Text(lines)).collect(),
+        Part::Picture(picture) => vec![Page::Picture(picture)],
         Part::Table(table) => {
             let pages = table::paginate(*table, fonts).into_iter();
             pages.map(|slices| Page::Table(*table, slices)).collect()

@@ -9,6 +9,7 @@ use krilla::paint::Fill;
 use krilla::surface::Surface;
 
 use crate::ReportError;
+use crate::picture::{self, Picture};
 use crate::table::{Slice, Table, draw};
 use crate::text::Fonts;
 
@@ -135,6 +136,11 @@ impl<'d, 'f> Canvas<'d, 'f> {
     /// A page of a table.
     pub fn table(self, table: &dyn Table, slices: &[Slice]) {
         self.drawn(|surface, fonts| draw(surface, fonts, table, slices));
+    }
+
+    /// A page with a picture.
+    pub fn picture(self, picture: &Picture) {
+        self.drawn(|surface, fonts| picture::draw(surface, fonts, picture));
     }
 
     /// The page, with what it is and which at its foot.

@@ -7,10 +7,14 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use keystone::audit::merkle::Hash;
 use keystone::config::Setting;
 use keystone::platform::Platform;
 use keystone::tenant::StoreError;
+
+/// For how long a file can be fetched; the bucket deletes it soon after.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// For how long a download link is good.
 pub const LINK_LIFE: Duration = Duration::from_mins(5);

@@ -53,6 +53,7 @@ async fn audit_entries_and_histories_cannot_be_changed_or_removed() {
         doc! { "drop": "event_history" },
         doc! { "update": "recall_findings", "updates": [{ "q": {}, "u": { "$set": { "lots": [] } } }] },
         doc! { "delete": "recall_findings", "deletes": [{ "q": {}, "limit": 0 }] },
+        doc! { "delete": "recall_packs", "deletes": [{ "q": {}, "limit": 0 }] },
     ] {
         refused(&audit, command, UNAUTHORIZED).await;
     }

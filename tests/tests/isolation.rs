@@ -68,6 +68,7 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
         (_, "record-recall-notice") => {
             json!({ "recipient": id, "kind": "notified", "channel": "phone" })
         }
+        (_, "make-recall-pack") => json!({}),
         (_, "close-recall") => json!({ "conclusion": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),

@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
+use keystone::audit::merkle::Hash;
 use keystone::auth::Role;
 use keystone_tests::dairy::Dairy;
+use keystone_tests::verdicts::{Folder, pdfsig, pdftotext, pyhanko};
 use keystone_tests::{Answer, Client, Stack, Tenant, samples};
 use serde_json::{Value, json};
 
@@ -323,5 +326,112 @@ async fn what_is_erased_of_a_customer_is_gone_from_recalls_too() {
         (&json!(null), &json!(phone))
     );
     assert_eq!(erased["lots"][0]["dispatched"][0]["value"], "14.285");
+    tenant.finish().await;
+}
+
+/// Makes a pack and fetches it as an auditor gets it: what the API said, and
+/// the file.
+async fn pack(stack: &Stack, tenant: &Tenant<'_>, id: &str, contacts: bool) -> (Value, Vec<u8>) {
+    let (ops, path) = (tenant.user(Role::OpsUser), format!("/v1/recalls/{id}/pack"));
+    let made = ops.post(&path, &json!({ "contacts": contacts })).await.expect(201);
+    assert!(made.json()["url"].is_null(), "the link comes with reading it");
+    let answer = ops.get(&path).await.expect(200);
+    tenant.vouch_for(&answer.request_id());
+    let view = answer.json();
+    let url = view["url"].as_str().unwrap();
+    assert!(url.contains("X-Amz-Expires=300&"), "{url}");
+    let (status, bytes) = stack.aws().fetch(url).await;
+    assert_eq!((status, &view["size"]), (200, &json!(bytes.len())));
+    assert_eq!(view["sha256"], Hash::of(&[&bytes]).to_string());
+    (view, bytes)
+}
+
+#[tokio::test]
+async fn the_evidence_pack_is_signed_and_says_what_was_found() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("recall-pack", &[Role::OpsUser, Role::Viewer]).await;
+    let (ops, viewer) = (tenant.user(Role::OpsUser), tenant.user(Role::Viewer));
+    let dairy = Dairy::new(tenant.owner(), PHONE).await;
+    tenant.owner().request("POST", "/v1/audit/checkpoints").send().await.must(200);
+    let id = started(ops, &[&dairy.milk[0]]).await.id();
+    let path = format!("/v1/recalls/{id}");
+    viewer.get(&format!("{path}/pack")).await.must(404);
+    viewer.post(&format!("{path}/pack"), &json!({})).await.must(403);
+    let mut told =
+        notice(&dairy.customers[0], &goods(&dairy.pack_keys[0], "returned", "14", "KGM"));
+    told["contact"] = "Siobhan Xylander".into();
+    ops.post(&format!("{path}/notices"), &told).await.must(201);
+
+    // Without contact data, for everybody.
+    let (view, bytes) = pack(&stack, &tenant, &id, false).await;
+    let folder = Folder::new(&format!("{}-pack", tenant.slug()));
+    let file = folder.file("pack.pdf", &bytes);
+    let verdict = pdfsig(&file);
+    assert!(verdict.contains("Signature is Valid"), "{verdict}");
+    assert!(verdict.contains("Total document signed"), "{verdict}");
+    assert!(pyhanko(&stack, &file).contains("INTACT:TRUSTED"));
+    let text = pdftotext(&file);
+    for part in [
+        "Recall exercise: evidence pack",
+        "Listeria monocytogenes in the bulk tank",
+        "0 h 00 min",
+        "4 h 00 min 00 s (BRCGS 3.9): met",
+        "incoming 450.75 = consumed 200.5 + dispatched 246.995 + waste 0.25 + stock 3.005",
+        "dispatched 246.995 = returned 14 + destroyed 0 + used 0 + outstanding 232.995",
+        "5.67 % accounted for",
+        "1 of 14 told, 1 answered",
+        "BRCGS 3.9",
+        "BRCGS 3.11",
+        "BRCGS 5.4",
+        "(EC) 178/2002 Art. 18",
+        "certifies nothing",
+        "Last checkpoint",
+        "Which lot went into which",
+        "7 customers: 99.995 KGM",
+        "14 KGM returned of",
+        "Page 1 of",
+    ] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    for lot in ["MILK-0", "CHEESE-1", "PACK-1", "PACK-2"] {
+        assert!(text.matches(lot).count() >= 3, "{lot}: picture and tables");
+    }
+    assert!(text.matches("Corner Shop").count() >= 14 && !text.contains("CHEESE-2"));
+    for hidden in [PHONE, "Quay Street", "Xylander"] {
+        assert!(!text.contains(hidden), "{hidden}");
+    }
+    let out = folder.file("recall.json", b"");
+    let taken = Command::new("pdfdetach")
+        .args(["-savefile", "recall.json", "-o"])
+        .args([&out, &file])
+        .output()
+        .unwrap();
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    let attached: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    let whole = ops.get(&path).await.expect(200).json();
+    assert_eq!(attached["recall"]["finding"], whole["finding"]);
+    assert_eq!(attached["recall"]["effectiveness"], whole["effectiveness"]);
+    assert!(attached["audit"]["checkpoint"].as_str().unwrap().contains(tenant.slug()));
+    assert_eq!(view["recall_version"], whole["version"]);
+    let answer = viewer.get(&format!("{path}/pack")).await.expect(200);
+    tenant.vouch_for(&answer.request_id());
+
+    // With contact data, for roles that may read it.
+    let close = ops.request("POST", &format!("{path}/close"));
+    let close = close.header("if-match", &ops.get(&path).await.expect(200).etag());
+    close.json(&json!({ "conclusion": "Procedure holds" })).send().await.must(200);
+    let (_, bytes) = pack(&stack, &tenant, &id, true).await;
+    let text = pdftotext(&folder.file("clear.pdf", &bytes));
+    for shown in [PHONE, "Quay Street", "Xylander", "Procedure holds"] {
+        assert!(text.contains(shown), "{shown} is missing in {text}");
+    }
+    viewer.get(&format!("{path}/pack")).await.must(403);
+    let kinds: Vec<String> = tenant
+        .audit_trail()
+        .await
+        .iter()
+        .filter_map(|entry| entry["action"].as_str()?.strip_prefix("recall_pack.").map(Into::into))
+        .collect();
+    assert_eq!(kinds, ["fetch", "create", "fetch", "fetch", "create"]);
     tenant.finish().await;
 }

@@ -207,8 +207,14 @@ pub const RECALL_NOTICES: Collection = entities(
     &[plain(&[("recall_id", 1), ("recipient", 1)]), BY_AGE],
 );
 
+/// Evidence packs that were made of recalls.
+pub const RECALL_PACKS: Collection = Collection {
+    append_only: true,
+    ..entities("recall_packs", &[], &[plain(&[("recall_id", 1), ("_id", -1)])])
+};
+
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 22] = [
+pub const COLLECTIONS: [&Collection; 23] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -231,6 +237,7 @@ pub const COLLECTIONS: [&Collection; 22] = [
     &RECALLS,
     &RECALL_FINDINGS,
     &RECALL_NOTICES,
+    &RECALL_PACKS,
 ];
 
 /// The tenant's wrapped data keys, in a database of their own.

@@ -5,6 +5,7 @@
 pub mod closing;
 pub mod finding;
 pub mod notice;
+pub mod pack;
 pub mod recipients;
 
 use jiff::{SignedDuration, Timestamp};

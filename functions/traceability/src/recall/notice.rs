@@ -34,6 +34,16 @@ pub enum Kind {
     Responded,
 }
 
+impl Kind {
+    /// The kind in words, for reports.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Notified => "told",
+            Self::Responded => "answered",
+        }
+    }
+}
+
 /// How they were reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -50,6 +60,19 @@ pub enum Channel {
     Other,
 }
 
+impl Channel {
+    /// The channel in words, for reports.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Phone => "telephone",
+            Self::Email => "e-mail",
+            Self::Letter => "letter",
+            Self::Visit => "visit",
+            Self::Other => "other means",
+        }
+    }
+}
+
 /// What became of goods that somebody had got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +83,17 @@ pub enum Fate {
     Destroyed,
     /// They were sold or eaten, and are out of reach.
     Used,
+}
+
+impl Fate {
+    /// The fate in words, for reports.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Returned => "returned",
+            Self::Destroyed => "destroyed",
+            Self::Used => "used",
+        }
+    }
 }
 
 /// What became of a part of a lot.
@@ -113,6 +147,51 @@ impl Part for Notice {
         &["recall_id", "recipient", "kind", "at", "channel", "contact", "note", "goods", "by"];
 }
 
+/// What a notice says, without the words that are sealed.
+#[derive(Serialize)]
+pub struct Said<'n> {
+    recipient: &'n str,
+    kind: Kind,
+    at: Timestamp,
+    channel: Channel,
+    goods: &'n [Goods],
+    by: Id,
+}
+
+impl Notice {
+    /// What of it counts.
+    pub fn facts(&self) -> Facts {
+        Facts { recipient: self.recipient.clone(), kind: self.kind, goods: self.goods.clone() }
+    }
+
+    /// What it says, without the words that are sealed.
+    pub fn said(&self) -> Said<'_> {
+        Said {
+            recipient: &self.recipient,
+            kind: self.kind,
+            at: self.at,
+            channel: self.channel,
+            goods: &self.goods,
+            by: self.by,
+        }
+    }
+
+    /// With whom, and what was said, unless it was erased; `id` is the
+    /// notice's.
+    ///
+    /// # Errors
+    /// 503 when the keys cannot be had.
+    pub async fn words(
+        &self,
+        tenant: &Tenant,
+        id: Id,
+    ) -> Result<(Option<String>, Option<String>), Problem> {
+        let contact = tenant.open_kept(place(id, "contact"), self.contact.as_ref()).await?;
+        let note = tenant.open_kept(place(id, "note"), self.note.as_ref()).await?;
+        Ok((contact.map(|text| text.expose().clone()), note.map(|text| text.expose().clone())))
+    }
+}
+
 /// What of a notice counts.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Facts {
@@ -144,7 +223,15 @@ pub(super) async fn facts_in(tx: &mut WriteTx<'_>, recall: Id) -> Result<Vec<Fac
     Ok(found.into_iter().map(|(_, facts)| facts).collect())
 }
 
-/// The notices of a recall to these recipients, or to all.
+/// All notices of a recall, oldest first.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn all_notices(tenant: &Tenant, recall: Id) -> Result<Vec<(Id, Notice)>, Problem> {
+    found(tenant, of_recall(recall)).await
+}
+
+/// The notices of a recall to these recipients, oldest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -153,7 +240,10 @@ pub async fn notices(
     recall: Id,
     recipients: Vec<String>,
 ) -> Result<Vec<(Id, Notice)>, Problem> {
-    let filter = of_recall(recall).any("recipient", recipients);
+    found(tenant, of_recall(recall).any("recipient", recipients)).await
+}
+
+async fn found(tenant: &Tenant, filter: Filter) -> Result<Vec<(Id, Notice)>, Problem> {
     let mut found = tenant.parts::<Notice>(filter, MOST).await?;
     found.sort_by_key(|(id, notice)| (notice.at, *id));
     Ok(found)

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::finding::{Amount, Finding, Recipient, SentLot};
-use super::notice::{Channel, Facts, Goods, Kind, Notice, outstanding, place};
+use super::notice::{Channel, Goods, Kind, Notice, outstanding};
 use super::{Recall, notice, with_finding};
 use crate::customer::{Customer, CustomerView};
 
@@ -133,17 +133,9 @@ async fn view(
         if Some(&notice.recipient) != recipient.recipient.as_ref() {
             continue;
         }
-        let words = |text: keystone::crypto::Plain<String>| text.expose().clone();
-        let (contact, note) = if clear {
-            (
-                tenant.open_kept(place(*id, "contact"), notice.contact.as_ref()).await?.map(words),
-                tenant.open_kept(place(*id, "note"), notice.note.as_ref()).await?.map(words),
-            )
-        } else {
-            (None, None)
-        };
-        let Notice { kind, at, channel, goods, by, recipient, .. } = notice.clone();
-        facts.push(Facts { recipient, kind, goods: goods.clone() });
+        let (contact, note) = if clear { notice.words(tenant, *id).await? } else { (None, None) };
+        facts.push(notice.facts());
+        let Notice { kind, at, channel, goods, by, .. } = notice.clone();
         shown.push(NoticeView { id: *id, kind, at, channel, contact, note, goods, by });
     }
     let outstanding = outstanding(recipient, &facts).into_iter().map(|(lot, left)| {

@@ -25,6 +25,7 @@ pub mod get_event;
 pub mod get_event_history;
 pub mod get_product;
 pub mod get_recall;
+pub mod get_recall_pack;
 pub mod get_site;
 pub mod get_supplier;
 pub mod list_batches;
@@ -35,6 +36,7 @@ pub mod list_recall_recipients;
 pub mod list_recalls;
 pub mod list_sites;
 pub mod list_suppliers;
+pub mod make_recall_pack;
 pub mod record_recall_notice;
 pub mod set_event_status;
 pub mod trace_batch;
@@ -43,7 +45,7 @@ pub mod update_customer;
 pub mod update_supplier;
 
 /// Every route of this crate.
-pub const ROUTES: [&Route; 39] = [
+pub const ROUTES: [&Route; 41] = [
     &capture_events::ROUTE,
     &close_recall::ROUTE,
     &create_batch::ROUTE,
@@ -67,6 +69,7 @@ pub const ROUTES: [&Route; 39] = [
     &get_event_history::ROUTE,
     &get_product::ROUTE,
     &get_recall::ROUTE,
+    &get_recall_pack::ROUTE,
     &get_site::ROUTE,
     &get_supplier::ROUTE,
     &list_batches::ROUTE,
@@ -77,6 +80,7 @@ pub const ROUTES: [&Route; 39] = [
     &list_recalls::ROUTE,
     &list_sites::ROUTE,
     &list_suppliers::ROUTE,
+    &make_recall_pack::ROUTE,
     &record_recall_notice::ROUTE,
     &set_event_status::ROUTE,
     &trace_batch::ROUTE,

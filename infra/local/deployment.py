@@ -18,7 +18,7 @@ import emulator_gaps
 import functions
 import settings
 from console import Stop, step
-from settings import ALARMS, DEPLOYED, LAMBDA_DIR, REGION, ROOT, SAMCONFIG, STACK_NAME, TEMPLATE
+from settings import DEPLOYED, LAMBDA_DIR, REGION, ROOT, SAMCONFIG, STACK_NAME, TEMPLATE
 
 
 class Aws:
@@ -63,7 +63,7 @@ def outputs(aws: Aws) -> dict[str, str]:
 
 def deploy(aws: Aws) -> None:
     """Brings the stack to what the template and the built functions say, doing no more than that takes."""
-    template = _sha256(TEMPLATE.read_bytes() + ALARMS.read_bytes() + SAMCONFIG.read_bytes())
+    template = _sha256(TEMPLATE.read_bytes() + SAMCONFIG.read_bytes())
     built = {name: _sha256((LAMBDA_DIR / name / "bootstrap").read_bytes()) for name in functions.names()}
     current = json.loads(DEPLOYED.read_text()) if DEPLOYED.exists() and stack_status(aws) else {}
     if current.get("template") != template:

@@ -14,7 +14,7 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 
 "$python" infra/local/venvs.py sam
 echo "-> cfn-lint"
-.local/venvs/sam/bin/cfn-lint --regions eu-west-1 -- template.yaml infra/alarms.yaml
+.local/venvs/sam/bin/cfn-lint --regions eu-west-1 -- template.yaml
 echo "-> sam validate"
 .local/venvs/sam/bin/sam validate --lint --template template.yaml
 

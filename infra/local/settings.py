@@ -17,7 +17,6 @@ EMULATOR_STATE = LOCAL / "emulator"
 DATABASE_STATE = LOCAL / "mongo"
 
 TEMPLATE = ROOT / "template.yaml"
-ALARMS = ROOT / "infra" / "alarms.yaml"
 SAMCONFIG = ROOT / "samconfig.toml"
 LAMBDA_DIR = ROOT / "target" / "lambda"
 

@@ -16,6 +16,7 @@ pub mod authenticator;
 pub mod aws;
 pub mod bulk;
 pub mod client;
+pub mod dairy;
 pub mod event;
 pub mod exports;
 pub mod goods;

@@ -18,6 +18,7 @@ struct Property {
     ids: Vec<String>,
     product: String,
     gtin: String,
+    batch: String,
     supplier: String,
 }
 
@@ -31,6 +32,8 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
     let gtin = sample["gtin"].as_str().unwrap().to_owned();
     let product = owner.post("/v1/products", &sample).await.expect(201).id();
     let batch = owner.post("/v1/batches", &samples::batch(&product)).await.expect(201).id();
+    let recall = json!({ "kind": "recall", "hazard": "other", "reason": "Ours", "lots": [batch] });
+    let recall = owner.post("/v1/recalls", &recall).await.expect(201).id();
     let site = owner.post("/v1/sites", &samples::site()).await.expect(201).id();
     let event = owner.post("/v1/events", &samples::event()).await.expect(201);
     let event = event.header("location").unwrap().replace("/v1/events/", "");
@@ -44,7 +47,8 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             supplier.clone(),
             customer,
             product.clone(),
-            batch,
+            batch.clone(),
+            recall,
             site,
             event,
             capture,
@@ -53,6 +57,7 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
         ],
         product,
         gtin,
+        batch,
         supplier,
     }
 }
@@ -65,6 +70,11 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
         (_, "update-batch") => json!({ "origin": "FR" }),
         (_, "declare-event-error") => json!({ "reason": "did_not_occur" }),
         (_, "set-event-status") => json!({ "to": "submitted", "reason": "Spite" }),
+        (_, "record-recall-notice") => {
+            json!({ "recipient": id, "kind": "notified", "channel": "phone" })
+        }
+        (_, "make-recall-pack") => json!({}),
+        (_, "close-recall") => json!({ "conclusion": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
         ("PATCH", _) => json!({ "name": "Stolen" }),
@@ -111,6 +121,7 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/customers".to_owned(),
         "/v1/products".to_owned(),
         "/v1/sites".to_owned(),
+        "/v1/recalls".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),
@@ -134,6 +145,11 @@ async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
         .map(|error| error["field"].as_str().unwrap())
         .collect();
     assert_eq!(fields, HashSet::from(["/product_id", "/supplier_id"]));
+    let recall = json!({
+        "kind": "recall", "hazard": "other", "reason": "Theirs", "lots": [property.batch],
+    });
+    let refused = ours.owner().post("/v1/recalls", &recall).await.expect(422).json();
+    assert_eq!(refused["errors"][0]["field"], "/lots/0");
     let receipt = json!({
         "supplier_id": property.supplier, "at": "2026-03-01T06:30:00Z",
         "lots": [{

@@ -1,6 +1,6 @@
 //! What an error declaration withdraws (EPCIS 2.0 §7.4.1.2). It repeats the
 //! eventID of the event that it declares wrong. From its own recording on, what
-//! that event said of lots no longer holds; docs/adr/0023 has the reasons.
+//! that event said of lots no longer holds; docs/adr/0024 has the reasons.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

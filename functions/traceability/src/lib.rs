@@ -16,6 +16,7 @@ pub mod goods;
 pub mod import;
 pub mod movement;
 pub mod product;
+pub mod recall;
 pub mod routes;
 pub mod site;
 pub mod status;

@@ -21,9 +21,9 @@ pub use picture::svg;
 pub use table::csv;
 
 /// How many lots one query looks for; see [`crate::capture`].
-const LOOKED_UP: usize = 64;
+pub const LOOKED_UP: usize = 64;
 /// How many queries run at once: as many as there are connections.
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: usize = 4;
 /// Most lots of a trace, and most parts of its answer: a function's answer has
 /// at most 6 MB, and a part some 250 bytes.
 pub const LOTS: usize = 20_000;
@@ -50,8 +50,6 @@ pub enum Direction {
 impl Direction {
     /// The roles whose lines lead there.
     const fn ways(self) -> &'static [&'static [Role]] {
-        const BACK: &[Role] = &[Role::Produced, Role::Unpacked];
-        const FORWARD: &[Role] = &[Role::Consumed, Role::Packed];
         match self {
             Self::Back => &[BACK],
             Self::Forward => &[FORWARD],
@@ -59,6 +57,11 @@ impl Direction {
         }
     }
 }
+
+/// The roles whose lines lead to what a lot was made of.
+pub const BACK: &[Role] = &[Role::Produced, Role::Unpacked];
+/// The roles whose lines lead to what was made of a lot.
+pub const FORWARD: &[Role] = &[Role::Consumed, Role::Packed];
 
 /// An amount in the unit of its dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -158,15 +161,22 @@ pub struct Graph {
 /// An amount with its unit, as it was entered.
 type Amount = (Option<Decimal>, String);
 
+/// What went into what: both lots and the event, with how much went in.
+pub type Edges = BTreeMap<(String, String, Id), Option<Amount>>;
+
 /// What is known of the lots that were reached.
 #[derive(Default)]
-struct Walk {
+pub struct Walk {
+    /// What is believed when; now if absent.
     as_of: Option<Timestamp>,
-    depth: BTreeMap<String, u32>,
-    lines: BTreeMap<String, Vec<Movement>>,
-    edges: BTreeMap<(String, String, Id), Option<Amount>>,
-    truncated: bool,
-    queries: u32,
+    /// How many steps away each lot is.
+    pub depth: BTreeMap<String, u32>,
+    /// The lines of each.
+    pub lines: BTreeMap<String, Vec<Movement>>,
+    /// Whether it ends where its limit is, and not where the goods do.
+    pub truncated: bool,
+    /// How many queries it took.
+    pub queries: u32,
 }
 
 /// The graph around a lot, as it was known at `as_of`; as it is now if absent.
@@ -183,7 +193,7 @@ pub async fn graph(
 ) -> Result<Graph, Problem> {
     let mut walk = Walk { as_of, ..Walk::default() };
     for roles in direction.ways() {
-        walk.go(tenant, lot, roles, depth).await?;
+        walk.go(tenant, &[lot.to_owned()], roles, depth).await?;
     }
     let graph = walk.into_graph(lot);
     if graph.parts() > PARTS {
@@ -237,16 +247,21 @@ impl Walk {
     /// what went in, `Consumed` to what came out, `Packed` to what holds it. A
     /// lot is visited once, so a circle ends. What holds a lot leads to no other
     /// lot in it: they share a pallet, and nothing of one is in the other.
-    async fn go(
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn go(
         &mut self,
         tenant: &Tenant,
-        start: &str,
+        start: &[String],
         roles: &[Role],
         deepest: u32,
     ) -> Result<(), Problem> {
-        let mut seen = BTreeSet::from([start.to_owned()]);
-        let mut frontier = vec![start.to_owned()];
-        self.depth.entry(start.to_owned()).or_insert(0);
+        let mut seen: BTreeSet<String> = start.iter().cloned().collect();
+        let mut frontier = start.to_vec();
+        for lot in start {
+            self.depth.entry(lot.clone()).or_insert(0);
+        }
         for depth in 0.. {
             self.read(tenant, &frontier).await?;
             let mut next = Vec::new();
@@ -296,7 +311,9 @@ impl Walk {
         Ok(())
     }
 
-    fn into_graph(mut self, start: &str) -> Graph {
+    /// What of the lots that were reached went into what.
+    pub fn edges(&self) -> Edges {
+        let mut edges = Edges::new();
         for (lot, lines) in &self.lines {
             for line in lines {
                 for other in &line.others {
@@ -310,7 +327,7 @@ impl Walk {
                     }
                     let amount =
                         (line.role != Role::Produced).then(|| (line.quantity, line.unit.clone()));
-                    let edge = self.edges.entry((from.clone(), to.clone(), line.event_id));
+                    let edge = edges.entry((from.clone(), to.clone(), line.event_id));
                     let edge = edge.or_default();
                     if amount.is_some() {
                         *edge = amount;
@@ -318,6 +335,10 @@ impl Walk {
                 }
             }
         }
+        edges
+    }
+
+    fn into_graph(self, start: &str) -> Graph {
         let known = self.lines.iter().filter(|(lot, _)| self.depth.contains_key(*lot));
         let events = known.flat_map(|(_, lines)| lines).map(|line| line.event_id).collect();
         let mut nodes: Vec<Node> = self
@@ -326,7 +347,7 @@ impl Walk {
             .map(|(lot, depth)| node(lot, *depth, self.lines.get(lot).map_or(&[], Vec::as_slice)))
             .collect();
         nodes.sort_by(|a, b| (a.depth, &a.lot).cmp(&(b.depth, &b.lot)));
-        let edges = self.edges.into_iter().map(|((from, to, event_id), amount)| {
+        let edges = self.edges().into_iter().map(|((from, to, event_id), amount)| {
             let (quantity, unit) = match amount {
                 Some((quantity, unit)) => (quantity, Some(unit)),
                 None => (None, None),

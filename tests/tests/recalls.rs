@@ -352,7 +352,7 @@ async fn the_evidence_pack_is_signed_and_says_what_was_found() {
     let tenant = stack.tenant("recall-pack", &[Role::OpsUser, Role::Viewer]).await;
     let (ops, viewer) = (tenant.user(Role::OpsUser), tenant.user(Role::Viewer));
     let dairy = Dairy::new(tenant.owner(), PHONE).await;
-    tenant.owner().request("POST", "/v1/audit/checkpoints").send().await.must(200);
+    tenant.owner().request("POST", "/v1/audit/checkpoints").send().await.must(201);
     let id = started(ops, &[&dairy.milk[0]]).await.id();
     let path = format!("/v1/recalls/{id}");
     viewer.get(&format!("{path}/pack")).await.must(404);

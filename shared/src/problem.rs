@@ -45,14 +45,16 @@ pub enum Problem {
     NotFound,
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
+    /// 406: none of the media types that there are, which these are.
+    NotAcceptable(&'static [&'static str]),
     /// 409: the request contradicts the present state.
     Conflict(String),
     /// 412: `If-Match` names a version that is no longer current.
     Stale,
     /// 413: the body is over the route's limit, in bytes.
     TooLarge(usize),
-    /// 415: the body's media type is not accepted.
-    UnsupportedMediaType,
+    /// 415: the body is not of the media type that the route takes, this one.
+    UnsupportedMediaType(&'static str),
     /// 422: values that cannot be accepted, all of them.
     Invalid(Vec<FieldError>),
     /// 428: an update without `If-Match` (RFC 6585 §3).
@@ -104,10 +106,11 @@ impl Problem {
             Self::Forbidden | Self::SecondFactorRequired | Self::TenantClosing => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::NotAcceptable(_) => 406,
             Self::Conflict(_) => 409,
             Self::Stale => 412,
             Self::TooLarge(_) => 413,
-            Self::UnsupportedMediaType => 415,
+            Self::UnsupportedMediaType(_) => 415,
             Self::Invalid(_) => 422,
             Self::PreconditionRequired => 428,
             Self::TooManyRequests(_) => 429,
@@ -136,10 +139,11 @@ impl Problem {
             Self::TenantClosing => ("tenant-closing", "Tenant is being closed"),
             Self::NotFound => ("not-found", "Not found"),
             Self::MethodNotAllowed => ("method-not-allowed", "Method not allowed"),
+            Self::NotAcceptable(_) => ("not-acceptable", "Not in that media type"),
             Self::Conflict(_) => ("conflict", "Conflict"),
             Self::Stale => ("stale", "Changed meanwhile"),
             Self::TooLarge(_) => ("too-large", "Body too large"),
-            Self::UnsupportedMediaType => ("unsupported-media-type", "Unsupported media type"),
+            Self::UnsupportedMediaType(_) => ("unsupported-media-type", "Unsupported media type"),
             Self::Invalid(_) => ("invalid-values", "Invalid values"),
             Self::PreconditionRequired => ("precondition-required", "If-Match required"),
             Self::TooManyRequests(_) => ("too-many-requests", "Too many attempts"),
@@ -170,9 +174,12 @@ impl Problem {
             }
             Self::NotFound => "There is nothing here with that id.".into(),
             Self::MethodNotAllowed => "This path does not take that method.".into(),
+            Self::NotAcceptable(offered) => {
+                format!("It can be had as one of: {}.", offered.join(", "))
+            }
             Self::Stale => "It was changed after you read it. Read it again and retry.".into(),
             Self::TooLarge(limit) => format!("The body may have at most {limit} bytes."),
-            Self::UnsupportedMediaType => "Send 'Content-Type: application/json'.".into(),
+            Self::UnsupportedMediaType(taken) => format!("Send 'Content-Type: {taken}'."),
             Self::Invalid(errors) => match errors.len() {
                 1 => "One value cannot be accepted.".into(),
                 n => format!("{n} values cannot be accepted."),

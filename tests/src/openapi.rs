@@ -15,15 +15,16 @@ const SCHEMAS: &str = "/components/schemas";
 const ALWAYS: [&str; 2] = ["500", "503"];
 
 /// Status, name and description of each problem answer.
-const PROBLEMS: [(&str, &str, &str); 13] = [
+const PROBLEMS: [(&str, &str, &str); 14] = [
     ("400", "Malformed", "The request is not well-formed."),
     ("401", "Unauthenticated", "No valid session, or wrong sign-in details."),
     ("403", "Forbidden", "The role does not permit this."),
     ("404", "NotFound", "There is no such thing in this tenant."),
+    ("406", "NotAcceptable", "It cannot be had in the media type of Accept."),
     ("409", "Conflict", "The request contradicts the present state."),
     ("412", "Stale", "If-Match names a version that is no longer current."),
     ("413", "TooLarge", "The body has more than 1 MiB."),
-    ("415", "UnsupportedMediaType", "The body is not JSON."),
+    ("415", "UnsupportedMediaType", "The body is not of the media type that is taken."),
     ("422", "Invalid", "Values that cannot be accepted, all of them."),
     ("428", "PreconditionRequired", "If-Match is missing."),
     ("429", "TooManyRequests", "Throttled; Retry-After says for how long."),
@@ -121,8 +122,8 @@ fn operation(listed: &Listed, schemas: &mut Schemas) -> Value {
     }
     if let Some(body) = spec.body {
         let body = schema(body(&mut schemas.requests));
-        operation["requestBody"] =
-            json!({ "required": true, "content": { "application/json": { "schema": body } } });
+        let media_type = spec.takes();
+        operation["requestBody"] = json!({ "required": true, "content": { media_type.unwrap_or_default(): { "schema": body } } });
     }
     let mut answer = json!({ "description": description(spec.answer.status) });
     if let Some(body) = spec.answer.schema {
@@ -130,6 +131,9 @@ fn operation(listed: &Listed, schemas: &mut Schemas) -> Value {
         answer["content"] = json!({ spec.answer.media_type: { "schema": body } });
     } else if !spec.answer.media_type.is_empty() {
         answer["content"] = json!({ spec.answer.media_type: {} });
+    }
+    for media_type in spec.answer.also {
+        answer["content"][*media_type] = json!({});
     }
     let mut responses = json!({ spec.answer.status.to_string(): answer });
     for status in problems(listed) {
@@ -225,6 +229,9 @@ fn problems(listed: &Listed) -> Vec<&'static str> {
     }
     if !routes::parameters(spec.path).is_empty() {
         problems.push("404");
+    }
+    if !spec.answer.also.is_empty() {
+        problems.push("406");
     }
     if writes_state(listed) {
         problems.push("409");

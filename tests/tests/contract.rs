@@ -16,6 +16,12 @@ fn template() -> Value {
     long_form(serde_yaml_ng::from_str(&text).unwrap())
 }
 
+/// The functions for each of which a template makes something.
+fn each_function(template: &Value) -> BTreeSet<String> {
+    let names = template["Resources"]["Fn::ForEach::Functions"][1].as_array().unwrap();
+    names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
 fn long_form(value: Yaml) -> Value {
     match value {
         Yaml::Tagged(tagged) => {
@@ -126,10 +132,7 @@ fn every_binary_is_a_deployed_function_with_a_log_group() {
     }
     let functions = resources(&template, "AWS::Serverless::Function");
     assert_eq!(functions.values().map(binary_of).collect::<BTreeSet<_>>(), binaries);
-    let with_logs = template["Resources"]["Fn::ForEach::Functions"][1].as_array().unwrap();
-    let with_logs: BTreeSet<String> =
-        with_logs.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
-    assert_eq!(with_logs, binaries);
+    assert_eq!(each_function(&template), binaries);
     for (logical, function) in &functions {
         let binary = binary_of(function);
         let spelled: String = logical.trim_end_matches("Function").to_lowercase();
@@ -210,12 +213,16 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
             .collect()
     };
     let holders = |action: &str| holders_on(action, "");
-    let signers = ["create-audit-checkpoint", "publish-checkpoints", "run-audit-export"];
+    let signers =
+        ["create-audit-checkpoint", "make-recall-pack", "publish-checkpoints", "run-audit-export"];
     assert_eq!(holders("kms:Sign"), signers);
+    let of_reports = ["make-recall-pack", "run-audit-export"];
+    assert_eq!(holders_on("kms:Sign", "ReportSigningKey"), of_reports);
     // Their use of the key is bound to S3, to SQS and to Secrets Manager.
     let encrypters = [
         "create-audit-checkpoint",
         "create-audit-export",
+        "make-recall-pack",
         "publish-checkpoints",
         "rotate-session-secret",
         "run-audit-export",

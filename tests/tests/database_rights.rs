@@ -51,6 +51,9 @@ async fn audit_entries_and_histories_cannot_be_changed_or_removed() {
         doc! { "update": "event_history", "updates": [{ "q": {}, "u": { "$set": { "reason": "" } } }] },
         doc! { "delete": "event_history", "deletes": [{ "q": {}, "limit": 0 }] },
         doc! { "drop": "event_history" },
+        doc! { "update": "recall_findings", "updates": [{ "q": {}, "u": { "$set": { "lots": [] } } }] },
+        doc! { "delete": "recall_findings", "deletes": [{ "q": {}, "limit": 0 }] },
+        doc! { "delete": "recall_packs", "deletes": [{ "q": {}, "limit": 0 }] },
     ] {
         refused(&audit, command, UNAUTHORIZED).await;
     }

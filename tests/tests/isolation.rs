@@ -17,6 +17,8 @@ const PARALLEL: usize = 6;
 struct Property {
     ids: Vec<String>,
     product: String,
+    gtin: String,
+    batch: String,
     supplier: String,
 }
 
@@ -26,8 +28,12 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
         owner.post("/v1/suppliers", &samples::supplier(&samples::iban())).await.expect(201).id();
     let customer = samples::customer("1 Quay Street", "+353861234567");
     let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
-    let product = owner.post("/v1/products", &samples::product()).await.expect(201).id();
+    let sample = samples::product();
+    let gtin = sample["gtin"].as_str().unwrap().to_owned();
+    let product = owner.post("/v1/products", &sample).await.expect(201).id();
     let batch = owner.post("/v1/batches", &samples::batch(&product)).await.expect(201).id();
+    let recall = json!({ "kind": "recall", "hazard": "other", "reason": "Ours", "lots": [batch] });
+    let recall = owner.post("/v1/recalls", &recall).await.expect(201).id();
     let site = owner.post("/v1/sites", &samples::site()).await.expect(201).id();
     let event = owner.post("/v1/events", &samples::event()).await.expect(201);
     let event = event.header("location").unwrap().replace("/v1/events/", "");
@@ -41,7 +47,8 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             supplier.clone(),
             customer,
             product.clone(),
-            batch,
+            batch.clone(),
+            recall,
             site,
             event,
             capture,
@@ -49,6 +56,8 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             session,
         ],
         product,
+        gtin,
+        batch,
         supplier,
     }
 }
@@ -59,7 +68,13 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
     let request = client.request(listed.spec.method.as_str(), &path);
     let body = match (listed.spec.method.as_str(), listed.spec.name) {
         (_, "update-batch") => json!({ "origin": "FR" }),
+        (_, "declare-event-error") => json!({ "reason": "did_not_occur" }),
         (_, "set-event-status") => json!({ "to": "submitted", "reason": "Spite" }),
+        (_, "record-recall-notice") => {
+            json!({ "recipient": id, "kind": "notified", "channel": "phone" })
+        }
+        (_, "make-recall-pack") => json!({}),
+        (_, "close-recall") => json!({ "conclusion": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
         ("PATCH", _) => json!({ "name": "Stolen" }),
@@ -106,6 +121,7 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/customers".to_owned(),
         "/v1/products".to_owned(),
         "/v1/sites".to_owned(),
+        "/v1/recalls".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),
@@ -129,6 +145,11 @@ async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
         .map(|error| error["field"].as_str().unwrap())
         .collect();
     assert_eq!(fields, HashSet::from(["/product_id", "/supplier_id"]));
+    let recall = json!({
+        "kind": "recall", "hazard": "other", "reason": "Theirs", "lots": [property.batch],
+    });
+    let refused = ours.owner().post("/v1/recalls", &recall).await.expect(422).json();
+    assert_eq!(refused["errors"][0]["field"], "/lots/0");
     let receipt = json!({
         "supplier_id": property.supplier, "at": "2026-03-01T06:30:00Z",
         "lots": [{
@@ -137,6 +158,17 @@ async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
         }],
     });
     ours.owner().post("/v1/receipts", &receipt).await.must(422);
+    for dry_run in ["", "?dry_run=true"] {
+        let table = format!(
+            "gtin,lot_number,quantity,unit,supplier_id\n{},L-1,1,KGM,{}\n",
+            property.gtin, property.supplier
+        );
+        let path = format!("/v1/imports/batches{dry_run}");
+        let import = ours.owner().request("POST", &path).header("content-type", "text/csv");
+        let answer = import.body(table).replayed().send().await;
+        let said = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(said.contains("no such product") && said.contains("no such supplier"), "{answer}");
+    }
 }
 
 /// The numbers of audit entries are the same in every tenant; what they lead

@@ -10,39 +10,9 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use keystone::auth::Role;
-use keystone_tests::{Client, Stack, samples};
+use keystone_tests::goods::{AT, fields, lot, made, portion, product};
+use keystone_tests::{Stack, samples};
 use serde_json::{Value, json};
-
-const AT: &str = "2026-03-01T06:30:00Z";
-
-async fn product(owner: &Client, name: &str) -> (String, String) {
-    let mut product = samples::product();
-    product["name"] = name.into();
-    let gtin = product["gtin"].as_str().unwrap().to_owned();
-    (owner.post("/v1/products", &product).await.expect(201).id(), gtin)
-}
-
-fn lot(product: &str, number: &str, value: &str, unit: &str) -> Value {
-    json!({
-        "product_id": product, "lot_number": number, "quantity": { "value": value, "unit": unit },
-    })
-}
-
-fn portion(batch: &str, value: &str, unit: &str) -> Value {
-    json!({ "batch_id": batch, "quantity": { "value": value, "unit": unit } })
-}
-
-async fn made(client: &Client, path: &str, body: Value) -> Vec<String> {
-    let answer = client.post(path, &body).await.expect(201);
-    let batches = answer.json()["batches"].as_array().unwrap().clone();
-    batches.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
-}
-
-fn fields(answer: &keystone_tests::Answer) -> Vec<String> {
-    answer.must(422);
-    let errors = answer.json()["errors"].as_array().unwrap().clone();
-    errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
-}
 
 #[tokio::test]
 async fn a_contaminated_farm_lot_leads_to_every_customer() {

@@ -16,7 +16,7 @@ use keystone::audit::entry::{Actor, ActorKind, Draft, Outcome, Resource};
 use keystone::audit::merkle::TreeHead;
 use keystone::audit::note::VerifierKey;
 use keystone::{clock, random};
-use keystone_audit::pades::{CertificateChain, prepare};
+use keystone_report::pades::{CertificateChain, prepare};
 use keystone_tests::Stack;
 use keystone_tests::stack::root;
 use lopdf::{Document, Object, Stream, dictionary};

@@ -6,7 +6,6 @@ pub mod checkpoints;
 pub mod exports;
 pub mod filter;
 pub mod jobs;
-pub mod pades;
 pub mod report;
 pub mod review;
 pub mod routes;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::entry::Resource;
 use keystone::auth::Permission;
@@ -82,14 +83,15 @@ pub async fn lot_of(call: &Call, id: Id) -> Result<(Stored<Batch>, Product, Stri
     Ok((batch, product, key))
 }
 
-/// The evidence for the batch with this id. Where contact data is shown in
+/// The evidence for the batch with this id, what happened to it as it was known
+/// at `as_of`, now if absent; names and addresses are those of now. Where contact data is shown in
 /// clear, that is recorded first.
 ///
 /// # Errors
 /// 404 when there is no such batch; 503 when a store does not answer.
-pub async fn evidence(call: &Call, id: Id) -> Result<Evidence, Problem> {
+pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<Evidence, Problem> {
     let (batch, product, key) = lot_of(call, id).await?;
-    let lines = lines(call.tenant(), &key).await?;
+    let lines = lines(call.tenant(), &key, as_of).await?;
     let suppliers = suppliers(call, &batch, &lines).await?;
     let customers = customers(call, &lines).await?;
     let missing = missing(&product, &lines, &suppliers, &customers);

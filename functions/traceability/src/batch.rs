@@ -4,12 +4,14 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use keystone::Problem;
-use keystone::http::present;
-use keystone::tenant::{Entity, Id, Stored, WriteTx, schema};
+use keystone::http::{Call, present};
+use keystone::tenant::{Entity, Id, StoreError, Stored, WriteTx, schema};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::entry::{Entry, Line, object, party, quantities, text};
+use crate::epcis::json::Json;
 use crate::product::Product;
 use crate::supplier::Supplier;
 
@@ -126,11 +128,32 @@ pub struct NewBatch {
 }
 
 impl NewBatch {
+    /// Records the lot under `id`, with the event that says where it came from:
+    /// its receipt if it has a supplier, else its commissioning.
+    ///
+    /// # Errors
+    /// 422 naming every wrong field; 409 when the product has a lot with this
+    /// number.
+    pub async fn record(
+        &self,
+        tx: &mut WriteTx<'_>,
+        call: &Call,
+        (id, event): (Id, Id),
+    ) -> Result<Stored<Batch>, Problem> {
+        let batch = self.clone().into_batch(tx).await?;
+        let stored = tx.insert(id, batch).await.map_err(taken)?;
+        let mut entry = Entry::new(tx, call);
+        let line = entry.line(&stored, &stored.entity.quantity).await?;
+        let members = arrival(self.supplier_id, &line);
+        entry.finish(event, call.now(), None, members, &[]).await?;
+        Ok(stored)
+    }
+
     /// The lot, once its product and supplier are found.
     ///
     /// # Errors
     /// 422 naming every reference that leads nowhere.
-    pub async fn into_batch(self, tx: &mut WriteTx<'_>) -> Result<Batch, Problem> {
+    async fn into_batch(self, tx: &mut WriteTx<'_>) -> Result<Batch, Problem> {
         let mut errors = Vec::new();
         if tx.get::<Product>(self.product_id).await?.is_none() {
             errors.push(keystone::FieldError::new("/product_id", "There is no such product."));
@@ -152,6 +175,34 @@ impl NewBatch {
             supplier_id: self.supplier_id,
             state: BatchState::Available,
         })
+    }
+}
+
+/// What says that a lot came from a supplier, or came to be here.
+pub(crate) fn arrival(supplier: Option<Id>, line: &Line) -> Vec<(String, Json)> {
+    let (action, step, disposition) = match supplier {
+        Some(_) => ("OBSERVE", "receiving", "in_progress"),
+        None => ("ADD", "commissioning", "active"),
+    };
+    let mut members = object(&[
+        ("type", text("ObjectEvent")),
+        ("action", text(action)),
+        ("bizStep", text(step)),
+        ("disposition", text(disposition)),
+        ("quantityList", quantities(std::slice::from_ref(line))),
+    ]);
+    if let Some(supplier) = supplier {
+        members.push(("sourceList".into(), party("source", supplier)));
+    }
+    members
+}
+
+fn taken(error: StoreError) -> Problem {
+    match error {
+        StoreError::Duplicate => {
+            Problem::Conflict("There is a batch of this product with this lot number.".into())
+        }
+        other => other.into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Capture of EPCIS documents: many events in one audited transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use keystone::http::Call;
@@ -9,6 +9,7 @@ use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::correction::taken_back;
 use crate::epcis::document::{Entry, Errors};
 use crate::event::{Known, StoredEvent};
 use crate::movement::{Movement, of_event};
@@ -190,12 +191,19 @@ impl Batch {
     ///
     /// # Errors
     /// 503 when the database does not answer.
-    pub async fn record(&self, tx: &mut WriteTx<'_>, id: Id) -> Result<Stored<Capture>, Problem> {
-        let mut there = known(tx, self.events.iter().map(|ready| &ready.event)).await?;
+    pub async fn record(
+        &self,
+        tx: &mut WriteTx<'_>,
+        call: &Call,
+        id: Id,
+    ) -> Result<Stored<Capture>, Problem> {
+        let recorded = known(tx, self.events.iter().map(|ready| &ready.event)).await?;
+        let mut there: HashMap<&str, &str> =
+            recorded.iter().map(|(_, known)| (&*known.identity, &*known.digest)).collect();
         let (mut new, mut moved) = (Vec::new(), Vec::new());
         let (mut known, mut errors) = (0, self.errors.clone());
         for Ready { index, id, event, lines } in &self.events {
-            match there.get(&event.identity) {
+            match there.get(event.identity.as_str()) {
                 Some(digest) if *digest == event.digest => known += 1,
                 Some(_) if errors.len() < ERRORS_KEPT => errors.push(EventError {
                     field: format!("/epcisBody/eventList/{index}/eventID"),
@@ -204,7 +212,7 @@ impl Batch {
                 }),
                 Some(_) => {}
                 None => {
-                    there.insert(event.identity.clone(), event.digest.clone());
+                    there.insert(&event.identity, &event.digest);
                     new.push((*id, event.clone()));
                     moved.extend(lines.iter().cloned());
                 }
@@ -222,6 +230,9 @@ impl Batch {
             known,
             errors,
         };
+        for line in taken_back(tx, &recorded, &new, &moved).await? {
+            moved.push((call.new_id()?, line));
+        }
         tx.insert_many(new).await?;
         tx.insert_many(moved).await?;
         Ok(tx.insert(id, capture).await?)
@@ -231,19 +242,22 @@ impl Batch {
 /// What is said of an eventID that is taken.
 const ANOTHER: &str = "There is another event with this eventID.";
 
-/// Which of these events are recorded, with their digests.
+/// What is recorded under the eventIDs of these events: events, and error
+/// declarations about them.
 async fn known<'e>(
     tx: &mut WriteTx<'_>,
     events: impl Iterator<Item = &'e StoredEvent>,
-) -> Result<HashMap<String, String>, Problem> {
+) -> Result<Vec<(Id, Known)>, Problem> {
     // An eventID that we gave is nobody else's.
-    let given: Vec<String> =
-        events.filter(|event| !event.generated).map(|event| event.identity.clone()).collect();
-    let mut known = HashMap::new();
+    let given: BTreeSet<String> = events
+        .filter(|event| !event.generated)
+        .map(|event| format!("id:{}", event.event_id))
+        .collect();
+    let given: Vec<String> = given.into_iter().collect();
+    let mut known = Vec::new();
     for some in given.chunks(LOOKED_UP) {
-        let filter = Filter::all().any("identity", some.to_vec());
-        let found = tx.parts::<Known>(filter, i64::MAX).await?;
-        known.extend(found.into_iter().map(|(_, known)| (known.identity, known.digest)));
+        let filter = Filter::all().any("keys", some.to_vec());
+        known.extend(tx.parts::<Known>(filter, i64::MAX).await?);
     }
     Ok(known)
 }
@@ -254,16 +268,24 @@ async fn known<'e>(
 /// 409 when its eventID is another event's.
 pub async fn record_one(
     tx: &mut WriteTx<'_>,
+    call: &Call,
     id: Id,
     event: &StoredEvent,
     lines: &[(Id, Movement)],
 ) -> Result<Stored<StoredEvent>, Problem> {
-    let same = Filter::all().eq("identity", event.identity.clone());
-    match tx.find::<StoredEvent>(same).await? {
-        Some(found) if found.entity.digest == event.digest => Ok(found),
+    let recorded = known(tx, std::iter::once(event)).await?;
+    match recorded.iter().find(|(_, known)| known.identity == event.identity) {
+        Some((found, known)) if known.digest == event.digest => {
+            tx.get(*found).await?.ok_or(Problem::Internal)
+        }
         Some(_) => Err(Problem::Conflict(ANOTHER.into())),
         None => {
-            tx.insert_many(lines.to_vec()).await?;
+            let mut moved = lines.to_vec();
+            let new = [(id, event.clone())];
+            for line in taken_back(tx, &recorded, &new, lines).await? {
+                moved.push((call.new_id()?, line));
+            }
+            tx.insert_many(moved).await?;
             Ok(tx.insert(id, event.clone()).await?)
         }
     }

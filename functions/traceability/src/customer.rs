@@ -236,6 +236,15 @@ impl AddressView {
     }
 }
 
+impl AddressView {
+    /// The address on one line, for reports.
+    pub fn words(&self) -> String {
+        let parts = [&self.line1, &self.line2, &self.postcode, &self.town];
+        let parts = parts.into_iter().flatten().chain([&self.country]);
+        parts.map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A phone number as it is shown; masked, its last two digits only.
 fn shown_phone(phone: &Phone, clear: bool) -> String {
     if clear {

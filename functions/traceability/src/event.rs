@@ -59,11 +59,20 @@ pub struct Known {
     pub identity: String,
     /// See [`StoredEvent::digest`].
     pub digest: String,
+    /// See [`StoredEvent::event_id`].
+    pub event_id: String,
 }
 
 impl Part for Known {
     type Of = StoredEvent;
-    const FIELDS: &'static [&'static str] = &["identity", "digest"];
+    const FIELDS: &'static [&'static str] = &["identity", "digest", "event_id"];
+}
+
+impl Known {
+    /// Whether it declares an event wrong.
+    pub fn is_declaration(&self) -> bool {
+        self.identity != self.event_id
+    }
 }
 
 /// What makes an event the same event; `None` if it has no eventID.
@@ -76,6 +85,11 @@ pub fn identity(event: &Event) -> Option<String> {
 }
 
 impl StoredEvent {
+    /// Whether it declares an event wrong.
+    pub fn is_declaration(&self) -> bool {
+        self.identity != self.event_id
+    }
+
     /// The event under this id, recorded by `by` at `now`.
     ///
     /// # Errors
@@ -176,9 +190,26 @@ pub fn to_json(stored: &Stored<StoredEvent>, context: Option<&str>) -> String {
     out
 }
 
-/// A query's answer (EPCIS 2.0 §8.2.7): events with one context, or each with
-/// its own.
+/// A query's answer (EPCIS 2.0 §8.2.7).
 pub fn query_document(events: &[Stored<StoredEvent>], now: Timestamp) -> String {
+    let results = "\"queryResults\":{\"queryName\":\"SimpleEventQuery\",\"resultsBody\":{";
+    envelope("EPCISQueryDocument", (results, "}}"), events, now)
+}
+
+/// A document with these events, which can be captured elsewhere (EPCIS 2.0
+/// §9.3).
+pub fn document(events: &[Stored<StoredEvent>], now: Timestamp) -> String {
+    envelope("EPCISDocument", ("", ""), events, now)
+}
+
+/// Events with one context, or each with its own, in their envelope; `around`
+/// stands around the list of them.
+fn envelope(
+    kind: &str,
+    around: (&str, &str),
+    events: &[Stored<StoredEvent>],
+    now: Timestamp,
+) -> String {
     let standard = {
         let mut out = String::new();
         Json::Array(vec![Json::Text(CONTEXT.into())]).write(&mut out);
@@ -188,18 +219,21 @@ pub fn query_document(events: &[Stored<StoredEvent>], now: Timestamp) -> String 
     let shared = events.iter().all(|event| event.entity.context == first);
     let mut out = String::from("{\"@context\":");
     out.push_str(if shared { first } else { &standard });
-    out.push_str(",\"type\":\"EPCISQueryDocument\",\"schemaVersion\":\"2.0\",\"creationDate\":");
+    out.push_str(",\"type\":");
+    write_text(kind, &mut out);
+    out.push_str(",\"schemaVersion\":\"2.0\",\"creationDate\":");
     write_text(&now.to_string(), &mut out);
-    out.push_str(
-        ",\"epcisBody\":{\"queryResults\":{\"queryName\":\"SimpleEventQuery\",\
-         \"resultsBody\":{\"eventList\":[",
-    );
+    out.push_str(",\"epcisBody\":{");
+    out.push_str(around.0);
+    out.push_str("\"eventList\":[");
     for (index, event) in events.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
         out.push_str(&to_json(event, (!shared).then_some(event.entity.context.as_str())));
     }
-    out.push_str("]}}}}");
+    out.push(']');
+    out.push_str(around.1);
+    out.push_str("}}");
     out
 }

@@ -7,6 +7,7 @@ use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::correction::believed;
 use crate::epcis::document::moment_of;
 use crate::epcis::epc;
 use crate::epcis::event::{Action, EventType};
@@ -140,6 +141,10 @@ pub struct EventQuery {
     #[serde(rename = "perPage")]
     #[schemars(range(min = 1, max = 100))]
     per_page: Option<i64>,
+    /// As it was known then: what was recorded by then, without what an error
+    /// declaration had withdrawn by then, and without those declarations.
+    #[schemars(length(min = 1, max = 64))]
+    as_of: Option<String>,
     /// Where the page before ended: from its `Link` header.
     #[serde(rename = "nextPageToken")]
     #[schemars(length(min = 1, max = 100))]
@@ -192,6 +197,9 @@ impl EventQuery {
             .last()
             .filter(|_| more)
             .map(|last| format!("{}.{}", last.entity.event_time.as_millisecond(), last.id));
+        if let Some(as_of) = self.as_of.as_deref().and_then(moment_of) {
+            events = believed(tenant, events, as_of).await?;
+        }
         Ok(Found { events, next })
     }
 
@@ -242,6 +250,7 @@ impl EventQuery {
             ("LT_eventTime", &self.lt_event_time, before_event_time),
             ("GE_recordTime", &self.ge_record_time, Filter::made_from),
             ("LT_recordTime", &self.lt_record_time, Filter::made_before),
+            ("as_of", &self.as_of, Filter::made_until),
         ] {
             match value.as_deref().map(moment_of) {
                 Some(Some(at)) => filter = with(filter, at),

@@ -6,13 +6,17 @@
 pub mod article_18;
 pub mod batch;
 pub mod capture;
+pub mod correction;
 pub mod customer;
+pub mod entry;
 pub mod epcis;
 pub mod event;
 pub mod event_query;
 pub mod goods;
+pub mod import;
 pub mod movement;
 pub mod product;
+pub mod recall;
 pub mod routes;
 pub mod site;
 pub mod status;

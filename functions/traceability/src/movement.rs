@@ -1,7 +1,7 @@
 //! What events say of lots: the ledger from which stock, trace and mass
 //! balance are read. docs/adr/0019 has the reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use keystone::Problem;
@@ -9,7 +9,8 @@ use keystone::tenant::{Entity, Filter, Id, Part, WriteTx, schema, stored_time};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::epcis::event::{Action, Event, Party, QuantityElement, What};
+use crate::epcis::epc::is_logistic_unit;
+use crate::epcis::event::{Action, Event, EventType, Party, QuantityElement, What};
 use crate::epcis::quantity::{Dimension, to_base};
 
 /// What became of a lot in an event.
@@ -26,12 +27,24 @@ pub enum Role {
     Dispatched,
     /// It was thrown away.
     Wasted,
+    /// More was counted than there should be.
+    Found,
+    /// Less was counted than there should be.
+    Missing,
+    /// It was put into something else, which holds it as it is.
+    Packed,
+    /// It was taken out of something.
+    Unpacked,
 }
 
 impl Role {
-    /// Whether there is more of the lot afterwards.
-    pub const fn adds(self) -> bool {
-        matches!(self, Self::Received | Self::Produced)
+    /// What it does to the stock: 1 more, -1 less, 0 nothing.
+    pub const fn sign(self) -> i8 {
+        match self {
+            Self::Received | Self::Produced | Self::Found => 1,
+            Self::Consumed | Self::Dispatched | Self::Wasted | Self::Missing => -1,
+            Self::Packed | Self::Unpacked => 0,
+        }
     }
 }
 
@@ -55,8 +68,21 @@ pub struct Movement {
     /// When.
     #[serde(with = "stored_time")]
     pub at: Timestamp,
-    /// The lots on the other side, where one became another.
+    /// The lots on the other side, where one became another, or what it was put
+    /// into or taken out of.
     pub others: Vec<String>,
+    /// The error declaration that takes back what the event said; the line then
+    /// repeats that line of it.
+    #[serde(default)]
+    pub withdrawn_by: Option<Id>,
+}
+
+impl Movement {
+    /// The line that takes this one back, by this error declaration.
+    #[must_use]
+    pub fn withdrawn(&self, declaration: Id) -> Self {
+        Self { withdrawn_by: Some(declaration), ..self.clone() }
+    }
 }
 
 impl Entity for Movement {
@@ -68,11 +94,26 @@ impl Entity for Movement {
 impl Part for Movement {
     type Of = Self;
     const FIELDS: &'static [&'static str] =
-        &["event_id", "lot", "role", "quantity", "unit", "partner", "at", "others"];
+        &["event_id", "lot", "role", "quantity", "unit", "partner", "at", "others", "withdrawn_by"];
 }
 
 /// The unit of an amount that names none (EPCIS 2.0 §7.3.3.3).
 const PIECES: &str = "H87";
+
+/// What holds at `as_of`, now if absent, of lines with their ids: what was
+/// recorded by then (an id begins with that time) and not yet withdrawn. All
+/// lines of a lot must be among them.
+pub fn in_force(lines: Vec<(Id, Movement)>, as_of: Option<Timestamp>) -> Vec<Movement> {
+    let mut lines: Vec<Movement> = lines
+        .into_iter()
+        .filter(|(id, _)| as_of.is_none_or(|as_of| id.made_at() <= as_of))
+        .map(|(_, line)| line)
+        .collect();
+    let withdrawn: BTreeSet<Id> =
+        lines.iter().filter(|line| line.withdrawn_by.is_some()).map(|line| line.event_id).collect();
+    lines.retain(|line| !withdrawn.contains(&line.event_id));
+    lines
+}
 
 /// What an event says of lots. An error declaration says nothing of them.
 pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
@@ -89,9 +130,18 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             partner: partner.cloned(),
             at: event.time,
             others: others.to_vec(),
+            withdrawn_by: None,
         };
+    let whole = |keys: &[String]| -> Vec<QuantityElement> {
+        let element = |key: &String| QuantityElement {
+            class: key.clone(),
+            quantity: Some(Decimal::ONE),
+            unit: None,
+        };
+        keys.iter().map(element).collect()
+    };
     match &event.what {
-        What::Object { quantities, .. } => {
+        What::Object { epcs, quantities } => {
             let step = event.biz_step.as_deref().unwrap_or_default();
             let (role, partner) = match (step, event.action) {
                 ("receiving" | "accepting", _) => (Role::Received, partner(&event.sources)),
@@ -100,19 +150,22 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                     (Role::Produced, None)
                 }
                 ("destroying" | "decommissioning", _) => (Role::Wasted, None),
+                ("stock_taking" | "cycle_counting", Some(Action::Add)) => (Role::Found, None),
+                ("stock_taking" | "cycle_counting", Some(Action::Delete)) => (Role::Missing, None),
                 _ => return Vec::new(),
             };
-            quantities.iter().map(|element| line(element, role, partner, &[])).collect()
+            // Of single things those that hold others: the lots in them went
+            // with them.
+            let holders: Vec<String> = match role {
+                Role::Received | Role::Dispatched => {
+                    epcs.iter().filter(|key| is_logistic_unit(key)).cloned().collect()
+                }
+                _ => Vec::new(),
+            };
+            let all = [quantities.clone(), whole(&holders)].concat();
+            all.iter().map(|element| line(element, role, partner, &[])).collect()
         }
         What::Transformation { inputs, input_quantities, outputs, output_quantities, .. } => {
-            let whole = |keys: &[String]| -> Vec<QuantityElement> {
-                let element = |key: &String| QuantityElement {
-                    class: key.clone(),
-                    quantity: Some(Decimal::ONE),
-                    unit: None,
-                };
-                keys.iter().map(element).collect()
-            };
             let consumed = [input_quantities.clone(), whole(inputs)].concat();
             let produced = [output_quantities.clone(), whole(outputs)].concat();
             let keys = |side: &[QuantityElement]| -> Vec<String> {
@@ -122,6 +175,18 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             let consumed = consumed.iter().map(|one| line(one, Role::Consumed, None, &after));
             let produced = produced.iter().map(|one| line(one, Role::Produced, None, &before));
             consumed.chain(produced).collect()
+        }
+        What::Containment { parent: Some(parent), children, quantities }
+            if event.kind == EventType::AggregationEvent =>
+        {
+            let role = match event.action {
+                Some(Action::Add) => Role::Packed,
+                Some(Action::Delete) => Role::Unpacked,
+                _ => return Vec::new(),
+            };
+            let held = [quantities.clone(), whole(children)].concat();
+            let holder = std::slice::from_ref(parent);
+            held.iter().map(|element| line(element, role, None, holder)).collect()
         }
         What::Containment { .. } | What::Transaction { .. } => Vec::new(),
     }
@@ -150,6 +215,15 @@ impl Amounts {
         self.put(line, false);
     }
 
+    /// Adds or takes a line away, as its role says.
+    pub fn count(&mut self, line: &Movement) {
+        match line.role.sign() {
+            1 => self.add(line),
+            -1 => self.take(line),
+            _ => {}
+        }
+    }
+
     fn put(&mut self, line: &Movement, plus: bool) {
         let base = line.quantity.and_then(|quantity| to_base(quantity, &line.unit));
         let Some((dimension, amount)) = base else { return };
@@ -168,20 +242,37 @@ impl Amounts {
     }
 }
 
-/// Most lines of one lot that are added up.
+/// Most lines of one query that are added up.
 const LINES: i64 = 100_000;
+/// How many lots one query looks for; see [`crate::capture`].
+const LOOKED_UP: usize = 64;
 
 /// What is left of a lot, as a transaction sees it.
 ///
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn stock(tx: &mut WriteTx<'_>, lot: &str) -> Result<Amounts, Problem> {
-    let lines = tx.parts::<Movement>(Filter::all().eq("lot", lot), LINES).await?;
-    let mut stock = Amounts::default();
-    for (_, line) in lines {
-        if line.role.adds() { stock.add(&line) } else { stock.take(&line) }
+    let mut stocks = stocks(tx, &BTreeSet::from([lot.to_owned()])).await?;
+    Ok(stocks.remove(lot).unwrap_or_default())
+}
+
+/// What is left of each of these lots.
+///
+/// # Errors
+/// As [`stock`].
+pub async fn stocks(
+    tx: &mut WriteTx<'_>,
+    lots: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Amounts>, Problem> {
+    let lots: Vec<String> = lots.iter().cloned().collect();
+    let mut stocks: BTreeMap<String, Amounts> = BTreeMap::new();
+    for some in lots.chunks(LOOKED_UP) {
+        let lines = tx.parts::<Movement>(Filter::all().any("lot", some.to_vec()), LINES).await?;
+        for line in in_force(lines, None) {
+            stocks.entry(line.lot.clone()).or_default().count(&line);
+        }
     }
-    Ok(stock)
+    Ok(stocks)
 }
 
 #[cfg(test)]
@@ -222,6 +313,9 @@ mod tests {
             ("shipping", "OBSERVE", Some(Role::Dispatched)),
             ("commissioning", "ADD", Some(Role::Produced)),
             ("destroying", "DELETE", Some(Role::Wasted)),
+            ("stock_taking", "ADD", Some(Role::Found)),
+            ("stock_taking", "DELETE", Some(Role::Missing)),
+            ("stock_taking", "OBSERVE", None),
             ("inspecting", "OBSERVE", None),
         ] {
             let found = lines(&serde_json::json!({
@@ -234,6 +328,71 @@ mod tests {
             let from = (role == Some(Role::Received)).then(|| "417/4000001000050".to_owned());
             assert_eq!(found.first().and_then(|line| line.partner.clone()), from, "{step}");
         }
+    }
+
+    #[test]
+    fn what_was_withdrawn_counts_until_then() {
+        let line = |event: u128| Movement {
+            event_id: Id::from_u128(event),
+            lot: "01/00614141777778/10/milk".into(),
+            role: Role::Received,
+            quantity: Some(Decimal::ONE),
+            unit: "KGM".into(),
+            partner: None,
+            at: Timestamp::UNIX_EPOCH,
+            others: Vec::new(),
+            withdrawn_by: None,
+        };
+        let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
+        let made = |millis: i64| Id::first_of(at(millis));
+        let lines = vec![
+            (made(2000), line(1)),
+            (made(2000), line(2)),
+            (made(3000), line(1).withdrawn(Id::from_u128(9))),
+        ];
+        for (as_of, events) in [
+            (Some(1999), &[][..]),
+            (Some(2000), &[1, 2]),
+            (Some(2999), &[1, 2]),
+            (Some(3000), &[2]),
+            (None, &[2]),
+        ] {
+            let found: Vec<Id> =
+                in_force(lines.clone(), as_of.map(at)).iter().map(|line| line.event_id).collect();
+            let expected: Vec<Id> = events.iter().map(|event| Id::from_u128(*event)).collect();
+            assert_eq!(found, expected, "{as_of:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_packed_is_neither_more_nor_less() {
+        let pallet = "urn:epc:id:sscc:0614141.1234567890";
+        for (action, role) in [("ADD", Role::Packed), ("DELETE", Role::Unpacked)] {
+            let found = lines(&serde_json::json!({
+                "type": "AggregationEvent", "action": action, "bizStep": "packing",
+                "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+                "parentID": pallet,
+                "childQuantityList": [{ "epcClass": MILK, "quantity": 10, "uom": "LTR" }],
+            }));
+            assert_eq!(found.len(), 1);
+            assert_eq!(
+                (found[0].role, found[0].others[0].as_str()),
+                (role, "00/106141412345678908")
+            );
+            let mut sum = Amounts::default();
+            sum.count(&found[0]);
+            assert_eq!(sum, Amounts::default());
+        }
+        let shipped = lines(&serde_json::json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "bizStep": "shipping",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "epcList": [pallet, "urn:epc:id:sgtin:4012345.011111.987"],
+        }));
+        assert_eq!(shipped.len(), 1);
+        assert_eq!(
+            (shipped[0].lot.as_str(), shipped[0].role),
+            ("00/106141412345678908", Role::Dispatched)
+        );
     }
 
     #[test]

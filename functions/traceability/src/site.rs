@@ -26,6 +26,32 @@ impl Entity for Site {
     const PERSONAL: &'static [&'static str] = &[];
 }
 
+/// Changes to a site (RFC 7396): absent members stay. Its GLN does not change:
+/// events name the place by it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SitePatch {
+    /// Name.
+    #[serde(default)]
+    #[schemars(with = "String", length(min = 1, max = 200))]
+    name: Option<String>,
+    /// ISO 3166-1 alpha-2 code.
+    #[serde(default)]
+    #[schemars(with = "String", extend("format" = "country"))]
+    country: Option<String>,
+}
+
+impl SitePatch {
+    /// The site after the changes.
+    pub fn apply(&self, before: &Site) -> Site {
+        Site {
+            gln: before.gln.clone(),
+            name: self.name.as_ref().unwrap_or(&before.name).clone(),
+            country: self.country.as_ref().unwrap_or(&before.country).clone(),
+        }
+    }
+}
+
 /// A site as it is shown.
 #[derive(Serialize, JsonSchema)]
 pub struct SiteView {

@@ -6,21 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Filter, Id, Tenant};
+use keystone::tenant::{Filter, Id, Page, Stored, Tenant};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::movement::{Amounts, Movement, Role};
+use crate::event::StoredEvent;
+use crate::movement::{Amounts, Movement, Role, in_force};
+
+mod picture;
+mod table;
+
+pub use picture::svg;
+pub use table::csv;
 
 /// How many lots one query looks for; see [`crate::capture`].
-const LOOKED_UP: usize = 64;
+pub const LOOKED_UP: usize = 64;
 /// How many queries run at once: as many as there are connections.
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: usize = 4;
 /// Most lots of a trace, and most parts of its answer: a function's answer has
 /// at most 6 MB, and a part some 250 bytes.
 pub const LOTS: usize = 20_000;
 const PARTS: usize = 22_000;
+/// Most bytes of the events behind a trace.
+const EVENT_BYTES: usize = 4 * 1024 * 1024;
 /// Most lines of the ledger that one query gives.
 const LINES: i64 = 100_000;
 /// Depth of a trace unless the client says otherwise, and at most.
@@ -38,6 +47,22 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// The roles whose lines lead there.
+    const fn ways(self) -> &'static [&'static [Role]] {
+        match self {
+            Self::Back => &[BACK],
+            Self::Forward => &[FORWARD],
+            Self::Both => &[BACK, FORWARD],
+        }
+    }
+}
+
+/// The roles whose lines lead to what a lot was made of.
+pub const BACK: &[Role] = &[Role::Produced, Role::Unpacked];
+/// The roles whose lines lead to what was made of a lot.
+pub const FORWARD: &[Role] = &[Role::Consumed, Role::Packed];
+
 /// An amount in the unit of its dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AmountView {
@@ -54,10 +79,11 @@ pub fn amounts(sums: &Amounts) -> Vec<AmountView> {
     sums.all().map(|(dimension, value)| AmountView { value, unit: dimension.unit() }).collect()
 }
 
-/// A lot of a trace, with what is known of it.
+/// A lot of a trace, or a logistic unit that lots are in, with what is known of
+/// it.
 #[derive(Serialize, JsonSchema)]
 pub struct Node {
-    /// GS1 element string of the lot: `01/<GTIN-14>/10/<lot>`.
+    /// GS1 element string: `01/<GTIN-14>/10/<lot>`, or `00/<SSCC>`.
     lot: String,
     /// How many steps away.
     depth: u32,
@@ -71,6 +97,8 @@ pub struct Node {
     dispatched: Vec<AmountView>,
     /// How much was thrown away.
     wasted: Vec<AmountView>,
+    /// How much more was counted than there should be; less if negative.
+    adjusted: Vec<AmountView>,
     /// Whom it came from and went to, and how much.
     partners: Vec<PartnerView>,
 }
@@ -95,7 +123,7 @@ pub struct PartnerView {
     pub event_id: Id,
 }
 
-/// That one lot went into another.
+/// That one lot went into another, or into a logistic unit or out of it.
 #[derive(Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edge {
     /// The lot that went in.
@@ -125,22 +153,33 @@ pub struct Graph {
     truncated: bool,
     /// How many queries it took.
     queries: u32,
+    /// The events that say so.
+    #[serde(skip)]
+    events: BTreeSet<Id>,
 }
 
 /// An amount with its unit, as it was entered.
 type Amount = (Option<Decimal>, String);
 
+/// What went into what: both lots and the event, with how much went in.
+pub type Edges = BTreeMap<(String, String, Id), Option<Amount>>;
+
 /// What is known of the lots that were reached.
 #[derive(Default)]
-struct Walk {
-    depth: BTreeMap<String, u32>,
-    lines: BTreeMap<String, Vec<Movement>>,
-    edges: BTreeMap<(String, String, Id), Option<Amount>>,
-    truncated: bool,
-    queries: u32,
+pub struct Walk {
+    /// What is believed when; now if absent.
+    as_of: Option<Timestamp>,
+    /// How many steps away each lot is.
+    pub depth: BTreeMap<String, u32>,
+    /// The lines of each.
+    pub lines: BTreeMap<String, Vec<Movement>>,
+    /// Whether it ends where its limit is, and not where the goods do.
+    pub truncated: bool,
+    /// How many queries it took.
+    pub queries: u32,
 }
 
-/// The graph around a lot.
+/// The graph around a lot, as it was known at `as_of`; as it is now if absent.
 ///
 /// # Errors
 /// 422 when the answer would be too large; 503 when the database does not
@@ -150,13 +189,11 @@ pub async fn graph(
     lot: &str,
     direction: Direction,
     depth: u32,
+    as_of: Option<Timestamp>,
 ) -> Result<Graph, Problem> {
-    let mut walk = Walk::default();
-    if direction != Direction::Forward {
-        walk.go(tenant, lot, Role::Produced, depth).await?;
-    }
-    if direction != Direction::Back {
-        walk.go(tenant, lot, Role::Consumed, depth).await?;
+    let mut walk = Walk { as_of, ..Walk::default() };
+    for roles in direction.ways() {
+        walk.go(tenant, &[lot.to_owned()], roles, depth).await?;
     }
     let graph = walk.into_graph(lot);
     if graph.parts() > PARTS {
@@ -173,28 +210,64 @@ impl Graph {
         let partners: usize = self.nodes.iter().map(|node| node.partners.len()).sum();
         self.nodes.len() + self.edges.len() + partners
     }
+
+    /// The events that say what it shows, oldest first.
+    ///
+    /// # Errors
+    /// 422 when they would not fit an answer; 503 when the database does not
+    /// answer.
+    pub async fn events(&self, tenant: &Tenant) -> Result<Vec<Stored<StoredEvent>>, Problem> {
+        let ids: Vec<String> = self.events.iter().map(Id::to_string).collect();
+        let parts: Vec<&[String]> = ids.chunks(LOOKED_UP).collect();
+        let (mut events, mut bytes) = (Vec::with_capacity(ids.len()), 0);
+        let page = Page { after: None, limit: 100 };
+        for some in parts.chunks(AT_ONCE) {
+            let found = try_join_all(some.iter().map(|ids| {
+                tenant.list::<StoredEvent>(Filter::all().any("_id", ids.to_vec()), page)
+            }))
+            .await?;
+            for event in found.into_iter().flatten() {
+                bytes += event.entity.document.len() + event.entity.context.len();
+                events.push(event);
+            }
+            if bytes > EVENT_BYTES {
+                return Err(Problem::invalid(
+                    "depth",
+                    format!("More than {EVENT_BYTES} bytes of events: ask for fewer steps."),
+                ));
+            }
+        }
+        events.sort_by_key(|event| (event.entity.event_time, event.id));
+        Ok(events)
+    }
 }
 
 impl Walk {
-    /// Goes from lot to lot by the lines of a role: `Produced` leads to what
-    /// went in, `Consumed` to what came out. A lot is visited once, so a
-    /// circle ends.
-    async fn go(
+    /// Goes from lot to lot by the lines of these roles: `Produced` leads to
+    /// what went in, `Consumed` to what came out, `Packed` to what holds it. A
+    /// lot is visited once, so a circle ends. What holds a lot leads to no other
+    /// lot in it: they share a pallet, and nothing of one is in the other.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn go(
         &mut self,
         tenant: &Tenant,
-        start: &str,
-        role: Role,
+        start: &[String],
+        roles: &[Role],
         deepest: u32,
     ) -> Result<(), Problem> {
-        let mut seen = BTreeSet::from([start.to_owned()]);
-        let mut frontier = vec![start.to_owned()];
-        self.depth.entry(start.to_owned()).or_insert(0);
+        let mut seen: BTreeSet<String> = start.iter().cloned().collect();
+        let mut frontier = start.to_vec();
+        for lot in start {
+            self.depth.entry(lot.clone()).or_insert(0);
+        }
         for depth in 0.. {
             self.read(tenant, &frontier).await?;
             let mut next = Vec::new();
             for lot in &frontier {
                 let lines = self.lines.get(lot).into_iter().flatten();
-                for line in lines.filter(|line| line.role == role) {
+                for line in lines.filter(|line| roles.contains(&line.role)) {
                     for other in &line.others {
                         if seen.insert(other.clone()) {
                             next.push(other.clone());
@@ -231,19 +304,21 @@ impl Walk {
             }))
             .await?;
             self.queries += u32::try_from(some.len()).unwrap_or(u32::MAX);
-            for (_, line) in found.into_iter().flatten() {
+            for line in found.into_iter().flat_map(|lines| in_force(lines, self.as_of)) {
                 self.lines.entry(line.lot.clone()).or_default().push(line);
             }
         }
         Ok(())
     }
 
-    fn into_graph(mut self, start: &str) -> Graph {
+    /// What of the lots that were reached went into what.
+    pub fn edges(&self) -> Edges {
+        let mut edges = Edges::new();
         for (lot, lines) in &self.lines {
             for line in lines {
                 for other in &line.others {
                     let (from, to) = match line.role {
-                        Role::Consumed => (lot, other),
+                        Role::Consumed | Role::Packed => (lot, other),
                         _ => (other, lot),
                     };
                     let known = self.depth.contains_key(from) && self.depth.contains_key(to);
@@ -251,8 +326,8 @@ impl Walk {
                         continue;
                     }
                     let amount =
-                        (line.role == Role::Consumed).then(|| (line.quantity, line.unit.clone()));
-                    let edge = self.edges.entry((from.clone(), to.clone(), line.event_id));
+                        (line.role != Role::Produced).then(|| (line.quantity, line.unit.clone()));
+                    let edge = edges.entry((from.clone(), to.clone(), line.event_id));
                     let edge = edge.or_default();
                     if amount.is_some() {
                         *edge = amount;
@@ -260,13 +335,19 @@ impl Walk {
                 }
             }
         }
+        edges
+    }
+
+    fn into_graph(self, start: &str) -> Graph {
+        let known = self.lines.iter().filter(|(lot, _)| self.depth.contains_key(*lot));
+        let events = known.flat_map(|(_, lines)| lines).map(|line| line.event_id).collect();
         let mut nodes: Vec<Node> = self
             .depth
             .iter()
             .map(|(lot, depth)| node(lot, *depth, self.lines.get(lot).map_or(&[], Vec::as_slice)))
             .collect();
         nodes.sort_by(|a, b| (a.depth, &a.lot).cmp(&(b.depth, &b.lot)));
-        let edges = self.edges.into_iter().map(|((from, to, event_id), amount)| {
+        let edges = self.edges().into_iter().map(|((from, to, event_id), amount)| {
             let (quantity, unit) = match amount {
                 Some((quantity, unit)) => (quantity, Some(unit)),
                 None => (None, None),
@@ -279,6 +360,7 @@ impl Walk {
             edges: edges.collect(),
             truncated: self.truncated,
             queries: self.queries,
+            events,
         }
     }
 }
@@ -297,6 +379,12 @@ fn node(lot: &str, depth: u32, lines: &[Movement]) -> Node {
         consumed: sum(Role::Consumed),
         dispatched: sum(Role::Dispatched),
         wasted: sum(Role::Wasted),
+        adjusted: {
+            let mut sum = Amounts::default();
+            let counts = |line: &&Movement| matches!(line.role, Role::Found | Role::Missing);
+            lines.iter().filter(counts).for_each(|line| sum.count(line));
+            amounts(&sum)
+        },
         partners: lines.iter().filter_map(partner).collect(),
     }
 }
@@ -319,7 +407,7 @@ pub fn partner(line: &Movement) -> Option<PartnerView> {
 }
 
 /// One step back and one step forward, and what is left: in = out + stock +
-/// waste (Art. 18 of Regulation (EC) No 178/2002).
+/// waste + unaccounted (Art. 18 of Regulation (EC) No 178/2002).
 #[derive(Serialize, JsonSchema)]
 pub struct Balance {
     /// GS1 element string of the lot.
@@ -330,47 +418,51 @@ pub struct Balance {
     outgoing: Vec<AmountView>,
     /// What was thrown away.
     wasted: Vec<AmountView>,
-    /// What is left by the ledger; never less than nothing.
+    /// What is left by the ledger and the counts; never less than nothing.
     stock: Vec<AmountView>,
-    /// What left without having come: incoming less outgoing, waste and stock.
+    /// Incoming less outgoing, waste and stock: what a count did not find, or,
+    /// negative, what left or was found without having come.
     unaccounted: Vec<AmountView>,
     /// `unaccounted` as a share of `incoming`, in percent to two decimals;
     /// absent where nothing came.
     unaccounted_percent: Vec<AmountView>,
 }
 
-/// The ledger of one lot.
+/// The ledger of one lot, as it was known at `as_of`; as it is now if absent.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn lines(tenant: &Tenant, lot: &str) -> Result<Vec<Movement>, Problem> {
+pub async fn lines(
+    tenant: &Tenant,
+    lot: &str,
+    as_of: Option<Timestamp>,
+) -> Result<Vec<Movement>, Problem> {
     let found = tenant.parts::<Movement>(Filter::all().eq("lot", lot), LINES).await?;
-    Ok(found.into_iter().map(|(_, line)| line).collect())
+    Ok(in_force(found, as_of))
 }
 
 /// The mass balance of a lot.
 pub fn balance(lot: &str, lines: &[Movement]) -> Balance {
     let (mut incoming, mut outgoing, mut wasted) =
         (Amounts::default(), Amounts::default(), Amounts::default());
+    let mut left = Amounts::default();
     for line in lines {
+        left.count(line);
         match line.role {
             Role::Received | Role::Produced => incoming.add(line),
             Role::Consumed | Role::Dispatched => outgoing.add(line),
             Role::Wasted => wasted.add(line),
+            Role::Found | Role::Missing | Role::Packed | Role::Unpacked => {}
         }
     }
-    let dimensions: BTreeSet<_> = incoming
-        .all()
-        .chain(outgoing.all())
-        .chain(wasted.all())
-        .map(|(dimension, _)| dimension)
-        .collect();
     let (mut stock, mut unaccounted, mut percent) = (Vec::new(), Vec::new(), Vec::new());
-    for dimension in dimensions {
+    // Whatever moved stands in what is left.
+    for (dimension, left) in left.all() {
         let (came, unit) = (incoming.of(dimension), dimension.unit());
-        let left = came - outgoing.of(dimension) - wasted.of(dimension);
-        let missing = left.min(Decimal::ZERO).normalize();
-        stock.push(AmountView { value: left.max(Decimal::ZERO).normalize(), unit });
+        let there = left.max(Decimal::ZERO);
+        let missing = came - outgoing.of(dimension) - wasted.of(dimension) - there;
+        let missing = missing.normalize();
+        stock.push(AmountView { value: there, unit });
         unaccounted.push(AmountView { value: missing, unit });
         if came > Decimal::ZERO {
             let share = (missing * Decimal::ONE_HUNDRED / came).round_dp(2).normalize();
@@ -385,5 +477,65 @@ pub fn balance(lot: &str, lines: &[Movement]) -> Balance {
         stock,
         unaccounted,
         unaccounted_percent: percent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A graph around `start` with these links, 2.5 kg each.
+    pub(super) fn graph(links: &[(&str, &str)]) -> Graph {
+        let event_id = Id::from_u128(1);
+        let edge = |(from, to): &(&str, &str)| Edge {
+            from: (*from).to_owned(),
+            to: (*to).to_owned(),
+            event_id,
+            quantity: Some(Decimal::new(25, 1)),
+            unit: Some("KGM".into()),
+        };
+        let lots: BTreeSet<&str> =
+            links.iter().flat_map(|(from, to)| [*from, *to]).chain(["start"]).collect();
+        Graph {
+            start: "start".into(),
+            nodes: lots.iter().map(|lot| node(lot, 0, &[])).collect(),
+            edges: links.iter().map(edge).collect(),
+            truncated: false,
+            queries: 0,
+            events: BTreeSet::new(),
+        }
+    }
+
+    fn line(role: Role, value: &str) -> Movement {
+        Movement {
+            event_id: Id::from_u128(1),
+            lot: "lot".into(),
+            role,
+            quantity: Some(value.parse().unwrap()),
+            unit: "KGM".into(),
+            partner: None,
+            at: Timestamp::UNIX_EPOCH,
+            others: Vec::new(),
+            withdrawn_by: None,
+        }
+    }
+
+    #[test]
+    fn what_came_is_what_left_what_is_there_and_what_is_missing() {
+        use Role::{Dispatched, Found, Missing, Packed, Received, Wasted};
+        for (lines, stock, unaccounted) in [
+            (vec![(Received, "10"), (Dispatched, "4"), (Wasted, "1")], "5", "0"),
+            (vec![(Received, "10"), (Dispatched, "4"), (Missing, "0.5")], "5.5", "0.5"),
+            (vec![(Received, "10"), (Found, "0.25")], "10.25", "-0.25"),
+            (vec![(Received, "10"), (Dispatched, "12")], "0", "-2"),
+            (vec![(Received, "10"), (Packed, "10")], "10", "0"),
+        ] {
+            let lines: Vec<Movement> =
+                lines.iter().map(|(role, value)| line(*role, value)).collect();
+            let balance = balance("lot", &lines);
+            let value = |amounts: &[AmountView]| amounts[0].value.to_string();
+            assert_eq!(value(&balance.stock), stock, "{lines:?}");
+            assert_eq!(value(&balance.unaccounted), unaccounted, "{lines:?}");
+        }
     }
 }

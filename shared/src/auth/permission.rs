@@ -93,8 +93,11 @@ permissions! {
     /// Products, sites, batches, events, dispatches, recalls, and the
     /// suppliers and customers that they name: read.
     ReadTraceability        = Full Full Full Full Full;
-    /// Products, sites, batches, events, dispatches, recalls: write.
+    /// Products, sites, batches, events, dispatches: write.
     WriteTraceability       = Full Full Full Denied Denied;
+    /// Recalls and their exercises: start, record notices, close. Apart from
+    /// the row above, since the duty to recall does not end with a contract.
+    RunRecalls              = Full Full Full Denied Denied;
     /// Delivery addresses and contact phones in clear.
     ReadContactData         = Full Full Full Masked Masked;
     /// Supplier banking metadata in clear.
@@ -150,6 +153,7 @@ mod tests {
         use Permission::*;
         for permission in [
             WriteTraceability,
+            RunRecalls,
             WritePartners,
             ManageUsers,
             ManageTenant,

@@ -63,7 +63,7 @@ impl Request {
     /// 400 when it is empty or not UTF-8.
     pub fn text(&self) -> Result<&str, Problem> {
         match std::str::from_utf8(&self.body) {
-            Ok("") => Err(Problem::Malformed("A JSON body is required.".into())),
+            Ok("") => Err(Problem::Malformed("A body is required.".into())),
             Ok(text) => Ok(text),
             Err(_) => Err(Problem::Malformed("The body is not UTF-8.".into())),
         }
@@ -75,6 +75,23 @@ impl Request {
     /// 422 naming every wrong parameter.
     pub fn query<T: DeserializeOwned + JsonSchema + 'static>(&self) -> Result<T, Problem> {
         input::query(&self.query)
+    }
+
+    /// The one of `offered` that the `Accept` header likes best (RFC 9110
+    /// §12.5.1); the first where it likes several as well, or says nothing.
+    ///
+    /// # Errors
+    /// 406 when it takes none of them.
+    pub fn accepted(&self, offered: &'static [&'static str]) -> Result<&'static str, Problem> {
+        let header = self.header("accept").unwrap_or("*/*");
+        let mut best: Option<(&'static str, u16)> = None;
+        for one in offered {
+            let liking = liking(header, one);
+            if liking > best.map_or(0, |(_, liking)| liking) {
+                best = Some((one, liking));
+            }
+        }
+        best.map(|(one, _)| one).ok_or(Problem::NotAcceptable(offered))
     }
 
     /// The query of this request with `name` set to `value`, to stand behind a
@@ -298,6 +315,38 @@ impl Call {
     }
 }
 
+/// How much an `Accept` header likes a media type, from 0 to 1000: by the most
+/// specific of its ranges that fits, the best of those that are as specific.
+fn liking(header: &str, media_type: &str) -> u16 {
+    let of_kind = media_type.split('/').next().unwrap_or_default();
+    let ranges = header.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let range = parts.next()?;
+        let specific = match range.split_once('/')? {
+            _ if range.eq_ignore_ascii_case(media_type) => 2,
+            (kind, "*") if kind.eq_ignore_ascii_case(of_kind) => 1,
+            ("*", "*") => 0,
+            _ => return None,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        Some((specific, weight.map_or(1000, thousandths)))
+    });
+    ranges.max().map_or(0, |(_, weight)| weight)
+}
+
+/// A weight such as `0.25` in thousandths; one that is none counts as 0.
+fn thousandths(weight: &str) -> u16 {
+    let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
+    if fraction.len() > 3 {
+        return 0;
+    }
+    match (whole, format!("{fraction:0<3}").parse::<u16>()) {
+        ("0", Ok(fraction)) => fraction,
+        ("1", Ok(0)) => 1000,
+        _ => 0,
+    }
+}
+
 /// Percent-encodes all but unreserved characters (RFC 3986 §2.3).
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -349,4 +398,44 @@ impl Entity for Kept {
 
 fn reply_place(id: Id) -> Place<'static> {
     Place { collection: schema::IDEMPOTENCY.name, document: id, field: "reply" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_type_is_the_one_that_is_liked_best() {
+        const OFFERED: &[&str] = &["application/json", "application/ld+json", "text/csv"];
+        let accepted = |header: Option<&str>| {
+            let accept = header.map(|header| ("accept".to_owned(), header.to_owned()));
+            Request {
+                id: String::new(),
+                source_ip: String::new(),
+                user_agent: None,
+                now: Timestamp::UNIX_EPOCH,
+                headers: accept.into_iter().collect(),
+                path: BTreeMap::new(),
+                query: BTreeMap::new(),
+                body: Vec::new(),
+            }
+            .accepted(OFFERED)
+        };
+        for (header, expected) in [
+            (None, "application/json"),
+            (Some("*/*"), "application/json"),
+            (Some("text/csv"), "text/csv"),
+            (Some("TEXT/CSV;charset=utf-8"), "text/csv"),
+            (Some("text/*"), "text/csv"),
+            (Some("image/png, text/csv;q=0.1"), "text/csv"),
+            (Some("application/*;q=0.5, text/csv;q=0.4"), "application/json"),
+            (Some("application/json;q=0.1, application/ld+json"), "application/ld+json"),
+            (Some("*/*;q=0.2, application/json;q=0"), "application/ld+json"),
+        ] {
+            assert_eq!(accepted(header), Ok(expected), "{header:?}");
+        }
+        for header in ["image/png", "text/csv;q=0", "csv", "", "text/csv;q=2", "*/*;q=0"] {
+            assert_eq!(accepted(Some(header)), Err(Problem::NotAcceptable(OFFERED)), "{header}");
+        }
+    }
 }

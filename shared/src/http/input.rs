@@ -129,10 +129,11 @@ impl<'de> Visitor<'de> for DistinctVisitor {
     }
 }
 
-/// Reads a JSON value.
-pub(crate) fn value<T: DeserializeOwned + JsonSchema + 'static>(
-    value: Value,
-) -> Result<T, Problem> {
+/// Reads a JSON value, checked against the schema of `T`.
+///
+/// # Errors
+/// 422 naming every wrong field.
+pub fn value<T: DeserializeOwned + JsonSchema + 'static>(value: Value) -> Result<T, Problem> {
     accept(&*checked::<T>()?, value)
 }
 

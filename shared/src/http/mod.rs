@@ -15,9 +15,8 @@ mod route;
 
 pub use call::{Call, PublicCall, Request, escaped};
 pub use event::Event;
-pub use input::present;
-pub(crate) use input::value as read_value;
+pub use input::{present, value as read_value};
 pub use list::{List, PageQuery};
 pub use pipeline::{Pipeline, serve, serve_public};
 pub use reply::{Reply, Response};
-pub use route::{Answer, Assurance, Method, PublicRoute, Route, Spec, schema_of};
+pub use route::{Answer, Assurance, CSV, Method, PublicRoute, Route, Spec, schema_of};

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use tracing::Instrument;
 
+use super::route::CSV;
 use super::{Call, Event, PublicCall, PublicRoute, Reply, Request, Response, Route, Spec};
 use crate::auth::user::User;
 use crate::auth::{Grant, Principal};
@@ -34,6 +35,8 @@ enum Door {
 /// One function: a route, its handler, and the environment's clients.
 pub struct Pipeline {
     door: Door,
+    /// The media type of the route's body.
+    takes: Option<&'static str>,
     platform: Arc<Platform>,
 }
 
@@ -85,7 +88,8 @@ where
 async fn run(door: Door, settings: &[Setting]) -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let config = Config::from_env(settings)?;
-    let pipeline = Pipeline { door, platform: Arc::new(Platform::new(config)) };
+    let takes = door.spec().takes();
+    let pipeline = Pipeline { door, takes, platform: Arc::new(Platform::new(config)) };
     let pipeline = &pipeline;
     // Boxed, so that what every binary instantiates stays small.
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Event>| {
@@ -99,19 +103,21 @@ async fn run(door: Door, settings: &[Setting]) -> Result<(), lambda_runtime::Err
     .await
 }
 
-impl Pipeline {
+impl Door {
     fn spec(&self) -> &'static Spec {
-        match &self.door {
-            Door::Guarded(route, _) => &route.spec,
-            Door::Public(route, _) => &route.spec,
+        match self {
+            Self::Guarded(route, _) => &route.spec,
+            Self::Public(route, _) => &route.spec,
         }
     }
+}
 
+impl Pipeline {
     /// Answers one event, received at `now`.
     pub async fn answer(&self, event: Event, now: Timestamp) -> Response {
         let request_id = event.request_id().to_owned();
         let mut tenant = None;
-        let span = tracing::info_span!("request", route = self.spec().name, request_id);
+        let span = tracing::info_span!("request", route = self.door.spec().name, request_id);
         let outcome = match event.into_request(now) {
             Ok(request) => {
                 let handled = self.handle(request, &mut tenant).instrument(span);
@@ -126,7 +132,7 @@ impl Pipeline {
         telemetry::finished(
             now,
             &telemetry::Finished {
-                route: self.spec().name,
+                route: self.door.spec().name,
                 status: response.status_code,
                 request_id: &request_id,
                 tenant: tenant.as_ref().map(TenantId::as_str),
@@ -145,13 +151,13 @@ impl Pipeline {
     ) -> Result<Reply, Problem> {
         match &self.door {
             Door::Public(route, handler) => {
-                check_form(&route.spec, &request)?;
+                check_form(&route.spec, self.takes, &request)?;
                 handler(PublicCall { request, platform: Arc::clone(&self.platform) }).await
             }
             Door::Guarded(route, handler) => {
                 let call = self.admit(route, request).await?;
                 *tenant = Some(call.tenant.id().clone());
-                check_form(&route.spec, &call.request)?;
+                check_form(&route.spec, self.takes, &call.request)?;
                 handler(call).await
             }
         }
@@ -226,16 +232,17 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// Size and media type, before anything is parsed.
-fn check_form(spec: &Spec, request: &Request) -> Result<(), Problem> {
+fn check_form(spec: &Spec, takes: Option<&'static str>, request: &Request) -> Result<(), Problem> {
     if request.body.len() > BODY_LIMIT {
         return Err(Problem::TooLarge(BODY_LIMIT));
     }
-    if spec.body.is_some() {
+    if let Some(taken) = takes {
         let media_type = request.header("content-type").unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
-        let accepted = ["application/json", "application/merge-patch+json", "application/ld+json"];
+        let json = ["application/json", "application/merge-patch+json", "application/ld+json"];
+        let accepted: &[&str] = if taken == CSV { &[CSV] } else { &json };
         if !accepted.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
-            return Err(Problem::UnsupportedMediaType);
+            return Err(Problem::UnsupportedMediaType(taken));
         }
     }
     if spec.query.is_none() && !request.query.is_empty() {

@@ -75,6 +75,16 @@ impl Reply {
         }
     }
 
+    /// 200 with a text of this media type.
+    pub fn text(media_type: &str, body: String) -> Self {
+        Self {
+            status: 200,
+            media_type: media_type.into(),
+            body: body.into_bytes(),
+            ..Self::empty()
+        }
+    }
+
     /// The same answer with the path of the next page (RFC 8288).
     #[must_use]
     pub fn with_next(self, path: &str) -> Self {

@@ -47,17 +47,20 @@ pub struct Answer {
     pub media_type: &'static str,
     /// Schema of a JSON body.
     pub schema: Option<SchemaFn>,
+    /// Other media types in which a client may have it
+    /// ([`super::Request::accepted`]).
+    pub also: &'static [&'static str],
 }
 
 impl Answer {
     /// A JSON answer.
     pub const fn json(status: u16, schema: SchemaFn) -> Self {
-        Self { status, media_type: "application/json", schema: Some(schema) }
+        Self { status, media_type: "application/json", schema: Some(schema), also: &[] }
     }
 
     /// 204, without a body.
     pub const fn empty() -> Self {
-        Self { status: 204, media_type: "", schema: None }
+        Self { status: 204, media_type: "", schema: None, also: &[] }
     }
 }
 
@@ -74,10 +77,24 @@ pub struct Spec {
     pub summary: &'static str,
     /// Schema of the query parameters.
     pub query: Option<SchemaFn>,
-    /// Schema of the JSON body.
+    /// Schema of the body: of its JSON, unless it names another media type
+    /// ([`Spec::takes`]).
     pub body: Option<SchemaFn>,
     /// The answer of a successful request.
     pub answer: Answer,
+}
+
+/// The media type of tables (RFC 4180).
+pub const CSV: &str = "text/csv";
+
+impl Spec {
+    /// The media type of the body: the `contentMediaType` of its schema (JSON
+    /// Schema 2020-12, Validation §8.4), else JSON.
+    pub fn takes(&self) -> Option<&'static str> {
+        let schema = self.body?(&mut SchemaGenerator::default());
+        let table = schema.get("contentMediaType").is_some_and(|named| named == CSV);
+        Some(if table { CSV } else { "application/json" })
+    }
 }
 
 /// What a session must have shown before a route serves it. A route that

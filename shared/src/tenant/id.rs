@@ -64,6 +64,12 @@ impl Id {
         Self(Uuid::from_u128(millis << 80))
     }
 
+    /// When it was made, to the millisecond.
+    pub fn made_at(self) -> Timestamp {
+        let millis = i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+    }
+
     /// An id from a number, for fixed ids.
     pub const fn from_u128(value: u128) -> Self {
         Self(Uuid::from_u128(value))

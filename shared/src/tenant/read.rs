@@ -2,7 +2,7 @@
 //! so nothing that a client sends can become a query operator.
 
 use futures::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, deserialize_from_document, doc, serialize_to_vec};
 use serde::Serialize;
@@ -148,6 +148,12 @@ impl Filter {
     #[must_use]
     pub fn made_before(self, at: Timestamp) -> Self {
         self.and("_id", doc! { "$lt": Id::first_of(at).to_string() })
+    }
+
+    /// Made at `at` or earlier, to the millisecond.
+    #[must_use]
+    pub fn made_until(self, at: Timestamp) -> Self {
+        self.made_before(at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(at))
     }
 
     /// `field` is one of these byte strings.

@@ -195,8 +195,26 @@ pub const EVENT_HISTORY: Collection = Collection {
     ..entities("event_history", &[], &[unique(&[("event_id", 1), ("seq", 1)])])
 };
 
+/// Recalls and exercises.
+pub const RECALLS: Collection = entities("recalls", &[], &[BY_AGE]);
+/// What each recall found, under its id.
+pub const RECALL_FINDINGS: Collection =
+    Collection { append_only: true, ..entities("recall_findings", &[], &[]) };
+/// What was said to those who got recalled goods, and by them.
+pub const RECALL_NOTICES: Collection = entities(
+    "recall_notices",
+    &["contact", "note"],
+    &[plain(&[("recall_id", 1), ("recipient", 1)]), BY_AGE],
+);
+
+/// Evidence packs that were made of recalls.
+pub const RECALL_PACKS: Collection = Collection {
+    append_only: true,
+    ..entities("recall_packs", &[], &[plain(&[("recall_id", 1), ("_id", -1)])])
+};
+
 /// All collections of entities.
-pub const COLLECTIONS: [&Collection; 19] = [
+pub const COLLECTIONS: [&Collection; 23] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -216,6 +234,10 @@ pub const COLLECTIONS: [&Collection; 19] = [
     &SITES,
     &CAPTURES,
     &EVENT_HISTORY,
+    &RECALLS,
+    &RECALL_FINDINGS,
+    &RECALL_NOTICES,
+    &RECALL_PACKS,
 ];
 
 /// The tenant's wrapped data keys, in a database of their own.

@@ -11,16 +11,15 @@ mod pdf;
 mod queue;
 mod rows;
 mod run;
-mod signing;
-mod storage;
 mod view;
 mod volume;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::merkle::Hash;
 use keystone::crypto::{Place, Sealed, Subject, at_rest_option};
 use keystone::tenant::{AuditFilter, Entity, Id, StoreError, Stored, Tenant, Work, schema};
+use keystone_report::KEPT;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +29,6 @@ pub use run::{Ended, run};
 pub use view::{ExportView, FileView};
 
 use crate::filter::FilterInput;
-
-/// For how long a finished export can be fetched; the bucket deletes its files
-/// soon after.
-pub const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Unfinished exports that a tenant may have.
 pub const MOST_UNFINISHED: usize = 10;

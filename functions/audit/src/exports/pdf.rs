@@ -2,10 +2,11 @@
 
 use keystone::Problem;
 use keystone::tenant::StoreError;
+use keystone_report::Attachment;
 
 use super::Context;
 use super::rows::describe;
-use crate::report::{Attachment, Report, Row, render};
+use crate::report::{AuditReport, Row, render};
 
 /// The signed report of `rows`, with their bundle attached.
 ///
@@ -18,7 +19,7 @@ pub async fn file(
 ) -> Result<Vec<u8>, Problem> {
     let signer = context.signer().await?;
     let export = &context.export.entity;
-    let pdf = render(Report {
+    let pdf = render(AuditReport {
         tenant_name: &context.tenant.profile().legal_name,
         tenant_id: context.tenant.id().as_str(),
         volume: context.volume,
@@ -49,5 +50,5 @@ pub async fn file(
         ],
     });
     let pdf = pdf.map_err(StoreError::defect)?;
-    Ok(signer.sign(pdf, context.made_at).await?)
+    Ok(signer.sign(pdf, "Audit report", context.made_at).await?)
 }

@@ -10,14 +10,13 @@ use keystone::config::Setting;
 use keystone::platform::Platform;
 use keystone::tenant::{Attribution, Id, Lease, StoreError, Stored, Tenant, WriteTx};
 use keystone::{Problem, random};
+use keystone_report::{Signer, Storage};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::csv::Table;
 use super::evidence::Evidence;
-use super::signing::Signer;
-use super::storage::Storage;
 use super::volume::Volume;
 use super::{Export, File, Format, Progress, Snapshot, State, wanted};
 use crate::checkpoints::{CheckpointKeys, Publisher};

@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use keystone::Problem;
 use keystone::http::Call;
 use keystone::tenant::{Id, Stored, Tenant};
+use keystone_report::{LINK_LIFE, Storage};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::storage::{LINK_LIFE, Storage};
 use super::{Export, Format, Progress, State};
 use crate::filter::FilterInput;
 

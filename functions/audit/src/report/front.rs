@@ -1,25 +1,9 @@
 //! The pages before the table: what the report is, how to verify it, what it
 //! shows and what it does not, which clauses it can serve.
 
-use super::layout::{BODY_BOTTOM, MARGIN, WIDTH, time};
-use super::text::Fonts;
-use super::{Report, per_action};
+use keystone_report::{Pen, time};
 
-/// A line of text and its place on the page, in points from the top left.
-pub struct Line {
-    pub x: f32,
-    pub y: f32,
-    pub size: f32,
-    pub bold: bool,
-    pub text: String,
-}
-
-/// Where a page's text begins.
-const TOP: f32 = 56.0;
-const SIZE: f32 = 9.0;
-const LEADING: f32 = 12.5;
-/// Where the values of a list of facts begin.
-const INDENT: f32 = 110.0;
+use super::{AuditReport, per_action};
 
 /// A clause with what of the report can be evidence for it.
 struct Clause {
@@ -100,10 +84,9 @@ const SHOWS: [&str; 2] = [
      provable. A filtered report shows what fits the filter and says nothing of the rest.",
 ];
 
-/// Lays out the pages, at least three.
-pub fn pages(report: &Report<'_>, fonts: &Fonts) -> Vec<Vec<Line>> {
-    let mut pen = Pen { fonts, pages: vec![Vec::new()], y: TOP };
-    summary(&mut pen, report);
+/// Writes the pages, at least three.
+pub fn write(pen: &mut Pen<'_>, report: &AuditReport<'_>) {
+    summary(pen, report);
     pen.next_page();
     pen.heading(14.0, 22.0, "How to verify this report");
     for text in VERIFY {
@@ -114,11 +97,10 @@ pub fn pages(report: &Report<'_>, fonts: &Fonts) -> Vec<Vec<Line>> {
         pen.paragraph(text);
     }
     pen.next_page();
-    clauses(&mut pen);
-    pen.pages
+    clauses(pen);
 }
 
-fn summary(pen: &mut Pen<'_>, report: &Report<'_>) {
+fn summary(pen: &mut Pen<'_>, report: &AuditReport<'_>) {
     pen.heading(20.0, 26.0, "Audit report");
     pen.write(0.0, 12.0, 22.0, false, report.tenant_name);
     let bound = |at: Option<jiff::Timestamp>, open: &str| at.map_or_else(|| open.to_owned(), time);
@@ -162,52 +144,5 @@ fn clauses(pen: &mut Pen<'_>) {
         pen.heading(10.0, 13.0, &format!("{}  {}", clause.name, clause.title));
         pen.fact("Can be evidence for", clause.serves);
         pen.fact("Needed beside it", clause.beside);
-    }
-}
-
-/// A place that moves down the pages.
-struct Pen<'f> {
-    fonts: &'f Fonts,
-    pages: Vec<Vec<Line>>,
-    y: f32,
-}
-
-impl Pen<'_> {
-    fn next_page(&mut self) {
-        self.pages.push(Vec::new());
-        self.y = TOP;
-    }
-
-    /// Writes wrapped text and moves below it, to a new page where this one
-    /// ends.
-    fn write(&mut self, indent: f32, size: f32, advance: f32, bold: bool, text: &str) {
-        let face = if bold { &self.fonts.bold } else { &self.fonts.regular };
-        for text in face.wrap(text, size, WIDTH - 2.0 * MARGIN - indent) {
-            if self.y > BODY_BOTTOM {
-                self.next_page();
-            }
-            let line = Line { x: MARGIN + indent, y: self.y, size, bold, text };
-            if let Some(page) = self.pages.last_mut() {
-                page.push(line);
-            }
-            self.y += advance;
-        }
-    }
-
-    fn heading(&mut self, size: f32, advance: f32, text: &str) {
-        self.y += if self.y > TOP { 7.0 } else { 0.0 };
-        self.write(0.0, size, advance, true, text);
-    }
-
-    fn paragraph(&mut self, text: &str) {
-        self.write(0.0, SIZE, LEADING, false, text);
-    }
-
-    fn fact(&mut self, name: &str, value: &str) {
-        let y = self.y;
-        self.write(0.0, SIZE, 0.0, true, name);
-        // A name that went to a new page takes its value along.
-        self.y = if self.y < y { self.y } else { y };
-        self.write(INDENT, SIZE, LEADING, false, value);
     }
 }

@@ -1,26 +1,19 @@
-//! The audit report: a PDF/A-3b with a summary page, a table of entries and
-//! the machine-readable entries attached.
+//! The audit report: a summary, how to verify it, the clauses that it can
+//! serve, a table of entries, and the machine-readable entries attached.
 
 mod front;
-mod layout;
-mod text;
+mod table;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use keystone::audit::merkle::Hash;
-use krilla::configure::{Archival, ConfigurationBuilder};
-use krilla::embed::{AssociationKind, EmbeddedFile, MimeType};
-use krilla::metadata::{DateTime, Metadata};
-use krilla::{Document, SerializeSettings};
+use keystone_report::{Attachment, Fonts, Part, Pen, Report, ReportError, time};
 
-use layout::Canvas;
-use text::Fonts;
+use table::Entries;
+pub use table::Row;
 
-/// What a report shows. A pure description: rendering it twice gives the same
-/// pages.
-pub struct Report<'a> {
+/// What a report of the trail shows.
+pub struct AuditReport<'a> {
     /// Registered name of the tenant.
     pub tenant_name: &'a str,
     /// Slug of the tenant.
@@ -53,106 +46,33 @@ pub struct Report<'a> {
     pub attachments: Vec<Attachment<'a>>,
 }
 
-/// One entry of the table.
-pub struct Row {
-    /// Number in the trail.
-    pub seq: u64,
-    /// When the action took place.
-    pub at: Timestamp,
-    /// Who acted.
-    pub actor: String,
-    /// What was done.
-    pub action: String,
-    /// What was acted on.
-    pub resource: String,
-    /// Source address.
-    pub source_ip: String,
-    /// Id of the request.
-    pub request_id: String,
-    /// The delta in words, one line per change.
-    pub changes: Vec<String>,
-    /// Hash of the leaf.
-    pub leaf: Hash,
-}
-
-/// A file inside the PDF.
-pub struct Attachment<'a> {
-    /// File name.
-    pub name: &'a str,
-    /// Media type.
-    pub mime: &'a str,
-    /// What it is.
-    pub description: &'a str,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
-
-/// Why a report cannot be rendered.
-#[derive(Debug, thiserror::Error)]
-pub enum ReportError {
-    /// A font of the program is unusable.
-    #[error("font unusable")]
-    Font,
-    /// An attachment's media type is malformed.
-    #[error("malformed media type")]
-    MediaType,
-    /// The page geometry is impossible.
-    #[error("page geometry")]
-    Geometry,
-    /// The document does not meet PDF/A-3b, or cannot be written.
-    #[error("pdf: {0}")]
-    Pdf(String),
-}
-
-/// Renders `report` as PDF/A-3b (ISO 19005-3); the renderer refuses to write
-/// a file that does not conform.
+/// Renders the report of `audit` as PDF/A-3b.
 ///
 /// # Errors
-/// [`ReportError`] when the report cannot be rendered.
-pub fn render(mut report: Report<'_>) -> Result<Vec<u8>, ReportError> {
-    let configuration = ConfigurationBuilder::new()
-        .with_archival_validator(Archival::A3_B)
-        .finish()
-        .map_err(|error| ReportError::Pdf(format!("{error:?}")))?;
-    let mut document =
-        Document::new_with(SerializeSettings { configuration, ..SerializeSettings::default() });
-    let date = pdf_date(report.generated_at);
-    document.set_metadata(
-        Metadata::new()
-            .title(format!("Audit report of {}", report.tenant_name))
-            .language("en".into())
-            .creator("Keystone".into())
-            .creation_date(date),
-    );
-    for attachment in report.attachments.drain(..) {
-        document.embed_file(EmbeddedFile {
-            path: attachment.name.to_owned(),
-            mime_type: Some(MimeType::new(attachment.mime).ok_or(ReportError::MediaType)?),
-            description: Some(attachment.description.to_owned()),
-            association_kind: AssociationKind::Data,
-            data: attachment.bytes.into(),
-            modification_date: Some(date),
-            compress: Some(true),
-            location: None,
-        });
-    }
+/// As [`keystone_report::render`].
+pub fn render(mut audit: AuditReport<'_>) -> Result<Vec<u8>, ReportError> {
     let fonts = Fonts::load()?;
-    let report = &report;
-    let table = layout::paginate(report.rows, &fonts);
-    let front = front::pages(report, &fonts);
-    let pages = front.len() + table.len();
-    for (index, lines) in front.iter().enumerate() {
-        Canvas::new(&mut document, &fonts, index + 1, pages, report)?.text(lines);
-    }
-    for (index, page) in table.iter().enumerate() {
-        let number = front.len() + index + 1;
-        Canvas::new(&mut document, &fonts, number, pages, report)?.table(report.rows, page);
-    }
-    document.finish().map_err(|error| ReportError::Pdf(format!("{error:?}")))
+    let attachments = std::mem::take(&mut audit.attachments);
+    let mut pen = Pen::new(&fonts);
+    front::write(&mut pen, &audit);
+    let entries = Entries(audit.rows);
+    let report = Report {
+        title: format!("Audit report of {}", audit.tenant_name),
+        footer: format!(
+            "Audit report of {} ({}), {} UTC",
+            audit.tenant_name,
+            audit.tenant_id,
+            time(audit.generated_at)
+        ),
+        made_at: audit.generated_at,
+        parts: vec![Part::Text(pen.pages()), Part::Table(&entries)],
+        attachments,
+    };
+    keystone_report::render(&fonts, report)
 }
 
 /// How many entries there are of each action, in the order of their names.
-fn per_action<'a>(report: &'a Report<'_>) -> BTreeMap<&'a str, usize> {
+fn per_action<'a>(report: &'a AuditReport<'_>) -> BTreeMap<&'a str, usize> {
     let mut counts = BTreeMap::new();
     for row in report.rows {
         *counts.entry(row.action.as_str()).or_insert(0) += 1;
@@ -160,27 +80,16 @@ fn per_action<'a>(report: &'a Report<'_>) -> BTreeMap<&'a str, usize> {
     counts
 }
 
-fn pdf_date(at: Timestamp) -> DateTime {
-    let at = TimeZone::UTC.to_datetime(at);
-    let small = |number: i8| number.unsigned_abs();
-    DateTime::new(at.year().unsigned_abs())
-        .month(small(at.month()))
-        .day(small(at.day()))
-        .hour(small(at.hour()))
-        .minute(small(at.minute()))
-        .second(small(at.second()))
-        .utc_offset_hour(0)
-        .utc_offset_minute(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use keystone::audit::merkle::Hash;
+
     use super::*;
 
     /// Pages before the table.
     const FRONT: usize = 3;
 
-    pub(super) fn row(seq: u64, change: &str) -> Row {
+    fn row(seq: u64, change: &str) -> Row {
         Row {
             seq,
             at: Timestamp::UNIX_EPOCH,
@@ -194,8 +103,8 @@ mod tests {
         }
     }
 
-    fn report<'a>(rows: &'a [Row], attachments: Vec<Attachment<'a>>) -> Report<'a> {
-        Report {
+    fn report<'a>(rows: &'a [Row], attachments: Vec<Attachment<'a>>) -> AuditReport<'a> {
+        AuditReport {
             tenant_name: "Acme Dairy Co-operative Ltd",
             tenant_id: "acme-dairy",
             from: None,

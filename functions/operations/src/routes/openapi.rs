@@ -12,7 +12,7 @@ pub const ROUTE: PublicRoute = PublicRoute {
         summary: "This document.",
         query: None,
         body: None,
-        answer: Answer { status: 200, media_type: "application/json", schema: None },
+        answer: Answer { status: 200, media_type: "application/json", schema: None, also: &[] },
     },
 };
 

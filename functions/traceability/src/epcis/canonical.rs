@@ -7,13 +7,16 @@ use super::epc;
 use super::json::{Json, write_text};
 use super::vocabulary::{BIZ_STEP, DISPOSITION};
 
-/// SHA-256 of an event in these contexts, in hexadecimal. It is made of the
-/// members sorted by name, lists as the sets that JSON-LD takes them for,
+/// SHA-256 of an event with these members in these contexts, in hexadecimal. It
+/// is made of the members sorted by name, lists as the sets that JSON-LD takes them for,
 /// numbers without padding, words of the CBV and identifiers in one form,
 /// extension names with their prefix resolved.
-pub fn digest_of(event: &Json, contexts: &[Json]) -> String {
+pub fn digest_of<'j>(
+    members: impl Iterator<Item = &'j (String, Json)>,
+    contexts: &[Json],
+) -> String {
     let mut canonical = String::new();
-    canonicalise(event, "", &prefixes(contexts), &mut canonical);
+    canonicalise_members(members, &prefixes(contexts), &mut canonical);
     hex::encode(digest(&SHA256, canonical.as_bytes()))
 }
 
@@ -29,22 +32,7 @@ fn prefixes(contexts: &[Json]) -> Vec<(&str, &str)> {
 /// Writes what is the same for all spellings of an event.
 fn canonicalise(json: &Json, member: &str, prefixes: &[(&str, &str)], out: &mut String) {
     match json {
-        Json::Object(members) => {
-            let mut parts: Vec<String> = members
-                .iter()
-                .map(|(name, value)| {
-                    let mut part = String::new();
-                    write_text(&resolved(name, prefixes), &mut part);
-                    part.push(':');
-                    canonicalise(value, name, prefixes, &mut part);
-                    part
-                })
-                .collect();
-            parts.sort_unstable();
-            out.push('{');
-            out.push_str(&parts.join(","));
-            out.push('}');
-        }
+        Json::Object(members) => canonicalise_members(members.iter(), prefixes, out),
         Json::Array(items) => {
             let mut parts: Vec<String> = items
                 .iter()
@@ -70,6 +58,26 @@ fn canonicalise(json: &Json, member: &str, prefixes: &[(&str, &str)], out: &mut 
         }
         other => other.write(out),
     }
+}
+
+fn canonicalise_members<'j>(
+    members: impl Iterator<Item = &'j (String, Json)>,
+    prefixes: &[(&str, &str)],
+    out: &mut String,
+) {
+    let mut parts: Vec<String> = members
+        .map(|(name, value)| {
+            let mut part = String::new();
+            write_text(&resolved(name, prefixes), &mut part);
+            part.push(':');
+            canonicalise(value, name, prefixes, &mut part);
+            part
+        })
+        .collect();
+    parts.sort_unstable();
+    out.push('{');
+    out.push_str(&parts.join(","));
+    out.push('}');
 }
 
 fn resolved(name: &str, prefixes: &[(&str, &str)]) -> String {

@@ -58,6 +58,11 @@ pub fn is_product(key: &str) -> bool {
     key.strip_prefix("01/").is_some_and(|gtin| gtin.len() == 14 && all_digits(gtin))
 }
 
+/// Whether `key` is that of a logistic unit, such as a pallet: an SSCC.
+pub fn is_logistic_unit(key: &str) -> bool {
+    key.starts_with("00/")
+}
+
 /// The key of a lot.
 pub fn lot_key(gtin: &str, lot: &str) -> String {
     format!("01/{gtin:0>14}/10/{lot}")

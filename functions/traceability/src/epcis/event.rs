@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::canonical::digest_of;
 use super::document::{CONTEXT, context_list};
 use super::epc;
-use super::json::Json;
+use super::json::{Json, write_members};
 use super::read::{
     self, Errors, Extension, Members, amount, choice, distinct, pointer, text, time, uri, word,
 };
@@ -278,18 +278,14 @@ impl Event {
         let sources = parties(&event, "sourceList", "source", errors);
         let destinations = parties(&event, "destinationList", "destination", errors);
 
-        let without = |left_out: &[&str]| {
-            let kept = members.iter().filter(|(name, _)| !left_out.contains(&name.as_str()));
-            Json::Object(kept.cloned().collect())
-        };
-        let kept = without(&["@context", "recordTime"]);
+        let kept = || members.iter().filter(|(name, _)| name != "@context" && name != "recordTime");
         let mut text = String::new();
-        kept.write(&mut text);
+        write_members(kept(), &mut text);
         if text.len() > LENGTH {
             errors.note(at, format!("Must have at most {LENGTH} bytes."));
         }
         // With an eventID that we gave it is still the same event.
-        let digest = digest_of(&without(&["@context", "recordTime", "eventID"]), &contexts);
+        let digest = digest_of(kept().filter(|(name, _)| name != "eventID"), &contexts);
         let mut context = String::new();
         Json::Array(contexts).write(&mut context);
         Some(Self {

@@ -77,20 +77,23 @@ impl Json {
                 }
                 out.push(']');
             }
-            Self::Object(members) => {
-                out.push('{');
-                for (index, (name, member)) in members.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    write_text(name, out);
-                    out.push(':');
-                    member.write(out);
-                }
-                out.push('}');
-            }
+            Self::Object(members) => write_members(members.iter(), out),
         }
     }
+}
+
+/// Writes an object of these members.
+pub fn write_members<'j>(members: impl Iterator<Item = &'j (String, Json)>, out: &mut String) {
+    out.push('{');
+    for (index, (name, member)) in members.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_text(name, out);
+        out.push(':');
+        member.write(out);
+    }
+    out.push('}');
 }
 
 /// Writes a JSON string.

@@ -31,7 +31,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let batch = Batch::new(&call, entries, behaviour, errors)?;
     let id = call.new_id()?;
     call.audited("capture.create", async |tx| {
-        let capture = batch.record(tx, id).await?;
+        let capture = batch.record(tx, &call, id).await?;
         Reply::accepted(format!("/v1/capture/{id}"), &CaptureView::new(&capture))
     })
     .await

@@ -25,6 +25,7 @@ pub const ROUTE: Route = Route {
             status: 201,
             media_type: "application/ld+json",
             schema: Some(schema_of::<EventSchema>),
+            also: &[],
         },
     },
     permission: Permission::WriteTraceability,
@@ -42,7 +43,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     }
     let event = StoredEvent::new(event, id, call.principal().user(), call.now(), Status::Draft)?;
     call.audited("event.create", async |tx| {
-        let stored = record_one(tx, id, &event, &lines).await?;
+        let stored = record_one(tx, &call, id, &event, &lines).await?;
         if stored.id != id {
             tx.about(Resource { kind: "event".into(), id: stored.id.to_string() });
         }

@@ -4,7 +4,8 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
-use crate::goods::{NewReceipt, Recorded};
+use crate::entry::Recorded;
+use crate::goods::NewReceipt;
 
 /// The route.
 pub const ROUTE: Route = Route {

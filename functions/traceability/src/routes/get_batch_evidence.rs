@@ -1,8 +1,11 @@
 //! `GET /v1/batches/{id}/article-18`
 
+use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::article_18::{Evidence, evidence};
 
@@ -13,7 +16,7 @@ pub const ROUTE: Route = Route {
         method: Method::Get,
         path: "/v1/batches/{id}/article-18",
         summary: "One step back, one step forward, mass balance, and what is missing.",
-        query: None,
+        query: Some(schema_of::<Query>),
         body: None,
         answer: Answer::json(200, schema_of::<Evidence>),
     },
@@ -21,7 +24,17 @@ pub const ROUTE: Route = Route {
     assurance: Assurance::Full,
 };
 
+/// What is asked for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    /// As it was known then; as it is now unless given.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    as_of: Option<Timestamp>,
+}
+
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
-    Reply::ok(&evidence(&call, call.request().path("id")?).await?)
+    let query: Query = call.request().query()?;
+    Reply::ok(&evidence(&call, call.request().path("id")?, query.as_of).await?)
 }

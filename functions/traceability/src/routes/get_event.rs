@@ -20,6 +20,7 @@ pub const ROUTE: Route = Route {
             status: 200,
             media_type: "application/ld+json",
             schema: Some(schema_of::<EventSchema>),
+            also: &[],
         },
     },
     permission: Permission::ReadTraceability,

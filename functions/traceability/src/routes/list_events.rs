@@ -21,6 +21,7 @@ pub const ROUTE: Route = Route {
             status: 200,
             media_type: "application/ld+json",
             schema: Some(schema_of::<QueryDocumentSchema>),
+            also: &[],
         },
     },
     permission: Permission::ReadTraceability,

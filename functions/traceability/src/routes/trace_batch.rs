@@ -1,13 +1,19 @@
 //! `GET /v1/batches/{id}/trace`
 
+use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::http::{Answer, Assurance, CSV, Call, Method, Reply, Route, Spec, schema_of};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::article_18::lot_of;
-use crate::trace::{DEPTH, Direction, Graph, graph};
+use crate::event::document;
+use crate::trace::{DEPTH, Direction, Graph, csv, graph, svg};
+
+const JSON: &str = "application/json";
+const EPCIS: &str = "application/ld+json";
+const SVG: &str = "image/svg+xml";
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -15,10 +21,16 @@ pub const ROUTE: Route = Route {
         name: "trace-batch",
         method: Method::Get,
         path: "/v1/batches/{id}/trace",
-        summary: "Traces a batch to what it was made of and what was made of it.",
+        summary: "Traces a batch to what it was made of and what was made of it: as a graph, as the \
+                  events behind it, as a table or as a picture.",
         query: Some(schema_of::<Query>),
         body: None,
-        answer: Answer::json(200, schema_of::<Graph>),
+        answer: Answer {
+            status: 200,
+            media_type: JSON,
+            schema: Some(schema_of::<Graph>),
+            also: &[EPCIS, CSV, SVG],
+        },
     },
     permission: Permission::ReadTraceability,
     assurance: Assurance::Full,
@@ -33,6 +45,9 @@ struct Query {
     /// How many steps at most; 50 unless given.
     #[schemars(range(min = 1, max = DEPTH))]
     depth: Option<i64>,
+    /// As it was known then; as it is now unless given.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    as_of: Option<Timestamp>,
 }
 
 /// The handler.
@@ -41,5 +56,15 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let (_, _, lot) = lot_of(&call, call.request().path("id")?).await?;
     let direction = query.direction.unwrap_or(Direction::Both);
     let depth = query.depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(DEPTH);
-    Reply::ok(&graph(call.tenant(), &lot, direction, depth).await?)
+    let form = call.request().accepted(&[JSON, EPCIS, CSV, SVG])?;
+    let graph = graph(call.tenant(), &lot, direction, depth, query.as_of).await?;
+    Ok(match form {
+        EPCIS => {
+            let events = graph.events(call.tenant()).await?;
+            Reply::linked_data(None, document(&events, call.now()))
+        }
+        CSV => Reply::text("text/csv; charset=utf-8; header=present", csv(&graph)?),
+        SVG => Reply::text(SVG, svg(&graph)),
+        _ => Reply::ok(&graph)?,
+    })
 }

@@ -1,4 +1,4 @@
-//! The bucket that finished volumes lie in.
+//! The bucket that finished files lie in until they were fetched.
 
 use std::time::Duration;
 
@@ -7,15 +7,19 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use keystone::audit::merkle::Hash;
 use keystone::config::Setting;
 use keystone::platform::Platform;
 use keystone::tenant::StoreError;
 
+/// For how long a file can be fetched; the bucket deletes it soon after.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// For how long a download link is good.
 pub const LINK_LIFE: Duration = Duration::from_mins(5);
 
-/// Longest time that storing one volume may take, retries included.
+/// Longest time that storing one file may take, retries included.
 const STORE_LIMIT: Duration = Duration::from_secs(100);
 
 /// The bucket.
@@ -35,7 +39,7 @@ impl Storage {
         Ok(Self { client, bucket: bucket.to_owned() })
     }
 
-    /// Stores a volume; S3 refuses bytes that have not this SHA-256.
+    /// Stores a file; S3 refuses bytes that have not this SHA-256.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not take them.
@@ -62,7 +66,7 @@ impl Storage {
         Ok(())
     }
 
-    /// A link to a volume, good for [`LINK_LIFE`], under which it is saved as
+    /// A link to a file, good for [`LINK_LIFE`], under which it is saved as
     /// `file_name`. Signed here: no store is asked.
     ///
     /// # Errors

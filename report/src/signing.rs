@@ -10,6 +10,9 @@ use serde::Deserialize;
 
 use crate::pades::{CertificateChain, prepare};
 
+/// What a function needs that signs reports.
+pub const SETTINGS: [Setting; 2] = [Setting::ReportSigningKey, Setting::ReportCertificateSecret];
+
 /// What signs reports: a key that never leaves KMS, and its certificate.
 pub struct Signer<'p> {
     kms: &'p aws_sdk_kms::Client,
@@ -47,12 +50,17 @@ impl<'p> Signer<'p> {
         Ok(Self { kms, key, chain })
     }
 
-    /// Signs a report.
+    /// Signs a report; `reason` is what readers say of the signature.
     ///
     /// # Errors
     /// [`StoreError`] when KMS does not sign; nothing is half signed then.
-    pub async fn sign(&self, pdf: Vec<u8>, at: Timestamp) -> Result<Vec<u8>, StoreError> {
-        let prepared = prepare(pdf, &self.chain, "Audit report", at).map_err(StoreError::defect)?;
+    pub async fn sign(
+        &self,
+        pdf: Vec<u8>,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Vec<u8>, StoreError> {
+        let prepared = prepare(pdf, &self.chain, reason, at).map_err(StoreError::defect)?;
         let signature = self
             .kms
             .sign()

@@ -9,12 +9,12 @@ use krilla::surface::Surface;
 use krilla::text::{Font, GlyphId, KrillaGlyph, TextDirection};
 use ttf_parser::Face;
 
-use super::ReportError;
+use crate::ReportError;
 
 /// `DejaVu` Sans Condensed: Latin, Greek, Cyrillic and more, under a licence
 /// that permits embedding (`assets/DejaVu-LICENSE.txt`).
-const REGULAR: &[u8] = include_bytes!("../../assets/DejaVuSansCondensed.ttf");
-const BOLD: &[u8] = include_bytes!("../../assets/DejaVuSansCondensed-Bold.ttf");
+const REGULAR: &[u8] = include_bytes!("../assets/DejaVuSansCondensed.ttf");
+const BOLD: &[u8] = include_bytes!("../assets/DejaVuSansCondensed-Bold.ttf");
 
 /// The faces of a report.
 pub struct Fonts {

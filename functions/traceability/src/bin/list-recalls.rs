@@ -1,0 +1,8 @@
+//! `GET /v1/recalls`
+
+use keystone_traceability::routes::list_recalls::{ROUTE, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve(&ROUTE, &[], handle).await
+}

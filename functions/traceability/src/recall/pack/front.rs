@@ -1,0 +1,186 @@
+//! The pages before the picture: what was done, in what time, to which effect,
+//! which clauses it can serve, and how to verify it.
+
+use keystone_report::{Pen, time};
+
+use super::{Contents, duration};
+use crate::recall::State;
+use crate::recall::finding::Side;
+
+/// A clause with what of the pack can be evidence for it.
+struct Clause {
+    name: &'static str,
+    title: &'static str,
+    serves: &'static str,
+    beside: &'static str,
+}
+
+/// The clauses that a recall can serve. Titles are shortened; the standards'
+/// own text decides.
+const CLAUSES: [Clause; 4] = [
+    Clause {
+        name: "BRCGS 3.9",
+        title: "Traceability",
+        serves: "a test of traceability from the named lots to every customer, with the time \
+                 it took, the target of four hours and the mass balance of every lot",
+        beside: "that the test is made at the planned interval and over the range of products, \
+                 and packaging and processing aids that were not entered here",
+    },
+    Clause {
+        name: "BRCGS 3.11",
+        title: "Incidents, product withdrawal and product recall",
+        serves: "who was told when, what they answered, what was recovered, the conclusion, and \
+                 for an exercise that the procedure was tested with its timings",
+        beside: "the written procedure, and that authorities and the certification body were \
+                 informed where that is due",
+    },
+    Clause {
+        name: "BRCGS 5.4",
+        title: "Product authenticity, claims and chain of custody",
+        serves: "the chain of custody: which quantity of which lot went into which, and to whom",
+        beside: "that what was entered is true: tests, certificates, vulnerability assessments",
+    },
+    Clause {
+        name: "(EC) 178/2002 Art. 18",
+        title: "Traceability of food",
+        serves: "one step back (suppliers of each lot, where origins were asked for) and one step \
+                 forward (customers of each lot), ready for the competent authority",
+        beside: "movements that were never entered here",
+    },
+];
+
+const VERIFY: [&str; 3] = [
+    "1. Signature: open this file in a PDF reader that checks signatures, or run pdfsig. The \
+     signature must be valid and cover the whole document.",
+    "2. File: compare the SHA-256 of the whole file with the one that the audit trail recorded \
+     when this pack was made (recall_pack.create).",
+    "3. Trail: ask for a proof of the entries of this recall (recall.start, recall_notice.create, \
+     recall.close; resource and id as above) and check it with keystone-verify against a \
+     checkpoint of at least the size printed above. The entry recall.start holds the digest of \
+     what was found.",
+];
+
+/// Writes the pages, at least two.
+pub fn write(pen: &mut Pen<'_>, contents: &Contents) {
+    let recall = &contents.recall.entity;
+    pen.heading(20.0, 26.0, &format!("{}: evidence pack", recall.kind.words()));
+    pen.write(0.0, 12.0, 22.0, false, &contents.tenant_name);
+    pen.fact("Recall", &contents.recall.id.to_string());
+    pen.fact(
+        "State",
+        if recall.state == State::Open { "open: not the last word" } else { "closed" },
+    );
+    pen.fact("Hazard", recall.hazard.words());
+    pen.fact("Reason", &recall.reason);
+    let named =
+        contents.finding.lots.iter().filter(|lot| lot.side == Side::Affected && lot.depth == 0);
+    for (index, lot) in named.enumerate() {
+        let product = lot.product.as_deref().unwrap_or("product not known here");
+        let text = format!("{}  {product}", lot.lot);
+        pen.fact(if index == 0 { "Lots named" } else { "" }, &text);
+    }
+    timer(pen, contents);
+    found(pen, contents);
+    reached(pen, contents);
+    if let Some(closed) = &recall.closed {
+        pen.heading(11.0, 15.0, "Conclusion");
+        pen.paragraph(&closed.conclusion);
+    }
+    trail(pen, contents);
+    pen.next_page();
+    pen.heading(14.0, 22.0, "Clauses that this pack can serve");
+    pen.paragraph(
+        "BRCGS is the Global Standard Food Safety, Issue 9. This page is a guide for the reader; \
+         it certifies nothing. Whether a clause is met, the auditor decides on all evidence.",
+    );
+    for clause in &CLAUSES {
+        pen.heading(10.0, 13.0, &format!("{}  {}", clause.name, clause.title));
+        pen.fact("Can be evidence for", clause.serves);
+        pen.fact("Needed beside it", clause.beside);
+    }
+    pen.heading(14.0, 22.0, "How to verify this pack");
+    for text in VERIFY {
+        pen.paragraph(text);
+    }
+}
+
+fn timer(pen: &mut Pen<'_>, contents: &Contents) {
+    let timer = &contents.timer;
+    pen.heading(11.0, 15.0, "Time");
+    pen.fact("Started (UTC)", &time(timer.started_at));
+    pen.fact("All lots found after", &format!("{} ms", timer.traced_after_ms));
+    let (end, elapsed) = (timer.closed_at, duration(timer.elapsed_seconds));
+    let name = if end.is_some() { "Closed (UTC)" } else { "As of (UTC)" };
+    pen.fact(name, &format!("{}, after {elapsed}", time(end.unwrap_or(contents.made_at))));
+    let met = if timer.within_target { "met" } else { "NOT met" };
+    pen.fact("Target", &format!("{} (BRCGS 3.9): {met}", duration(timer.target_seconds)));
+}
+
+fn found(pen: &mut Pen<'_>, contents: &Contents) {
+    let summary = &contents.recall.entity.summary;
+    pen.heading(11.0, 15.0, "Found");
+    let count = format!("{} affected, {} of origin", summary.lots, summary.origins);
+    pen.fact("Lots", &count);
+    pen.fact("Customers", &summary.recipients.to_string());
+    if summary.unnamed_recipient {
+        pen.fact("Gap", "affected goods were dispatched to nobody who is named");
+    }
+    if summary.truncated {
+        pen.fact("Gap", "the trace ended at its limit of steps: there may be more");
+    }
+    for sums in &summary.balance {
+        let unit = &sums.unit;
+        let text = format!(
+            "incoming {} = consumed {} + dispatched {} + waste {} + stock {} + unaccounted {}",
+            sums.incoming,
+            sums.consumed,
+            sums.dispatched,
+            sums.wasted,
+            sums.stock,
+            sums.unaccounted
+        );
+        pen.fact(&format!("Mass balance, {unit}"), &text);
+    }
+}
+
+fn reached(pen: &mut Pen<'_>, contents: &Contents) {
+    let reached = &contents.effectiveness;
+    pen.heading(11.0, 15.0, "Reached");
+    let text = format!(
+        "{} of {} told, {} answered",
+        reached.notified, reached.recipients, reached.responded
+    );
+    pen.fact("Customers", &text);
+    for goods in &reached.goods {
+        let text = format!(
+            "dispatched {} = returned {} + destroyed {} + used {} + outstanding {}: \
+             {} % accounted for, {} % recovered",
+            goods.dispatched,
+            goods.returned,
+            goods.destroyed,
+            goods.used,
+            goods.outstanding,
+            goods.accounted_percent,
+            goods.recovered_percent
+        );
+        pen.fact(&format!("Goods, {}", goods.unit), &text);
+    }
+}
+
+fn trail(pen: &mut Pen<'_>, contents: &Contents) {
+    pen.heading(11.0, 15.0, "Record");
+    pen.fact("Made at (UTC)", &time(contents.made_at));
+    pen.fact("Made by", &contents.made_by);
+    let shown = if contents.contacts { "in clear" } else { "masked" };
+    pen.fact("Contact data", shown);
+    pen.fact("Audit trail", &format!("{} entries", contents.trail.size));
+    pen.fact("Merkle root", &contents.trail.root.to_string());
+    match &contents.trail.checkpoint {
+        Some(checkpoint) => {
+            for (index, line) in checkpoint.lines().enumerate() {
+                pen.fact(if index == 0 { "Last checkpoint" } else { "" }, line);
+            }
+        }
+        None => pen.fact("Last checkpoint", "none is signed yet"),
+    }
+}

@@ -62,12 +62,17 @@ struct Erasure {
     subject: String,
     ground: Ground,
     state: State,
+    /// Tells the secret that is to be destroyed from one that the subject is
+    /// given later. An earlier release kept none.
+    #[serde(default)]
+    secret_mark: Option<String>,
 }
 
 impl Entity for Erasure {
     const COLLECTION: &'static schema::Collection = &schema::ERASURES;
     const RESOURCE: &'static str = "erasure";
     const PERSONAL: &'static [&'static str] = &[];
+    const SECRET: &'static [&'static str] = &["/secret_mark"];
 }
 
 /// A request to erase.
@@ -100,7 +105,7 @@ pub async fn erase<E: Erasable>(
     id: Id,
     action: &'static str,
     ground: Ground,
-    check: impl Fn(&E) -> Result<(), Problem>,
+    check: impl AsyncFn(&mut WriteTx<'_>, &Stored<E>) -> Result<(), Problem>,
 ) -> Result<Erased, Problem> {
     let by = call.attribution()?;
     erase_for(call.tenant(), &by, id, action, ground, check).await
@@ -116,16 +121,21 @@ pub async fn erase_for<E: Erasable>(
     id: Id,
     action: &'static str,
     ground: Ground,
-    check: impl Fn(&E) -> Result<(), Problem>,
+    check: impl AsyncFn(&mut WriteTx<'_>, &Stored<E>) -> Result<(), Problem>,
 ) -> Result<Erased, Problem> {
     let subject = E::subject(id);
     let erasure_id = random::id(by.now)?;
     let pending = tenant
         .audited(by, action, async |tx: &mut WriteTx<'_>| {
             let before = tx.get::<E>(id).await?.ok_or(Problem::NotFound)?;
-            check(&before.entity)?;
+            check(tx, &before).await?;
             tx.replace(&before, before.entity.erased(id)).await?;
-            let erasure = Erasure { subject: subject.to_string(), ground, state: State::Pending };
+            let erasure = Erasure {
+                subject: subject.to_string(),
+                ground,
+                state: State::Pending,
+                secret_mark: Some(tenant.mark_secret(subject).await?),
+            };
             Ok(tx.insert(erasure_id, erasure).await?)
         })
         .await?;
@@ -177,13 +187,23 @@ pub async fn recorded(tenant: &Tenant) -> Result<HashSet<String>, StoreError> {
     }
 }
 
+/// Whether somebody was erased at `at` or later.
+///
+/// # Errors
+/// [`StoreError`] when the database does not answer.
+pub async fn any_since(tenant: &Tenant, at: Timestamp) -> Result<bool, StoreError> {
+    let page = Page { after: None, limit: 1 };
+    Ok(!tenant.list::<Erasure>(Filter::all().made_from(at), page).await?.is_empty())
+}
+
 async fn conclude(
     tenant: &Tenant,
     by: &Attribution,
     pending: &Stored<Erasure>,
 ) -> Result<(), Problem> {
     let subject: Subject = pending.entity.subject.parse().map_err(StoreError::defect)?;
-    tenant.destroy_secret(subject).await?;
+    // Another run may have concluded it, and the subject have a new secret.
+    tenant.destroy_secret(subject, pending.entity.secret_mark.as_deref()).await?;
     tenant
         .audited(by, "subject_key.destroy", async |tx: &mut WriteTx<'_>| {
             tx.about(Resource { kind: "subject_key".into(), id: subject.to_string() });

@@ -11,6 +11,8 @@ pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> 
         .with_format("iban", is_iban)
         .with_format("bic", is_bic)
         .with_format("e164", is_e164)
+        .with_format("phone", |text: &str| e164_of(text).is_some())
+        .with_format("iban-as-printed", |text: &str| iban_of(text).is_some())
         .with_format("country", is_country)
         // The calendar's own limits, so that what a schema accepts its type does.
         .with_format("date-time", |text: &str| text.parse::<jiff::Timestamp>().is_ok())
@@ -30,6 +32,8 @@ pub(crate) fn in_words(format: &str) -> &str {
         "gln" => "a GLN of 13 digits with a right check digit",
         "iban" => "an IBAN with right check digits",
         "bic" => "a BIC of 8 or 11 characters",
+        "iban-as-printed" => "an IBAN with right check digits; blanks and case do not count",
+        "phone" => "a telephone number in international form, such as +353 86 123 4567",
         "e164" => "a telephone number in international form, such as +353861234567",
         "country" => "a two-letter country code of ISO 3166-1",
         "decimal" => "a decimal number of at most 12 digits before and 6 after the point, as text",
@@ -141,6 +145,24 @@ pub fn is_e164(text: &str) -> bool {
     })
 }
 
+/// The E.164 form of a telephone number that somebody wrote in international
+/// form: with `+` or `00`, and blanks, hyphens, dots or brackets between the
+/// digits. A blank at the start is a `+` that a URL did not escape. `None` for
+/// anything else.
+pub fn e164_of(text: &str) -> Option<String> {
+    let national = text.strip_prefix(['+', ' ']).or_else(|| text.strip_prefix("00"))?;
+    let digits: String = national.chars().filter(|c| !" -.()".contains(*c)).collect();
+    let number = format!("+{digits}");
+    is_e164(&number).then_some(number)
+}
+
+/// The electronic form of an IBAN as it is printed, in blocks and any case;
+/// `None` for anything else.
+pub fn iban_of(text: &str) -> Option<String> {
+    let iban = text.replace(' ', "").to_ascii_uppercase();
+    is_iban(&iban).then_some(iban)
+}
+
 /// A positive or zero decimal, without sign or exponent: at most 12 digits,
 /// and at most 6 after the point.
 pub fn is_decimal(text: &str) -> bool {
@@ -181,6 +203,19 @@ mod tests {
             assert!(!is_gtin(bad), "{bad}");
         }
         assert!(is_gln("0614141000005") && !is_gln("0614141000006"));
+    }
+
+    #[test]
+    fn numbers_as_people_write_them() {
+        for text in ["+353861234567", " 353 86 123-4567", "00353 (86) 123.4567"] {
+            assert_eq!(e164_of(text).as_deref(), Some("+353861234567"), "{text}");
+        }
+        for text in ["0851234503", "353861234567", "!!!!", "", "+", "++353861234567", "+353x86"] {
+            assert_eq!(e164_of(text), None, "{text}");
+        }
+        let iban = "IE29AIBK93115212345678";
+        assert_eq!(iban_of("ie29 aibk 9311 5212 3456 78").as_deref(), Some(iban));
+        assert_eq!(iban_of("IE29AIBK93115212345679"), None);
     }
 
     #[test]

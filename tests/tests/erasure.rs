@@ -2,8 +2,12 @@
 //! even from a copy of the database that was made before.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt;
+use keystone::audit::merkle::Hash;
 use keystone::auth::Role;
+use keystone_tests::exports::{ask, fetch};
 use keystone_tests::trail::Trail;
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::bson::{Bson, Document, doc};
@@ -31,6 +35,17 @@ async fn copy(
 
 async fn secrets_of(stack: &Stack, subject: &str) -> bool {
     stack.aws().items(stack.value("SUBJECT_KEY_TABLE")).await.contains(subject)
+}
+
+/// What an erasure records of the secret that the subject has now.
+async fn mark_of_secret(stack: &Stack, tenant: &Tenant<'_>, subject: &str) -> String {
+    let items = stack.aws().items(stack.value("SUBJECT_KEY_TABLE")).await;
+    let items: Value = serde_json::from_str(&items).unwrap();
+    let mut items = items["Items"].as_array().unwrap().iter();
+    let item =
+        items.find(|item| item["subject"]["S"] == subject && item["tenant"]["S"] == tenant.slug());
+    let secret = STANDARD.decode(item.unwrap()["secret"]["B"].as_str().unwrap()).unwrap();
+    Hash::of(&[b"keystone/secret-mark/v1", &secret]).to_string()
 }
 
 /// What the audit trail shows of one entry's personal values.
@@ -180,6 +195,110 @@ async fn personal_values_of_the_audit_trail_are_erased_with_their_subject() {
 }
 
 #[tokio::test]
+async fn an_erased_contact_of_the_tenant_is_nowhere() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure-contact", &[]).await;
+    let (leaver, email) = (tenant.owner(), tenant.email_of(Role::SuperAdmin));
+    let id = leaver.claims()["sub"].as_str().unwrap().to_owned();
+    let path = format!("/v1/users/{id}");
+    let heir = tenant.newcomer("heir", Role::SuperAdmin).await;
+    let heirs_id = heir.claims()["sub"].clone();
+
+    // A mistyped password, a forgotten one, and an account that is none.
+    let elsewhere = tenant.stranger();
+    let attempt = async |email: &str| {
+        let wrong = json!({ "tenant": tenant.slug(), "email": email, "password": "Mistyped 1" });
+        let login = elsewhere.request("POST", "/v1/auth/login").header("user-agent", "Leaver/1.0");
+        login.json(&wrong).send().await.must(401);
+    };
+    attempt(&email).await;
+    let forgotten = json!({ "tenant": tenant.slug(), "email": email });
+    elsewhere.post("/v1/auth/password-reset", &forgotten).await.must(204);
+    let trail = json!(tenant.audit_trail().await).to_string();
+    let address = format!("\"{}\"", elsewhere.address());
+    for shown in ["Orla Byrne", &email, "Leaver/1.0", &address] {
+        assert!(trail.contains(shown), "{shown} is not recorded at all");
+    }
+
+    // A contact under another spelling, and an outsider's under an address that
+    // is then invited.
+    let change = async |contacts: Value| {
+        let etag = heir.get("/v1/tenant").await.expect(200).etag();
+        heir.patch("/v1/tenant", &etag, &json!({ "contacts": contacts })).await
+    };
+    let again = json!({ "name": "O. Byrne", "email": email.to_uppercase() });
+    let guest = json!({ "name": "Niamh Daly", "email": tenant.address_of("niamh") });
+    change(json!({ "security": again, "billing": guest })).await.must(200);
+    let invited = json!({ "email": guest["email"], "name": "Niamh Daly", "role": "viewer" });
+    let guests = heir.post("/v1/users", &invited).await.expect(201).id();
+    let linked = tenant.document("settings", "tenant_id", tenant.slug()).await;
+    let linked = linked.get_document("contacts").unwrap();
+    let user_of = |name| linked.get_document(name).unwrap().get_str("user").unwrap();
+    assert_eq!((user_of("primary"), user_of("security")), (id.as_str(), id.as_str()));
+    assert_eq!(user_of("billing"), guests);
+
+    let leave = json!({ "reason": "Retired", "successor": heirs_id });
+    let left = heir.post(&format!("{path}/offboard"), &leave).await.expect(200).json();
+    assert_eq!(left["contacts_passed_on"], 2);
+    let back = change(json!({ "security": again })).await.expect(422).json();
+    assert_eq!(back["errors"][0]["field"], "/contacts/security/email");
+    // Who never accepted stays a contact until another is named.
+    let guests = format!("/v1/users/{guests}");
+    heir.post(&format!("{guests}/offboard"), &leave).await.must(200);
+    let refused = heir.post(&format!("{guests}/erase"), &json!({ "ground": GROUND })).await;
+    let refused = refused.expect(409).json()["detail"].as_str().unwrap().to_owned();
+    assert!(refused.contains("name another contact first"), "{refused}");
+    change(json!({ "billing": null })).await.must(200);
+    erase(&heir, &guests).await;
+    erase(&heir, &path).await;
+
+    let addresses = [elsewhere.address(), leaver.address()].map(|at| format!("\"{at}\""));
+    let tenant = tenant.with_owner(heir);
+    assert!(!secrets_of(&stack, &format!("user:{id}")).await);
+    let trail = json!(tenant.audit_trail().await).to_string().to_lowercase();
+    let settings = tenant.owner().get("/v1/tenant").await.expect(200).json().to_string();
+    let settings = settings.to_lowercase();
+    let traces = ["orla byrne", "o. byrne", "leaver/1.0", &email, &addresses[0], &addresses[1]];
+    for trace in traces {
+        assert!(!trail.contains(trace), "{trace} is in the trail");
+        assert!(!settings.contains(trace), "{trace} is in the settings");
+    }
+    // No letter was sealed so that it would still open.
+    let outbox = copy(&stack, &tenant, "", "outbox", doc! {}).await;
+    let sealed_for = |letter: &Document| {
+        letter.get_document("message").unwrap().get_str("sub").unwrap().to_owned()
+    };
+    let leavers = outbox.iter().filter(|letter| sealed_for(letter) == format!("user:{id}"));
+    assert!(leavers.count() >= 3, "invitation, link and notice");
+    assert!(!outbox.iter().any(|letter| sealed_for(letter) == "tenant"));
+    Trail::read(&stack, tenant.slug()).await.verify();
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn an_export_from_before_an_erasure_is_handed_out_no_longer() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure-export", &[]).await;
+    let owner = tenant.owner();
+    let customer = samples::customer("10 Paper Trail", "+353865550010");
+    let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let before = ask(owner, "jsonl", &json!({})).await;
+    fetch(&stack, owner, &before).await;
+    erase(owner, &format!("/v1/customers/{customer}")).await;
+
+    let shown = owner.get(&format!("/v1/audit/exports/{before}")).await.expect(200).json();
+    assert_eq!(shown["state"], "withdrawn");
+    assert_eq!(
+        (&shown["files"][0]["url"], &shown["available_until"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(shown["note"].as_str().unwrap().contains("Ask for a new one"), "{shown}");
+    let after = ask(owner, "jsonl", &json!({})).await;
+    fetch(&stack, owner, &after).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn an_erasure_that_was_interrupted_is_finished_by_the_job() {
     let stack = Stack::load();
     let tenant = stack.tenant("erasure", &[]).await;
@@ -190,11 +309,16 @@ async fn an_erasure_that_was_interrupted_is_finished_by_the_job() {
     erase(owner, &format!("/v1/customers/{id}")).await;
 
     // As if the process had died after its transaction: the erasure is
-    // pending.
+    // pending, of the secret that its mark names.
     let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let erasures = database.collection::<Document>("erasures");
-    let pending = doc! { "$set": { "state": "pending" } };
-    erasures.update_one(doc! { "subject": &subject }, pending).await.unwrap();
+    let pend = async |mark: Option<String>| {
+        let mut pending = doc! { "state": "pending" };
+        pending.extend(mark.map(|mark| ("secret_mark".to_owned(), mark.into())));
+        let of_subject = doc! { "subject": &subject };
+        erasures.update_one(of_subject, doc! { "$set": pending }).await.unwrap();
+    };
+    pend(None).await;
     let path = format!("/v1/customers/{id}");
     let etag = owner.get(&path).await.expect(200).etag();
     // What was sealed now would be lost with the secret, so it is refused.
@@ -204,14 +328,23 @@ async fn an_erasure_that_was_interrupted_is_finished_by_the_job() {
     owner.patch(&path, &etag, &json!({ "name": "Corner Shop, Half Way" })).await.must(200);
     assert!(secrets_of(&stack, &subject).await, "sealing the refused value made one");
 
+    // The secret that the subject has by now is none that is to be destroyed.
     let event = json!({ "tenant": tenant.slug() });
     let job = stack.value("MAINTAIN_KEYS_FUNCTION");
     assert_eq!(stack.aws().invoke(job, &event).await["erased"], 1);
-    assert!(!secrets_of(&stack, &subject).await);
+    assert!(secrets_of(&stack, &subject).await, "a later secret was destroyed");
     assert_eq!(stack.aws().invoke(job, &event).await["erased"], 0);
     let etag = owner.get(&path).await.expect(200).etag();
     owner.patch(&path, &etag, &phone).await.must(200);
     assert_eq!(owner.get(&path).await.expect(200).json()["phone"], "+353865550002");
+
+    // One of the secret that there is destroys it.
+    pend(Some(mark_of_secret(&stack, &tenant, &subject).await)).await;
+    assert_eq!(stack.aws().invoke(job, &event).await["erased"], 1);
+    assert!(!secrets_of(&stack, &subject).await);
+    let shown = owner.get(&path).await.expect(200);
+    assert_eq!(shown.json()["phone"], Value::Null);
+    tenant.vouch_for(&shown.request_id());
     tenant.finish().await;
 }
 

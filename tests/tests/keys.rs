@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use keystone::auth::Role;
+use keystone::tenant::schema;
 use keystone_tests::event::Event;
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::trail::Trail;
@@ -15,16 +16,12 @@ use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
 
-/// Every sealed field of a tenant's data.
-const SEALED: [(&str, &str); 7] = [
-    ("users", "totp_seed"),
-    ("mailed_tokens", "new_email"),
-    ("suppliers", "banking"),
-    ("customers", "delivery_address"),
-    ("customers", "phone"),
-    ("outbox", "message"),
-    ("idempotency", "reply"),
-];
+/// Every sealed field of a tenant's data, with its collection.
+fn sealed_fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let collections = schema::COLLECTIONS.into_iter();
+    collections
+        .flat_map(|collection| collection.sealed.iter().map(|field| (collection.name, *field)))
+}
 
 async fn rotate(stack: &Stack, tenant: &Tenant<'_>) -> Value {
     let event = json!({ "tenant": tenant.slug(), "rotate": true });
@@ -41,7 +38,7 @@ async fn maintain(stack: &Stack, tenant: &Tenant<'_>) -> Value {
 async fn on_keys(stack: &Stack, tenant: &Tenant<'_>) -> Vec<(String, usize)> {
     let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let mut counts = std::collections::BTreeMap::new();
-    for (collection, field) in SEALED {
+    for (collection, field) in sealed_fields() {
         let found: Vec<Document> = database
             .collection(collection)
             .find(doc! { field: { "$type": "object" } })
@@ -142,7 +139,79 @@ async fn a_new_key_takes_over_while_everybody_works() {
 
     // Again it does nothing.
     let again = maintain(&stack, &tenant).await;
-    assert_eq!(again, json!({ "keys": 0, "resealed": 0, "erased": 0, "unfinished": false }));
+    assert_eq!(
+        again,
+        json!({
+            "keys": 0, "resealed": 0, "erased": 0, "lapsed": 0, "unfinished": false,
+        })
+    );
+    Trail::read(&stack, tenant.slug()).await.verify();
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_is_followed_by_another_after_a_year() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("aged", &[]).await;
+    let keys = stack.database().await.database(&format!("t_{}_keys", tenant.slug()));
+    let keys = keys.collection::<Document>("data_keys");
+    for (days, made) in [(364, 0), (365, 1), (365, 0)] {
+        let age = jiff::SignedDuration::from_hours(24 * days);
+        let then = (keystone::clock::now() - age).as_millisecond();
+        let then = doc! { "$set": { "created_at": mongodb::bson::DateTime::from_millis(then) } };
+        keys.update_one(doc! { "version": 1 }, then).await.unwrap();
+        assert_eq!(maintain(&stack, &tenant).await["keys"], made, "{days} days");
+    }
+    let shown = tenant.owner().get("/v1/keys").await.expect(200).json();
+    assert_eq!(
+        (&shown["items"][0]["version"], &shown["items"][0]["state"]),
+        (&json!(2), &json!("current"))
+    );
+    assert_eq!(shown["items"][1]["state"], "retired");
+    assert_eq!(on_keys(&stack, &tenant).await.len(), 1);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_value_that_was_tampered_with_does_not_stop_a_rotation() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("spoiled", &[Role::Admin]).await;
+    let ids = customers(tenant.user(Role::Admin), 3).await;
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let documents = database.collection::<Document>("customers");
+    let phone = async |id: &str| {
+        let found = documents.find_one(doc! { "_id": id }).await.unwrap().unwrap();
+        found.get("phone").unwrap().clone()
+    };
+    let put = async |id: &str, value: Bson| {
+        let value = doc! { "$set": { "phone": value } };
+        documents.update_one(doc! { "_id": id }, value).await.unwrap();
+    };
+    let (own, other) = (phone(&ids[1]).await, phone(&ids[2]).await);
+    let ciphertext = other.as_document().unwrap().get("ct").unwrap().clone();
+    let mut spoiled = own.as_document().unwrap().clone();
+    spoiled.insert("ct", ciphertext);
+    put(&ids[1], spoiled.into()).await;
+
+    let finding = format!("customers.phone of {}", ids[1]);
+    let job = stack.value("MAINTAIN_KEYS_FUNCTION");
+    for rotate in [true, false] {
+        let event = json!({ "tenant": tenant.slug(), "rotate": rotate });
+        let failed = stack.aws().invoke_to_the_end(job, &event).await.to_string();
+        assert!(failed.contains(&finding), "{failed}");
+        // It alone is left on the older key.
+        let mut left: Vec<usize> =
+            on_keys(&stack, &tenant).await.into_iter().map(|(_, values)| values).collect();
+        left.sort_unstable();
+        assert_eq!((left.len(), left[0]), (2, 1), "{left:?}");
+    }
+    let recorded = tenant.owner().get("/v1/audit?action=data_key.reseal").await.expect(200).json();
+    let newest = recorded["items"][0]["delta"].to_string();
+    assert!(newest.contains("/unreadable") && newest.contains(&ids[1]), "{newest}");
+
+    put(&ids[1], own).await;
+    assert_eq!(maintain(&stack, &tenant).await["resealed"], 1);
+    assert_eq!(on_keys(&stack, &tenant).await.len(), 1);
     Trail::read(&stack, tenant.slug()).await.verify();
     tenant.finish().await;
 }
@@ -210,7 +279,9 @@ async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
         let items = list["items"].as_array().unwrap();
         items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
     };
-    let spelled = ["%2B353860000003", "%2B353%2086%20000-0003", "00353860000003"];
+    // An unescaped `+` of a URL becomes a blank.
+    let spelled =
+        ["%2B353860000003", "%2B353%2086%20000-0003", "00353860000003", "%20353.86(0000003)"];
     let lower = iban.to_lowercase();
     let spaced = format!("{}%20{}", &iban[..4], &iban[4..]);
     let check = async || {
@@ -234,6 +305,18 @@ async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
         let next = format!("/v1/customers?phone=00353860000003&limit=1&cursor={cursor}");
         assert_eq!(found(&next).await, [ids[3].clone()]);
     };
+    for (query, field) in [
+        ("customers?phone=0860000003", "phone"),
+        ("customers?phone=353860000003", "phone"),
+        ("customers?phone=!!!!", "phone"),
+        ("customers?phone=", "phone"),
+        ("customers?phone=%2B353860000003x", "phone"),
+        ("suppliers?iban=IE29AIBK93115212345679", "iban"),
+        ("suppliers?iban=!!!!", "iban"),
+    ] {
+        let refused = admin.get(&format!("/v1/{query}")).await.expect(422).json();
+        assert_eq!(refused["errors"][0]["field"], field, "{query}");
+    }
     check().await;
     assert_eq!(rotate(&stack, &tenant).await["keys"], 1);
     check().await;

@@ -157,8 +157,9 @@ async fn an_admin_does_not_reach_the_contacts_by_offboarding() {
     admin.post(&path, &leave).await.must(409);
     admin.post(&path, &json!({ "reason": "Coup" })).await.must(409);
     contact.get("/v1/products").await.must(200);
-    let after = owner.get("/v1/tenant").await.expect(200);
-    assert_eq!(after.json(), kept.json());
-    assert_eq!(after.etag(), kept.etag());
+    let (after, kept) = (owner.get("/v1/tenant").await.expect(200).json(), kept.json());
+    for same in ["contacts", "contacts_confirmed_at"] {
+        assert_eq!(after[same], kept[same]);
+    }
     tenant.finish().await;
 }

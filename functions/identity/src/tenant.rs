@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use keystone::auth::Role;
+use keystone::auth::user::{User, UserStatus, canonical_email};
 use keystone::http::present;
-use keystone::tenant::{Contact, Contacts, CrossBorderConsent, Id, Settings, Stored, Tenant};
+use keystone::tenant::{
+    Contact, Contacts, CrossBorderConsent, Id, Settings, Stored, Tenant, WriteTx,
+};
+use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -179,11 +183,20 @@ struct ConsentInput {
 
 impl From<&ContactInput> for Contact {
     fn from(input: &ContactInput) -> Self {
-        Self { name: input.name.clone(), email: input.email.clone() }
+        Self { name: input.name.clone(), email: input.email.clone(), user: None }
     }
 }
 
 impl ContactsPatch {
+    /// Whether it names somebody for the contact of this name.
+    fn names(&self, contact: &str) -> bool {
+        match contact {
+            "primary" => self.primary.is_some(),
+            "security" => matches!(self.security, Some(Some(_))),
+            _ => matches!(self.billing, Some(Some(_))),
+        }
+    }
+
     fn apply(&self, before: &Contacts) -> Contacts {
         let of = |patch: &Option<Option<ContactInput>>, before: &Option<Contact>| match patch {
             Some(contact) => contact.as_ref().map(Into::into),
@@ -198,6 +211,37 @@ impl ContactsPatch {
 }
 
 impl SettingsPatch {
+    /// Says of the contacts that the patch names which user of the tenant each
+    /// is: the one with the address, or the one who stood there with it before
+    /// and has another by now.
+    ///
+    /// # Errors
+    /// 422 that names each who has left; 503 when the database does not answer.
+    pub async fn identify_contacts(
+        &self,
+        tx: &mut WriteTx<'_>,
+        before: &Settings,
+        after: &mut Settings,
+    ) -> Result<(), Problem> {
+        let Some(patch) = &self.contacts else { return Ok(()) };
+        let mut errors = Vec::new();
+        for (name, contact) in after.contacts.iter_mut().filter(|(name, _)| patch.names(name)) {
+            let address = canonical_email(&contact.email);
+            let mut former = before.contacts.iter().map(|(_, contact)| contact);
+            let former = former.find(|former| canonical_email(&former.email) == address);
+            let mut user = tx.user_with_email(&address).await?;
+            if let (None, Some(id)) = (&user, former.and_then(|former| former.user)) {
+                user = tx.get::<User>(id).await?;
+            }
+            if user.as_ref().is_some_and(|user| user.entity.status == UserStatus::Deactivated) {
+                let left = "Is the address of somebody who has left; name somebody else.";
+                errors.push(FieldError::new(format!("/contacts/{name}/email"), left));
+            }
+            contact.user = user.map(|user| user.id);
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Problem::Invalid(errors)) }
+    }
+
     /// The settings after the changes, which `user` makes at `now`.
     pub fn apply(&self, before: &Settings, user: Id, now: Timestamp) -> Settings {
         let mut after = before.clone();

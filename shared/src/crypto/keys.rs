@@ -10,7 +10,7 @@ use aws_lc_rs::{hkdf, hmac};
 use zeroize::Zeroizing;
 
 use super::keyring::{Keyring, Unwrapped, Vault};
-use super::subject::Secret;
+use super::subject::{Secret, mark_of};
 use super::{CryptoError, Envelope, Place, Plaintext, Subject, push_part};
 use crate::random;
 use crate::tenant::{Id, StoreError};
@@ -122,16 +122,36 @@ impl TenantKeys {
         Ok(())
     }
 
-    /// Destroys the secret of `subject` and forgets what was derived from it.
+    /// What tells the secret that `subject` has now from any later one. A
+    /// subject without gets one, which the next value would be sealed with.
     ///
     /// # Errors
     /// [`StoreError`] when the table does not answer.
-    pub(crate) async fn destroy(&self, subject: Subject) -> Result<(), StoreError> {
-        self.vault.secrets.destroy(self.ring.tenant(), subject).await?;
+    pub(crate) async fn mark(&self, subject: Subject) -> Result<String, StoreError> {
+        let secret = Box::pin(self.vault.secrets.make(self.ring.tenant(), subject)).await?;
+        Ok(mark_of(&secret))
+    }
+
+    /// Destroys the secret of `subject` and forgets what was derived from it;
+    /// with a `mark`, only if it is still that one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer.
+    pub(crate) async fn destroy(
+        &self,
+        subject: Subject,
+        mark: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (secrets, tenant) = (&self.vault.secrets, self.ring.tenant());
+        match mark {
+            Some(mark) => secrets.destroy_marked(tenant, subject, mark).await?,
+            None => secrets.destroy(tenant, subject).await?,
+        }
         let mut held = self.lock();
         held.derived.retain(|(_, of), _| *of != subject);
         held.last = None;
-        held.secrets.insert(subject, None);
+        // There may be another by now: whoever needs it asks.
+        held.secrets.remove(&subject);
         Ok(())
     }
 

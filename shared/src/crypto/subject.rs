@@ -10,7 +10,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue};
@@ -186,6 +188,43 @@ impl SubjectSecrets {
         secret_of(&attributes.unwrap_or_default())
     }
 
+    /// Destroys the secret of `subject` if it is still the one of `mark`.
+    /// Needs `BatchGetItem` and `DeleteItem`. Again, it does nothing, also when
+    /// the subject has another secret by then.
+    ///
+    /// # Errors
+    /// As [`SubjectSecrets::destroy`].
+    pub(crate) async fn destroy_marked(
+        &self,
+        tenant: &TenantId,
+        subject: Subject,
+        mark: &str,
+    ) -> Result<(), StoreError> {
+        let found = self.get(tenant, &[subject]).await?.remove(&subject);
+        let Some(secret) = found.filter(|secret| mark_of(secret) == mark) else { return Ok(()) };
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, subject)))
+            .condition_expression("secret = :marked")
+            .expression_attribute_values(":marked", AttributeValue::B(Blob::new(*secret)))
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(()),
+            // Gone, or replaced, since it was read.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(StoreError::unavailable(STORE, &error)),
+        }
+    }
+
     /// Destroys the secret of `subject`; whatever was sealed for the subject
     /// never opens again. Needs `DeleteItem`. Again, it does nothing.
     ///
@@ -239,6 +278,15 @@ impl SubjectSecrets {
         }
         Ok(destroyed)
     }
+}
+
+/// What tells a secret from another one of the same subject, and nothing of it:
+/// a hash of 256 random bits, hex.
+pub(super) fn mark_of(secret: &Secret) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"keystone/secret-mark/v1");
+    context.update(secret.as_slice());
+    hex::encode(context.finish())
 }
 
 fn key(tenant: &TenantId, subject: Subject) -> HashMap<String, AttributeValue> {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::read::bytes;
 use super::{Id, StoreError, Tenant, TenantId, bson_time, schema};
-use crate::audit::entry::{Actor, ActorKind, CommittedEntry, Draft, Personal};
+use crate::audit::entry::{Actor, ActorKind, CommittedEntry, Draft, Personal, Resource};
 use crate::audit::merkle::{Hash, TreeHead};
 use crate::crypto::{CryptoError, Envelope, Place, Subject};
 use crate::random;
@@ -44,23 +44,49 @@ pub(super) struct Subjects {
     /// Source address and user agent.
     pub(super) actor: Subject,
     /// The values of each operation of the delta.
-    pub(super) changes: Vec<Subject>,
+    pub(super) changes: Vec<Owners>,
 }
 
-/// Whose the address is from which `actor` acts: a user's own; that of
-/// somebody unknown is the tenant's to erase.
-pub(super) fn subject_of(actor: &Actor) -> Subject {
-    match actor.kind {
-        ActorKind::User => Subject::of_resource("user", &actor.id),
+/// Whose the values of one operation are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owners {
+    /// The value before.
+    pub(super) before: Subject,
+    /// The value after.
+    pub(super) value: Subject,
+}
+
+/// Whose the address is from which `actor` acts on `resource`: a user's own.
+/// Who tries to sign in as a user is mostly that user, so the address is that
+/// user's too; that of somebody unknown is the tenant's to erase.
+pub(super) fn subject_of(actor: &Actor, resource: Option<&Resource>) -> Subject {
+    match (actor.kind, resource) {
+        (ActorKind::User, _) => Subject::of_resource("user", &actor.id),
+        (ActorKind::Anonymous, Some(resource)) if resource.kind == "user" => {
+            Subject::of_resource("user", &resource.id)
+        }
         _ => Subject::Tenant,
+    }
+}
+
+impl Owners {
+    /// Both are this subject's.
+    pub(super) const fn both(subject: Subject) -> Self {
+        Self { before: subject, value: subject }
     }
 }
 
 impl Subjects {
     fn of(&self, path: &str) -> Subject {
-        let operation = path.strip_prefix("/delta/").and_then(|rest| rest.split('/').next());
-        let operation = operation.and_then(|index| index.parse::<usize>().ok());
-        operation.and_then(|index| self.changes.get(index)).copied().unwrap_or(self.actor)
+        let operation = path.strip_prefix("/delta/").and_then(|rest| rest.split_once('/'));
+        let owners = operation.and_then(|(index, member)| {
+            Some((self.changes.get(index.parse::<usize>().ok()?)?, member))
+        });
+        match owners {
+            Some((owners, "before")) => owners.before,
+            Some((owners, _)) => owners.value,
+            None => self.actor,
+        }
     }
 }
 

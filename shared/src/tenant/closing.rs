@@ -22,7 +22,6 @@ use super::{
     TenantState, WriteTx, bson_time, schema, time_of,
 };
 use crate::audit::entry::Resource;
-use crate::crypto::Subject;
 use crate::mail::Mail;
 use crate::{Problem, mail, random};
 
@@ -336,7 +335,7 @@ impl Tenant {
                 tx.facts(&json!({ "operator": closing.operator, "data_keys": keys }), &[])?;
             }
             if let Some(message) = &message {
-                mail::enqueue(tx, by.now, Subject::Tenant, message).await?;
+                mail::enqueue(tx, by.now, contact.subject(), message).await?;
             }
             Ok(())
         })

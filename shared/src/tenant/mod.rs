@@ -29,7 +29,7 @@ pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Order, Page, Part, Stored};
 pub use registry::{Account, Enrolled, Registry, TenantRecord, TenantState, Visit};
-pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD};
+pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD, SealedValue};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
 pub use work::{Lease, Seen, Work};
 pub use write::{Attribution, WriteTx};
@@ -127,9 +127,19 @@ impl Tenant {
         self.keys.prefetch(subjects).await
     }
 
-    /// Destroys what the keys of `subject` are derived from.
-    pub(crate) async fn destroy_secret(&self, subject: Subject) -> Result<(), StoreError> {
-        self.keys.destroy(subject).await
+    /// What tells the secret that `subject` has now from any later one.
+    pub(crate) async fn mark_secret(&self, subject: Subject) -> Result<String, StoreError> {
+        self.keys.mark(subject).await
+    }
+
+    /// Destroys what the keys of `subject` are derived from; with a `mark`,
+    /// only if it is still the secret of that mark.
+    pub(crate) async fn destroy_secret(
+        &self,
+        subject: Subject,
+        mark: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.keys.destroy(subject, mark).await
     }
 
     async fn open_envelope(

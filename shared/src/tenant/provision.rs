@@ -279,11 +279,13 @@ async fn genesis(
     }
     let message = invitation(tenant.profile(), &user, &token)?;
     let id = random::id(by.now)?;
+    let mut contacts = new.contacts.clone();
+    contacts.link(id, &user.email);
     tenant
         .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
             tx.about(Resource { kind: "tenant".into(), id: tenant.id().to_string() });
             tx.insert(id, user.clone()).await?;
-            tx.settle(Settings::new(new.contacts.clone(), by.now)).await?;
+            tx.settle(Settings::new(contacts.clone(), by.now)).await?;
             mail::enqueue(tx, by.now, Subject::User(id), &message).await?;
             Ok(())
         })

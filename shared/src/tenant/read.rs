@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Id, StoreError, Tenant, TenantId, bson_time, schema, time_of};
 use crate::Problem;
-use crate::crypto::{CryptoError, Envelope, Place, decode, normalised};
+use crate::crypto::{CryptoError, Envelope, Place, Subject, decode, normalised};
 
 /// A kind of document that a tenant owns.
 pub trait Entity: Serialize + DeserializeOwned + Send + Sync {
@@ -24,6 +24,12 @@ pub trait Entity: Serialize + DeserializeOwned + Send + Sync {
     /// JSON pointers to fields whose values never enter a delta, such as
     /// password hashes; only that they changed is recorded.
     const SECRET: &'static [&'static str] = &[];
+
+    /// Whose the personal value at `pointer` is, or those below it, where they
+    /// are another's than the document's own subject.
+    fn person_at(&self, _pointer: &str) -> Option<Subject> {
+        None
+    }
 }
 
 /// An entity with what the store keeps about it.

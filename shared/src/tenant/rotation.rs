@@ -6,12 +6,15 @@
 //! in batches, each an audited transaction of its own; a run that dies leaves
 //! nothing to repair, the next goes on with what is left.
 
+use std::fmt;
+
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{Bson, Document, doc};
 use serde::Serialize;
 use serde_json::json;
 
+use super::write::Resealed;
 use super::{Attribution, Id, StoreError, Tenant, WriteTx, schema, time_of};
 use crate::Problem;
 use crate::audit::entry::Resource;
@@ -53,6 +56,23 @@ pub struct KeyUsage {
     pub sealed: Vec<(&'static str, &'static str, u64)>,
 }
 
+/// Where a sealed value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedValue {
+    /// The collection.
+    pub collection: &'static str,
+    /// The field.
+    pub field: &'static str,
+    /// Id of the document.
+    pub id: Id,
+}
+
+impl fmt::Display for SealedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} of {}", self.collection, self.field, self.id)
+    }
+}
+
 impl Tenant {
     /// Adds a data key if the newest is as old as `period`; returns its
     /// version.
@@ -87,40 +107,62 @@ impl Tenant {
         Ok(Some(key.version))
     }
 
-    /// Seals a batch of values anew that an older data key sealed; returns how
-    /// many, 0 when there is none left.
+    /// Seals a batch of values anew that an older data key sealed; `None` when
+    /// there is none left but those in `unreadable`. Values that do not open
+    /// where they stand stay as they are and are added there.
     ///
     /// # Errors
     /// [`Problem`] when a store does not answer; the batch is then as it was.
-    pub async fn reseal_batch(&self, by: &Attribution) -> Result<u64, Problem> {
+    pub async fn reseal_batch(
+        &self,
+        by: &Attribution,
+        unreadable: &mut Vec<SealedValue>,
+    ) -> Result<Option<u64>, Problem> {
         self.reread_data_keys().await?;
         let (newest, older) = self.keys.ring().newest_and_older();
         let older: Vec<String> = older.iter().map(Id::to_string).collect();
         for collection in schema::COLLECTIONS {
             for field in collection.sealed {
-                let found = self.sealed_with(collection, field, &older).await?;
+                let known = unreadable
+                    .iter()
+                    .filter(|value| value.collection == collection.name && value.field == *field);
+                let known = known.map(|value| value.id.to_string()).collect();
+                let found = self.sealed_with(collection, field, &older, known).await?;
                 if found.is_empty() {
                     continue;
                 }
-                let subjects = found.iter().map(|(_, envelope)| envelope.subject);
-                self.prefetch(subjects).await?;
-                return self
+                let envelopes = found.iter().filter_map(|(_, envelope)| envelope.as_ref());
+                self.prefetch(envelopes.map(|envelope| envelope.subject)).await?;
+                let (done, spoiled) = self
                     .audited(by, "data_key.reseal", async |tx: &mut WriteTx<'_>| {
-                        let mut done = 0;
+                        let (mut done, mut spoiled) = (0, Vec::new());
                         for (id, _) in &found {
-                            done += u64::from(tx.reseal(collection, field, *id).await?);
+                            match tx.reseal(collection, field, *id).await? {
+                                Resealed::Anew => done += 1,
+                                Resealed::Needless => {}
+                                Resealed::Unreadable => spoiled.push(*id),
+                            }
                         }
                         tx.about(resource(newest));
-                        let facts = json!({
+                        let mut facts = json!({
                             "collection": collection.name, "field": field, "values": done,
                         });
+                        if !spoiled.is_empty() {
+                            facts["unreadable"] = json!(spoiled);
+                        }
                         tx.facts(&facts, &[])?;
-                        Ok(found.len() as u64)
+                        Ok((done, spoiled))
                     })
-                    .await;
+                    .await?;
+                unreadable.extend(spoiled.into_iter().map(|id| SealedValue {
+                    collection: collection.name,
+                    field,
+                    id,
+                }));
+                return Ok(Some(done));
             }
         }
-        Ok(0)
+        Ok(None)
     }
 
     async fn sealed_with(
@@ -128,12 +170,14 @@ impl Tenant {
         collection: &schema::Collection,
         field: &str,
         keys: &[String],
-    ) -> Result<Vec<(Id, Envelope)>, StoreError> {
+        except: Vec<String>,
+    ) -> Result<Vec<(Id, Option<Envelope>)>, StoreError> {
         let found: Vec<Document> = self
             .collection::<Document>(collection.name)
             .find(doc! {
                 "tenant_id": self.id().as_str(),
                 format!("{field}.kid"): { "$in": keys },
+                "_id": { "$nin": except },
             })
             .projection(doc! { field: 1 })
             .limit(BATCH)
@@ -144,10 +188,10 @@ impl Tenant {
             .iter()
             .map(|document| {
                 let id = document.get_str("_id").ok().and_then(|id| id.parse().ok());
-                let envelope = document.get(field).and_then(Envelope::from_bson);
-                id.zip(envelope).ok_or_else(|| {
-                    StoreError::defect(format!("malformed {} in {}", field, collection.name))
-                })
+                let id = id.ok_or_else(|| {
+                    StoreError::defect(format!("malformed id in {}", collection.name))
+                })?;
+                Ok((id, document.get(field).and_then(Envelope::from_bson)))
             })
             .collect()
     }

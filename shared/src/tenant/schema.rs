@@ -154,8 +154,10 @@ pub const IDEMPOTENCY: Collection = Collection {
 };
 
 /// Erasures of subjects, as evidence.
-pub const ERASURES: Collection =
-    entities("erasures", &[], &[plain(&[("state", 1), ("subject", 1)]), BY_AGE]);
+pub const ERASURES: Collection = Collection {
+    portable: Portable::Without(&["secret_mark"]),
+    ..entities("erasures", &[], &[plain(&[("state", 1), ("subject", 1)]), BY_AGE])
+};
 
 /// The closing of the tenant, as its own trail tells of it.
 pub const CLOSURES: Collection = entities("closures", &[], &[]);

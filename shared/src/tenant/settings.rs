@@ -5,8 +5,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Entity, Id, StoreError, Stored, Tenant, WriteTx, schema};
+use super::{Entity, Filter, Id, StoreError, Stored, Tenant, WriteTx, schema};
 use crate::auth::Role;
+use crate::auth::user::{User, canonical_email};
+use crate::crypto::Subject;
 
 /// Days between two reviews of the audit trail, unless the tenant chooses.
 const AUDIT_REVIEW_DAYS: u16 = 30;
@@ -22,6 +24,23 @@ pub struct Contact {
     pub name: String,
     /// E-mail address.
     pub email: String,
+    /// The tenant's user who this is, whose key seals what the audit trail and
+    /// the outbox hold of them. Nobody outside sets it.
+    #[serde(default)]
+    pub user: Option<Id>,
+}
+
+impl Contact {
+    /// Whose the contact's name and address are: the user's who it is, else the
+    /// tenant's.
+    pub fn subject(&self) -> Subject {
+        self.user.map_or(Subject::Tenant, Subject::User)
+    }
+
+    /// Whether it is this user, or has their e-mail address.
+    pub fn is(&self, user: &Stored<User>) -> bool {
+        self.user == Some(user.id) || canonical_email(&self.email) == user.entity.email
+    }
 }
 
 /// The contacts that a tenant keeps current (claim C21).
@@ -39,11 +58,36 @@ pub struct Contacts {
 }
 
 impl Contacts {
-    /// All of them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Contact> {
-        [Some(&mut self.primary), self.security.as_mut(), self.billing.as_mut()]
-            .into_iter()
-            .flatten()
+    /// All of them, each with its member's name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Contact)> {
+        [
+            ("primary", Some(&self.primary)),
+            ("security", self.security.as_ref()),
+            ("billing", self.billing.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, contact)| Some((name, contact?)))
+    }
+
+    /// As [`Contacts::iter`], to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Contact)> {
+        [
+            ("primary", Some(&mut self.primary)),
+            ("security", self.security.as_mut()),
+            ("billing", self.billing.as_mut()),
+        ]
+        .into_iter()
+        .filter_map(|(name, contact)| Some((name, contact?)))
+    }
+
+    /// Says of every contact with the address `email`, as [`canonical_email`]
+    /// gives it, that they are `user`, unless they are known to be another.
+    pub fn link(&mut self, user: Id, email: &str) {
+        for (_, contact) in self.iter_mut() {
+            if canonical_email(&contact.email) == email {
+                contact.user.get_or_insert(user);
+            }
+        }
     }
 }
 
@@ -94,6 +138,11 @@ impl Entity for Settings {
         "/contacts/billing/email",
         "/cross_border_consent/signatory",
     ];
+
+    fn person_at(&self, pointer: &str) -> Option<Subject> {
+        let name = pointer.strip_prefix("/contacts/")?.split('/').next()?;
+        self.contacts.iter().find(|(of, _)| *of == name).map(|(_, contact)| contact.subject())
+    }
 }
 
 impl Settings {
@@ -133,6 +182,41 @@ impl WriteTx<'_> {
     /// As [`Tenant::settings`].
     pub async fn settings(&mut self) -> Result<Stored<Settings>, StoreError> {
         self.get(ID).await?.ok_or_else(|| StoreError::defect("a tenant has no settings"))
+    }
+
+    /// Makes contacts of the tenant whose address became that of `user` theirs,
+    /// so that what is recorded of them from now on is erased with the user.
+    ///
+    /// # Errors
+    /// As [`WriteTx::replace`].
+    pub async fn link_contacts(&mut self, user: &Stored<User>) -> Result<(), StoreError> {
+        let before = self.settings().await?;
+        let mut after = before.entity.clone();
+        after.contacts.link(user.id, &user.entity.email);
+        if after.contacts != before.entity.contacts {
+            self.replace(&before, after).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether `user` is one of the tenant's contacts.
+    ///
+    /// # Errors
+    /// As [`WriteTx::settings`].
+    pub async fn is_contact(&mut self, user: &Stored<User>) -> Result<bool, StoreError> {
+        let contacts = self.settings().await?.entity.contacts;
+        Ok(contacts.iter().any(|(_, contact)| contact.is(user)))
+    }
+
+    /// The user with this e-mail address, in whatever spelling.
+    ///
+    /// # Errors
+    /// As [`WriteTx::get`].
+    pub async fn user_with_email(
+        &mut self,
+        email: &str,
+    ) -> Result<Option<Stored<User>>, StoreError> {
+        self.find(Filter::all().eq("email", canonical_email(email))).await
     }
 
     /// Gives a new tenant its settings.

@@ -10,6 +10,7 @@ use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
 use serde_json::{Map, Value, json};
 
+use super::audit_log::Owners;
 use super::read::{KEPT, Part, bytes, part_from, projection, to_json};
 use super::{Entity, Filter, Id, StoreError, Stored, Tenant, audit_log, bson_time, schema};
 use crate::audit::delta::{Change, delta};
@@ -78,7 +79,8 @@ impl Tenant {
         outcome: Outcome,
         facts: Value,
     ) -> Result<(), Problem> {
-        self.recorded(by, action, outcome, async |tx: &mut WriteTx<'_>| {
+        let subject = audit_log::subject_of(&by.actor, Some(&resource));
+        self.run(by, action, outcome, subject, async |tx: &mut WriteTx<'_>| {
             tx.about(resource.clone());
             tx.facts(&facts, &[])?;
             Ok(())
@@ -96,9 +98,22 @@ impl Tenant {
         by: &Attribution,
         action: &'static str,
         outcome: Outcome,
+        work: impl AsyncFnMut(&mut WriteTx<'_>) -> Result<R, Problem>,
+    ) -> Result<R, Problem> {
+        let actor = audit_log::subject_of(&by.actor, None);
+        self.run(by, action, outcome, actor, work).await
+    }
+
+    /// As [`Tenant::recorded`]; `actor` is whose address the entry will show,
+    /// as far as it is known before.
+    async fn run<R>(
+        &self,
+        by: &Attribution,
+        action: &'static str,
+        outcome: Outcome,
+        actor: Subject,
         mut work: impl AsyncFnMut(&mut WriteTx<'_>) -> Result<R, Problem>,
     ) -> Result<R, Problem> {
-        let actor = audit_log::subject_of(&by.actor);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 tracing::debug!(action, attempt, "a transaction met another and is run again");
@@ -163,10 +178,31 @@ pub struct WriteTx<'t> {
     met_another: bool,
 }
 
+/// What became of a value that was to be sealed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resealed {
+    /// It is on the newest key now.
+    Anew,
+    /// It is gone, or was on the newest key already.
+    Needless,
+    /// It does not open where it stands: somebody tampered with it.
+    Unreadable,
+}
+
 /// What became of one document.
 struct Touched {
     resource: Resource,
     changes: Vec<Change>,
+    /// Whose the values of each change are.
+    owners: Vec<Owners>,
+}
+
+impl Touched {
+    /// Whom it is about: the document's own subject, else who is in it.
+    fn subjects(&self) -> impl Iterator<Item = Subject> {
+        let people = self.owners.iter().flat_map(|owners| [owners.value, owners.before]);
+        std::iter::once(Subject::of_resource(&self.resource.kind, &self.resource.id)).chain(people)
+    }
 }
 
 impl<'t> WriteTx<'t> {
@@ -213,7 +249,7 @@ impl<'t> WriteTx<'t> {
     pub(crate) fn subject(&self) -> Subject {
         self.touched
             .iter()
-            .map(|touched| Subject::of_resource(&touched.resource.kind, &touched.resource.id))
+            .flat_map(Touched::subjects)
             .find(|subject| *subject != Subject::Tenant)
             .unwrap_or(Subject::Tenant)
     }
@@ -248,7 +284,7 @@ impl<'t> WriteTx<'t> {
         let collection = self.collection::<E>();
         let done = collection.insert_one(&document).session(&mut self.session).await;
         self.noting_conflict(done)?;
-        self.touch::<E>(id, None, Some(&shown))?;
+        self.touch(id, None, Some((&stored.entity, &shown)))?;
         Ok(stored)
     }
 
@@ -282,9 +318,11 @@ impl<'t> WriteTx<'t> {
         let items = Value::Array(items);
         let summary =
             json!({ "count": documents.len(), "sha256": sha256(&items)?, "items": items });
+        let changes = delta(None, Some(&summary), &[]).map_err(StoreError::defect)?;
         self.touched.push(Touched {
             resource: Resource { kind: E::RESOURCE.into(), id: "many".into() },
-            changes: delta(None, Some(&summary), &[]).map_err(StoreError::defect)?,
+            owners: vec![Owners::both(Subject::Tenant); changes.len()],
+            changes,
         });
         Ok(())
     }
@@ -371,7 +409,11 @@ impl<'t> WriteTx<'t> {
         if self.noting_conflict(done)?.matched_count == 0 {
             return Err(StoreError::Stale);
         }
-        self.touch::<E>(before.id, Some(&shown_old), Some(&shown_new))?;
+        self.touch(
+            before.id,
+            Some((&before.entity, &shown_old)),
+            Some((&after.entity, &shown_new)),
+        )?;
         Ok(after)
     }
 
@@ -404,21 +446,25 @@ impl<'t> WriteTx<'t> {
     }
 
     /// Seals the value of `field` anew, unless the newest data key sealed it.
-    /// The entity stays the same, so its version does too.
+    /// The entity stays the same, so its version does too. A value that does not
+    /// open where it stands is left as it is.
     pub(super) async fn reseal(
         &mut self,
         collection: &schema::Collection,
         field: &str,
         id: Id,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Resealed, StoreError> {
         let documents = self.tenant.collection::<Document>(collection.name);
         let one = Filter::all().eq("_id", id.to_string()).for_tenant(self.tenant.id());
         let done = documents.find_one(one.clone()).session(&mut self.session).await;
         let found = self.noting_conflict(done)?;
-        let envelope = found.as_ref().and_then(|document| document.get(field));
-        let Some(envelope) = envelope.and_then(Envelope::from_bson) else { return Ok(false) };
+        let value = found.as_ref().and_then(|document| document.get(field));
+        let Some(value) = value.filter(|value| **value != Bson::Null) else {
+            return Ok(Resealed::Needless);
+        };
+        let Some(envelope) = Envelope::from_bson(value) else { return Ok(Resealed::Unreadable) };
         if self.tenant.keys.is_newest(envelope.key) {
-            return Ok(false);
+            return Ok(Resealed::Needless);
         }
         let place = Place { collection: collection.name, document: id, field };
         let fields = match self.tenant.open_envelope(place, &envelope).await {
@@ -429,12 +475,15 @@ impl<'t> WriteTx<'t> {
                 let newest = self.tenant.keys.ring().newest_and_older().0;
                 doc! { format!("{field}.kid"): newest.to_string() }
             }
+            Err(CryptoError::NotAuthentic | CryptoError::Malformed) => {
+                return Ok(Resealed::Unreadable);
+            }
             Err(error) => return Err(error.into()),
         };
         let done =
             documents.update_one(one, doc! { "$set": fields }).session(&mut self.session).await;
         self.noting_conflict(done)?;
-        Ok(true)
+        Ok(Resealed::Anew)
     }
 
     /// Refuses a new sealed value of a person whose erasure is pending: the
@@ -471,13 +520,23 @@ impl<'t> WriteTx<'t> {
     fn touch<E: Entity>(
         &mut self,
         id: Id,
-        before: Option<&Value>,
-        after: Option<&Value>,
+        before: Option<(&E, &Value)>,
+        after: Option<(&E, &Value)>,
     ) -> Result<(), StoreError> {
-        self.touched.push(Touched {
-            resource: Resource { kind: E::RESOURCE.into(), id: id.to_string() },
-            changes: delta(before, after, E::PERSONAL).map_err(StoreError::defect)?,
+        let shown_old = before.map(|(_, shown)| shown);
+        let shown_new = after.map(|(_, shown)| shown);
+        let changes = delta(shown_old, shown_new, E::PERSONAL).map_err(StoreError::defect)?;
+        let resource = Resource { kind: E::RESOURCE.into(), id: id.to_string() };
+        let own = Subject::of_resource(&resource.kind, &resource.id);
+        let owner = |state: Option<(&E, &Value)>, at: &str| {
+            state.and_then(|(entity, _)| entity.person_at(at)).unwrap_or(own)
+        };
+        let owners = changes.iter().map(|change| Owners {
+            before: owner(before, &change.path),
+            value: owner(after, &change.path),
         });
+        let owners = owners.collect();
+        self.touched.push(Touched { resource, changes, owners });
         Ok(())
     }
 
@@ -570,8 +629,8 @@ impl<'t> WriteTx<'t> {
         let mut changes = std::mem::take(&mut self.facts);
         let about = Subject::of_resource(&resource.kind, &resource.id);
         let mut subjects = audit_log::Subjects {
-            actor: audit_log::subject_of(&by.actor),
-            changes: vec![about; changes.len()],
+            actor: audit_log::subject_of(&by.actor, Some(&resource)),
+            changes: vec![Owners::both(about); changes.len()],
         };
         for touched in self.touched.drain(..) {
             // Other documents stand under their own path in the same delta.
@@ -580,8 +639,7 @@ impl<'t> WriteTx<'t> {
             } else {
                 format!("/{}:{}", touched.resource.kind, touched.resource.id)
             };
-            let subject = Subject::of_resource(&touched.resource.kind, &touched.resource.id);
-            subjects.changes.resize(subjects.changes.len() + touched.changes.len(), subject);
+            subjects.changes.extend(touched.owners);
             changes.extend(touched.changes.into_iter().map(|mut change| {
                 change.path.insert_str(0, &prefix);
                 change

@@ -76,6 +76,9 @@ pub enum State {
     Done,
     /// Given up after several runs that came no further.
     Failed,
+    /// Made, and handed out no longer, because somebody was erased after it
+    /// was asked for. Shown in place of `done`, and stored nowhere.
+    Withdrawn,
 }
 
 impl State {
@@ -89,6 +92,7 @@ impl State {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }

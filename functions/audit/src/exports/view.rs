@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use keystone::Problem;
+use keystone::erasure::any_since;
 use keystone::http::Call;
 use keystone::tenant::{Id, Stored, Tenant};
 use keystone_report::{LINK_LIFE, Storage};
@@ -10,6 +11,10 @@ use serde::Serialize;
 
 use super::{Export, Format, Progress, State};
 use crate::filter::FilterInput;
+
+/// What is said of an export that was withdrawn.
+const WITHDRAWN: &str =
+    "A person's data was erased after this export was asked for. Ask for a new one.";
 
 /// An export.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -45,6 +50,9 @@ pub struct ExportView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     available_until: Option<Timestamp>,
+    /// Why nothing can be fetched any more, where it was withdrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
     /// Its volumes, in the order of the trail.
     files: Vec<FileView>,
 }
@@ -86,9 +94,12 @@ impl ExportView {
             url: None,
             url_expires_at: None,
         });
+        // Its files still show whoever was erased since.
+        let done = export.state == State::Done;
+        let withdrawn = done && any_since(tenant, stored.created_at).await?;
         let percent = match export.state {
             State::Queued => 0,
-            State::Done => 100,
+            State::Done | State::Withdrawn => 100,
             State::Running | State::Failed => {
                 tenant.see_work::<Progress>(stored.id).await?.map_or(0, |seen| seen.work.percent)
             }
@@ -97,14 +108,15 @@ impl ExportView {
             id: stored.id,
             format: export.format,
             filter: export.filter(tenant, stored.id).await?,
-            state: export.state,
+            state: if withdrawn { State::Withdrawn } else { export.state },
             percent,
             tree_size: export.snapshot.as_ref().map(|snapshot| snapshot.size),
             entries: export.entries(),
             requested_by: export.requested_by,
             requested_at: stored.created_at,
             ended_at: export.ended_at,
-            available_until: export.available_until(),
+            available_until: export.available_until().filter(|_| !withdrawn),
+            note: withdrawn.then_some(WITHDRAWN),
             files: files.collect(),
         })
     }

@@ -65,14 +65,15 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     tenant
         .audited(&by, "user.change_email", async |tx| {
             let after = user.entity.clone().with_email(address.expose().clone());
-            tx.replace(&user, after).await.map_err(|error| match error {
+            let after = tx.replace(&user, after).await.map_err(|error| match error {
                 StoreError::Duplicate => taken(),
                 other => used_meanwhile(other),
             })?;
-            let mut contacts = tx.settings().await?.entity.contacts;
+            tx.link_contacts(&after).await?;
+            let contacts = tx.settings().await?.entity.contacts;
             let former = &user.entity.email;
             let still_contact =
-                contacts.iter_mut().any(|contact| canonical_email(&contact.email) == *former);
+                contacts.iter().any(|(_, contact)| canonical_email(&contact.email) == *former);
             tx.facts(&json!({ "former_address_still_contact": still_contact }), &[])?;
             let change = AccountChange::Email { still_contact };
             let letter = letters::account_change(tenant.profile(), &user.entity, change)?;

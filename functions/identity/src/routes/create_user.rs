@@ -70,6 +70,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
                 return Err(Problem::Conflict("There is a user with this e-mail address.".into()));
             }
         };
+        tx.link_contacts(&stored).await?;
         mail::enqueue(tx, call.now(), Subject::User(stored.id), &message).await?;
         let location = format!("/v1/users/{}", stored.id);
         Ok(Reply::created(location, &UserView::from(&stored))?.with_version(stored.version))

@@ -5,6 +5,7 @@ use keystone::auth::Permission;
 use keystone::auth::user::{User, UserStatus};
 use keystone::erasure::{Erased, NewErasure, erase};
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::tenant::{Stored, WriteTx};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -21,13 +22,23 @@ pub const ROUTE: Route = Route {
     assurance: Assurance::FullRecent,
 };
 
-/// The handler. Whoever may still sign in is offboarded first.
+/// The handler. Whoever may still sign in is offboarded first, and whoever is a
+/// contact of the tenant replaced.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.request().path("id")?;
     let NewErasure { ground } = call.request().body()?;
-    let gone = |user: &User| match user.status {
-        UserStatus::Deactivated => Ok(()),
-        _ => Err(Problem::Conflict("Offboard the user before you erase them.".into())),
+    let gone = async |tx: &mut WriteTx<'_>, user: &Stored<User>| {
+        if user.entity.status != UserStatus::Deactivated {
+            return Err(Problem::Conflict("Offboard the user before you erase them.".into()));
+        }
+        if tx.is_contact(user).await? {
+            return Err(Problem::Conflict(
+                "This user is one of your organisation's contacts: name another contact first \
+                 (PATCH /v1/tenant)."
+                    .into(),
+            ));
+        }
+        Ok(())
     };
-    Reply::ok(&erase::<User>(&call, id, "user.erase", ground, gone).await?)
+    Reply::ok(&erase(&call, id, "user.erase", ground, gone).await?)
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::auth::user::{User, UserStatus, canonical_email};
+use keystone::auth::user::{User, UserStatus};
 use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::{Contact, Id, Stored, WriteTx};
@@ -109,7 +109,7 @@ async fn pass_contacts_on(
             let found = tx.get::<User>(id).await?.filter(|user| user.id != leaver.id);
             let active = found.filter(|user| user.entity.status == UserStatus::Active);
             let wrong = || Problem::invalid("/successor", "Must be another, active user.");
-            Some(active.ok_or_else(wrong)?.entity)
+            Some(active.ok_or_else(wrong)?)
         }
         None => None,
     };
@@ -119,8 +119,8 @@ async fn pass_contacts_on(
     let before = tx.settings().await?;
     let mut after = before.entity.clone();
     let mut replaced = Vec::new();
-    for contact in after.contacts.iter_mut() {
-        if canonical_email(&contact.email) != leaver.entity.email {
+    for (_, contact) in after.contacts.iter_mut() {
+        if !contact.is(leaver) {
             continue;
         }
         if !manager.may(Permission::ManageTenant) {
@@ -134,7 +134,11 @@ async fn pass_contacts_on(
             let message = "Is required: the user is one of your organisation's contacts.";
             Problem::invalid("/successor", message)
         })?;
-        let next = Contact { name: successor.name.clone(), email: successor.email.clone() };
+        let next = Contact {
+            name: successor.entity.name.clone(),
+            email: successor.entity.email.clone(),
+            user: Some(successor.id),
+        };
         replaced.push((std::mem::replace(contact, next.clone()), next));
     }
     if let Some((former, next)) = replaced.first() {

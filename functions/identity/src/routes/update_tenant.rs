@@ -29,7 +29,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let user = call.principal().user();
     call.audited("settings.update", async |tx| {
         let before = tx.settings().await?.at_version(version)?;
-        let after = patch.apply(&before.entity, user, call.now());
+        let mut after = patch.apply(&before.entity, user, call.now());
+        patch.identify_contacts(tx, &before.entity, &mut after).await?;
         let after = tx.replace(&before, after).await?;
         Ok(Reply::ok(&TenantView::new(call.tenant(), &after))?.with_version(after.version))
     })

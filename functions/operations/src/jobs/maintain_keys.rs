@@ -12,7 +12,10 @@ use keystone::auth::user::{User, UserStatus};
 use keystone::config::Setting;
 use keystone::erasure::{Ground, erase_for, finish_pending};
 use keystone::job::Job;
-use keystone::tenant::{Attribution, Filter, Page, ROTATION_PERIOD, StoreError, Tenant, Visit};
+use keystone::tenant::{
+    Attribution, Filter, Page, ROTATION_PERIOD, SealedValue, StoreError, Stored, Tenant, Visit,
+    WriteTx,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +54,12 @@ pub struct Maintained {
     unfinished: bool,
 }
 
-/// The job. A tenant whose stores do not answer does not stop the others; the
-/// run fails in the end, so that it is seen and repeated.
+/// Values that do not open where they stand which one answer names at most.
+const FINDINGS_SHOWN: usize = 20;
+
+/// The job. A tenant whose stores do not answer does not stop the others, nor
+/// does a value that somebody tampered with; the run fails in the end, so that
+/// it is seen and repeated.
 pub async fn handle(job: Job) -> Result<Maintained, Problem> {
     let input: Input = job.input()?;
     if input.rotate && input.tenant.is_none() {
@@ -64,50 +71,79 @@ pub async fn handle(job: Job) -> Result<Maintained, Problem> {
     let registry = job.platform.registry(job.now).await?;
     let mut total = Maintained::default();
     let mut first_problem = None;
+    let mut findings = Vec::new();
     for enrolled in registry.walk(Visit::Kept).await? {
         if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
             continue;
         }
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;
-            maintain(&job, &tenant, &by, period, deadline, &mut total).await
+            let mut unreadable = Vec::new();
+            let run = Run { job: &job, by: &by, period, deadline };
+            let done = run.maintain(&tenant, &mut total, &mut unreadable).await;
+            for value in unreadable {
+                tracing::error!(tenant = %tenant.id(), %value, "a sealed value was tampered with");
+                findings.push(format!("{}: {value}", tenant.id()));
+            }
+            done
         };
         if let Err(problem) = done.await {
             first_problem.get_or_insert(problem);
         }
     }
-    first_problem.map_or(Ok(total), Err)
+    match first_problem {
+        Some(problem) => Err(problem),
+        None if findings.is_empty() => Ok(total),
+        None => {
+            let count = findings.len();
+            findings.truncate(FINDINGS_SHOWN);
+            let named = findings.join("; ");
+            Err(Problem::Conflict(format!("{count} sealed values do not open: {named}.")))
+        }
+    }
 }
 
-async fn maintain(
-    job: &Job,
-    tenant: &Tenant,
-    by: &Attribution,
+/// What is the same for every tenant of a run.
+struct Run<'r> {
+    job: &'r Job,
+    by: &'r Attribution,
+    /// Age at which a data key is followed by a new one.
     period: SignedDuration,
     deadline: tokio::time::Instant,
-    total: &mut Maintained,
-) -> Result<(), Problem> {
-    total.erased += finish_pending(tenant, by).await?;
-    total.lapsed += erase_former_users(tenant, by).await?;
-    let kms_key = job.platform.config().get(Setting::DataKey).map_err(|_| Problem::Internal)?;
-    if tenant.rotate_data_key(by, kms_key, period).await?.is_some() {
-        total.keys += 1;
-    }
-    loop {
-        if tokio::time::Instant::now() >= deadline {
-            total.unfinished = true;
-            return Ok(());
+}
+
+impl Run<'_> {
+    async fn maintain(
+        &self,
+        tenant: &Tenant,
+        total: &mut Maintained,
+        unreadable: &mut Vec<SealedValue>,
+    ) -> Result<(), Problem> {
+        let by = self.by;
+        total.erased += finish_pending(tenant, by).await?;
+        total.lapsed += erase_former_users(tenant, by).await?;
+        let kms_key = self.job.platform.config().get(Setting::DataKey);
+        let kms_key = kms_key.map_err(|_| Problem::Internal)?;
+        if tenant.rotate_data_key(by, kms_key, self.period).await?.is_some() {
+            total.keys += 1;
         }
-        match tenant.reseal_batch(by).await? {
-            0 => return Ok(()),
-            values => total.resealed += values,
+        loop {
+            if tokio::time::Instant::now() >= self.deadline {
+                total.unfinished = true;
+                return Ok(());
+            }
+            match tenant.reseal_batch(by, unreadable).await? {
+                None => return Ok(()),
+                Some(values) => total.resealed += values,
+            }
         }
     }
 }
 
 /// Erases who left longer ago than the tenant keeps its former users. Nothing
 /// changes a user after that but erasure and readmission, so the last change of
-/// one who is not erased is when they left.
+/// one who is not erased is when they left. Who is still a contact of the tenant
+/// waits until another is named.
 async fn erase_former_users(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
     let Some(years) = tenant.settings().await?.entity.former_user_years else { return Ok(0) };
     let limit = by.now.to_zoned_datetime(TimeZone::UTC).checked_sub(i64::from(years).years());
@@ -120,7 +156,10 @@ async fn erase_former_users(tenant: &Tenant, by: &Attribution) -> Result<u64, Pr
         let found = tenant.list::<User>(former.before("updated_at", limit), page).await?;
         for user in found.iter().filter(|user| lapsed(&user.entity)) {
             // Somebody may have invited them again since they were read.
-            let check = |user: &User| lapsed(user).then_some(()).ok_or(Problem::Stale);
+            let check = async |tx: &mut WriteTx<'_>, user: &Stored<User>| {
+                let due = lapsed(&user.entity) && !tx.is_contact(user).await?;
+                due.then_some(()).ok_or(Problem::Stale)
+            };
             match erase_for(tenant, by, user.id, "user.erase", Ground::NoLongerNeeded, check).await
             {
                 Err(Problem::Stale) => {}

@@ -61,7 +61,7 @@ struct ContactInput {
 
 impl From<ContactInput> for Contact {
     fn from(input: ContactInput) -> Self {
-        Self { name: input.name, email: input.email }
+        Self { name: input.name, email: input.email, user: None }
     }
 }
 

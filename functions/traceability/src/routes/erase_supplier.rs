@@ -4,6 +4,7 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::erasure::{Erased, NewErasure, erase};
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::tenant::{Stored, WriteTx};
 
 use crate::supplier::Supplier;
 
@@ -26,5 +27,6 @@ pub const ROUTE: Route = Route {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.request().path("id")?;
     let NewErasure { ground } = call.request().body()?;
-    Reply::ok(&erase::<Supplier>(&call, id, "supplier.erase", ground, |_| Ok(())).await?)
+    let always = async |_: &mut WriteTx<'_>, _: &Stored<Supplier>| Ok(());
+    Reply::ok(&erase(&call, id, "supplier.erase", ground, always).await?)
 }

@@ -3,6 +3,7 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::crypto::Subject;
+use keystone::formats::e164_of;
 use keystone::http::{
     Answer, Assurance, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of,
 };
@@ -32,7 +33,7 @@ pub const ROUTE: Route = Route {
 #[serde(deny_unknown_fields)]
 struct Query {
     /// Only customers with this telephone number, in any spelling of E.164.
-    #[schemars(length(min = 5, max = 50))]
+    #[schemars(length(max = 50), extend("format" = "phone"))]
     phone: Option<String>,
     /// At most this many; 50 unless given.
     #[schemars(range(min = 1, max = 100))]
@@ -48,6 +49,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor };
     let page = match query.phone {
         Some(phone) => {
+            let phone = e164_of(&phone).unwrap_or(phone);
             let clear = Permission::ReadContactData;
             call.page_sealed::<Customer>(clear, "phone_index", &phone, &page).await?
         }

@@ -3,6 +3,7 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::crypto::Subject;
+use keystone::formats::iban_of;
 use keystone::http::{
     Answer, Assurance, Call, List, Method, PageQuery, Reply, Route, Spec, schema_of,
 };
@@ -32,7 +33,7 @@ pub const ROUTE: Route = Route {
 #[serde(deny_unknown_fields)]
 struct Query {
     /// Only suppliers that are paid to this IBAN; blanks and case do not count.
-    #[schemars(length(min = 5, max = 50))]
+    #[schemars(length(max = 50), extend("format" = "iban-as-printed"))]
     iban: Option<String>,
     /// At most this many; 50 unless given.
     #[schemars(range(min = 1, max = 100))]
@@ -48,6 +49,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor };
     let page = match query.iban {
         Some(iban) => {
+            let iban = iban_of(&iban).unwrap_or(iban);
             let clear = Permission::ReadSupplierBanking;
             call.page_sealed::<Supplier>(clear, "iban_index", &iban, &page).await?
         }

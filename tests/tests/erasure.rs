@@ -359,19 +359,24 @@ async fn who_left_is_erased_when_the_tenant_keeps_them_no_longer() {
     };
     let users = owner.get("/v1/users").await.expect(200).json();
     let (long_gone, just_gone) = (id_of(&users, "viewer"), id_of(&users, "ops_user"));
-    for id in [&long_gone, &just_gone] {
-        owner
-            .post(&format!("/v1/users/{id}/offboard"), &json!({ "reason": "Left" }))
-            .await
-            .must(200);
+    // A guest who never accepted is a contact, and so no former user to erase.
+    let guest = json!({ "name": "Niamh Daly", "email": tenant.address_of("niamh") });
+    let invited = json!({ "email": guest["email"], "name": "Niamh Daly", "role": "viewer" });
+    let guests = owner.post("/v1/users", &invited).await.expect(201).id();
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let change = json!({ "contacts": { "billing": guest } });
+    owner.patch("/v1/tenant", &etag, &change).await.must(200);
+    for id in [&long_gone, &just_gone, &guests] {
+        let left = json!({ "reason": "left" });
+        owner.post(&format!("/v1/users/{id}/offboard"), &left).await.must(200);
     }
-    // One left three years ago, and an admin who works here has not been
+    // Two left three years ago, and an admin who works here has not been
     // changed for as long.
     let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let three_years = jiff::SignedDuration::from_hours(24 * (3 * 365 + 1));
     let then = keystone::clock::now() - three_years;
     let then = doc! { "updated_at": mongodb::bson::DateTime::from_millis(then.as_millisecond()) };
-    for id in [&long_gone, &id_of(&users, "admin")] {
+    for id in [&long_gone, &guests, &id_of(&users, "admin")] {
         let document = database.collection::<Document>("users");
         document.update_one(doc! { "_id": id }, doc! { "$set": &then }).await.unwrap();
     }
@@ -392,6 +397,9 @@ async fn who_left_is_erased_when_the_tenant_keeps_them_no_longer() {
         etag = owner.patch("/v1/tenant", &etag, &change).await.expect(200).etag();
         assert_eq!(stack.aws().invoke(job, &event).await["lapsed"], lapsed, "{years} years");
     }
+    let change = json!({ "contacts": { "billing": null } });
+    etag = owner.patch("/v1/tenant", &etag, &change).await.expect(200).etag();
+    assert_eq!(stack.aws().invoke(job, &event).await["lapsed"], 1, "no contact any more");
 
     let users = owner.get("/v1/users").await.expect(200).json();
     let named = |id: &str| {

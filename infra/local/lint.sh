@@ -10,7 +10,7 @@ echo "-> cargo fmt"
 cargo fmt --all --check
 
 echo "-> cargo clippy"
-cargo clippy --workspace --all-targets --locked -- -D warnings
+cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 "$python" infra/local/venvs.py sam
 echo "-> cfn-lint"

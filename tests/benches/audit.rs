@@ -75,7 +75,7 @@ fn platform() -> Platform {
 
 async fn open(platform: &Platform, slug: &str) -> Tenant {
     let registry = platform.registry(clock::now()).await.expect("the database answers");
-    let walked = registry.walk(Visit::Active).await.expect("the registry answers");
+    let walked = registry.walk(Visit::Serving).await.expect("the registry answers");
     let found = walked.into_iter().find(|enrolled| enrolled.id().as_str() == slug);
     let found = registry.for_job(found.expect("the tenant is active"), clock::now()).await;
     found.expect("its keys open")

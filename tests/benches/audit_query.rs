@@ -115,8 +115,11 @@ async fn plans(
     assert!(!sent.is_empty(), "the query was seen");
     let mut plans = Vec::new();
     for sent in sent {
-        let mut find = sent.get_document("command").expect("a command").clone();
-        find.retain(|key, _| ["find", "filter", "sort", "limit"].contains(&key.as_str()));
+        let command = sent.get_document("command").expect("a command").clone();
+        let find = command.into_iter();
+        let find =
+            find.filter(|(key, _)| ["find", "filter", "sort", "limit"].contains(&key.as_str()));
+        let find: Document = find.collect();
         let explained = database.run_command(doc! { "explain": find }).await.expect("a plan");
         plans.push(plan(&explained));
     }

@@ -285,6 +285,7 @@ fn forge(document: &mut Document) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one trail, tampered with in every way")]
 async fn tampering_with_the_database_is_found_and_named() {
     let stack = Stack::load();
     let tenant = stack.tenant("tamper", &[]).await;

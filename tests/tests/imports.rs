@@ -1,9 +1,5 @@
 //! Tables of batches and dispatches: all of a table or nothing of it.
-#![expect(
-    clippy::unwrap_used,
-    clippy::too_many_lines,
-    reason = "a test fails by panicking, and tells one story"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use keystone::auth::Role;
 use keystone_tests::goods::{AT, customer, fields, key, lot, made, product, supplier};

@@ -1,10 +1,6 @@
 //! Lots from farm to customer: receipts, transformations, dispatches, stock,
 //! trace, Art. 18 and mass balance.
-#![expect(
-    clippy::unwrap_used,
-    clippy::too_many_lines,
-    reason = "a test fails by panicking, and tells one story"
-)]
+#![expect(clippy::too_many_lines, reason = "a test tells one story")]
 
 use std::collections::BTreeSet;
 

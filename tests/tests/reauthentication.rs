@@ -36,6 +36,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
         names,
         [
             "create-audit-export",
+            "request-email-change",
             "change-password",
             "end-other-sessions",
             "end-session",
@@ -43,6 +44,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
             "remove-totp",
             "enrol-totp",
             "activate-totp",
+            "make-recall-pack",
             "erase-supplier",
             "update-tenant",
             "export-tenant-data",

@@ -254,8 +254,8 @@ pub async fn trace(
     for (walk, side) in [(&forward, Side::Affected), (&back, Side::Origin)] {
         for (lot, depth) in &walk.depth {
             if side == Side::Affected || !forward.depth.contains_key(lot) {
-                let lines = walk.lines.get(lot).map_or(&[][..], Vec::as_slice);
-                found.push(found_lot(lot, side, *depth, lines));
+                let ledger = walk.lines.get(lot).map_or(&[][..], Vec::as_slice);
+                found.push(found_lot(lot, side, *depth, ledger));
             }
         }
     }

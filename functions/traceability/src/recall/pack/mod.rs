@@ -348,7 +348,7 @@ mod tests {
         let key = |n: u32| format!("01/00614141777778/10/{n}");
         let lot = |n: u32| FoundLot {
             lot: key(n),
-            side: if n % 3 == 0 { Side::Origin } else { Side::Affected },
+            side: if n.is_multiple_of(3) { Side::Origin } else { Side::Affected },
             depth: n % 5,
             batch_id: None,
             product: Some("Farmhouse cheese, 250 g".into()),

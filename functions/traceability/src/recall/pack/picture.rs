@@ -3,6 +3,7 @@
 //! that would not be readable on a page is drawn step by step instead; the
 //! tables have all of it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use keystone_report::{AREA, Picture, Shape};
@@ -205,12 +206,10 @@ fn step_by_step(columns: &BTreeMap<i64, Vec<&FoundLot>>) -> Vec<Shape> {
             format!("left {}", words(&sum(lots, |lot| &lot.stock))),
             format!("dispatched {}", words(&sum(lots, |lot| &lot.dispatched))),
         ];
-        let grey = if *step == 0 {
-            190
-        } else if *step > 0 {
-            228
-        } else {
-            255
+        let grey = match step.cmp(&0) {
+            Ordering::Equal => 190,
+            Ordering::Greater => 228,
+            Ordering::Less => 255,
         };
         shapes.extend(text_box(place, grey, &lines));
         if let Some(before) = previous {
@@ -326,7 +325,7 @@ mod tests {
             let lots: Vec<FoundLot> = (0..count)
                 .map(|n| {
                     let side = if n % 8 < 2 { Side::Origin } else { Side::Affected };
-                    let depth = if n % 8 < 2 { 2 - n % 8 } else { n % 8 - 2 };
+                    let depth = (n % 8).abs_diff(2);
                     lot(&n.to_string(), side, depth)
                 })
                 .collect();

@@ -26,7 +26,7 @@ pub const ROTATION_PERIOD: SignedDuration = SignedDuration::from_hours(365 * 24)
 
 /// Values that one transaction seals anew. It holds the audit head meanwhile,
 /// so few enough that no writer waits noticeably.
-const BATCH: i64 = 50;
+const BATCH: i64 = 25;
 
 /// What a data key may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]

@@ -14,8 +14,8 @@
 //! purpose: otherwise whoever knows a password could clear the count of
 //! wrong second factors by signing in again. Requests that anybody may make
 //! and that are neither right nor wrong ([`Purpose::ResetRequest`],
-//! [`Purpose::EmailRequest`]) have a count of their own per address too: they stay counted, and lock nobody out
-//! of signing in.
+//! [`Purpose::EmailRequest`]) have a count of their own per address too: they
+//! stay counted, and lock nobody out of signing in.
 
 use std::net::IpAddr;
 

@@ -224,14 +224,13 @@ impl AuditFilter {
             let only = if blinds.len() == 1 { blinds.pop() } else { None };
             query.insert(IP_INDEX, only.unwrap_or_else(|| doc! { "$in": blinds }.into()));
         }
+        // An id is of one type, which is compared afterwards: no index has both.
+        let resource_type = self.resource_type.as_ref().filter(|_| self.resource_id.is_none());
         for (field, value) in [
-            ("entry.actor.id", &self.actor),
-            ("entry.action", &self.action),
-            (
-                "entry.resource.type",
-                if self.resource_id.is_none() { &self.resource_type } else { &None },
-            ),
-            ("entry.resource.id", &self.resource_id),
+            ("entry.actor.id", self.actor.as_ref()),
+            ("entry.action", self.action.as_ref()),
+            ("entry.resource.type", resource_type),
+            ("entry.resource.id", self.resource_id.as_ref()),
         ] {
             if let Some(value) = value {
                 // A text is no operator. The local server uses no index for `$eq`.

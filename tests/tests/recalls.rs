@@ -295,7 +295,7 @@ async fn a_recall_of_nothing_or_of_strange_lots_is_refused() {
 #[tokio::test]
 async fn what_is_erased_of_a_customer_is_gone_from_recalls_too() {
     let stack = Stack::load();
-    let tenant = stack.tenant("recall-erase", &[]).await;
+    let tenant = stack.tenant("recall-erase", &[Role::OpsUser]).await;
     let owner = tenant.owner();
     let phone = format!("+35389{}", &samples::gtin()[..9]);
     let dairy = Dairy::new(owner, &phone).await;
@@ -315,6 +315,7 @@ async fn what_is_erased_of_a_customer_is_gone_from_recalls_too() {
     assert!(dump.holds(b"Listeria") && !dump.holds(contact.as_bytes()), "sealed from the start");
     assert!(!dump.holds(phone.as_bytes()));
 
+    pack(&stack, &tenant, &id, true).await;
     let erase = json!({ "ground": "unlawful" });
     owner.post(&format!("/v1/customers/{customer}/erase"), &erase).await.must(200);
     let shown = recipients(&tenant, owner, &id).await;
@@ -326,6 +327,11 @@ async fn what_is_erased_of_a_customer_is_gone_from_recalls_too() {
         (&json!(null), &json!(phone))
     );
     assert_eq!(erased["lots"][0]["dispatched"][0]["value"], "14.285");
+
+    // The pack from before is handed out no longer, and a new one is.
+    let old = owner.get(&format!("/v1/recalls/{id}/pack")).await.expect(200).json();
+    assert!(old["url"].is_null() && old["note"].as_str().unwrap().contains("Make a new one"));
+    pack(&stack, &tenant, &id, true).await;
     tenant.finish().await;
 }
 

@@ -13,6 +13,7 @@ use keystone::Problem;
 use keystone::audit::merkle::Hash;
 use keystone::config::Setting;
 use keystone::crypto::Subject;
+use keystone::erasure::any_since;
 use keystone::http::Call;
 use keystone::tenant::{Entity, Filter, Id, Page, StoreError, Stored, schema};
 use keystone_report::{
@@ -97,7 +98,13 @@ pub struct PackView {
     /// Where to fetch it, for five minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
+    /// Why it cannot be fetched any more, where it was withdrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
+
+/// What is said of a pack that was withdrawn.
+const WITHDRAWN: &str = "A person's data was erased after this pack was made. Make a new one.";
 
 impl PackView {
     /// The view of a pack, without a link.
@@ -115,16 +122,20 @@ impl PackView {
             sha256: sha256.to_string(),
             available_until: stored.created_at + KEPT,
             url: None,
+            note: None,
         }
     }
 
-    /// The same with a link, while there is something to fetch.
+    /// The same with a link, while there is something to fetch. One that shows
+    /// contact data is withdrawn as soon as somebody is erased.
     ///
     /// # Errors
     /// 503 when no link can be made.
     pub async fn with_link(call: &Call, stored: &Stored<Pack>) -> Result<Self, Problem> {
         let mut view = Self::new(call, stored);
-        if call.now() < view.available_until {
+        if view.contacts && any_since(call.tenant(), stored.created_at).await? {
+            view.note = Some(WITHDRAWN);
+        } else if call.now() < view.available_until {
             let storage = Storage::new(call.platform()).await?;
             view.url = Some(storage.link(&stored.entity.key, &view.name).await?);
         }

@@ -1,7 +1,11 @@
 //! The trade's number formats, checked with their check digits. Request
 //! schemas name them in `format`, so that the API document shows them too.
 
+use jiff::Timestamp;
 use jsonschema::ValidationOptions;
+
+/// 0001-01-01T00:00:00Z, in seconds of Unix time.
+const FIRST_SECOND: i64 = -62_135_596_800;
 
 /// Teaches a validator the formats of this module.
 pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> {
@@ -14,8 +18,8 @@ pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> 
         .with_format("phone", |text: &str| e164_of(text).is_some())
         .with_format("iban-as-printed", |text: &str| iban_of(text).is_some())
         .with_format("country", is_country)
-        // The calendar's own limits, so that what a schema accepts its type does.
-        .with_format("date-time", |text: &str| text.parse::<jiff::Timestamp>().is_ok())
+        // Its type's own limits, so that what a schema accepts can be read.
+        .with_format("date-time", |text: &str| moment_of(text).is_some())
         .with_format("date", is_date)
         .with_format("decimal", is_decimal)
         .with_format("lot", is_lot)
@@ -163,6 +167,13 @@ pub fn iban_of(text: &str) -> Option<String> {
     is_iban(&iban).then_some(iban)
 }
 
+/// A moment (RFC 3339 §5.6) that every store can keep: from year 1 on, which
+/// is where the calendars of some begin.
+pub fn moment_of(text: &str) -> Option<Timestamp> {
+    let moment: Timestamp = text.parse().ok()?;
+    (moment.as_second() >= FIRST_SECOND).then_some(moment)
+}
+
 /// A positive or zero decimal, without sign or exponent: at most 12 digits,
 /// and at most 6 after the point.
 pub fn is_decimal(text: &str) -> bool {
@@ -216,6 +227,16 @@ mod tests {
         let iban = "IE29AIBK93115212345678";
         assert_eq!(iban_of("ie29 aibk 9311 5212 3456 78").as_deref(), Some(iban));
         assert_eq!(iban_of("IE29AIBK93115212345679"), None);
+    }
+
+    #[test]
+    fn moments_begin_with_year_1() {
+        assert_eq!(moment_of("0001-01-01T00:00:00Z").unwrap().as_second(), FIRST_SECOND);
+        for bad in
+            ["0000-12-31T23:59:59.999Z", "0001-01-01T00:59:59+01:00", "-000001-01-01T00:00:00Z"]
+        {
+            assert_eq!(moment_of(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -344,6 +344,11 @@ async fn parameters_and_paths_are_checked() {
         }
     }
     owner.get("/v1/audit/18446744073709551616").await.must(404);
+    for query in
+        ["from=0000-01-01T00:00:00Z", "to=-009999-01-02T01:59:59Z", "to=10000-01-01T00:00:00Z"]
+    {
+        owner.get(&format!("/v1/audit?{query}")).await.must(422);
+    }
     // What the gateway answers itself is a problem with HSTS as well.
     for (method, path) in [("GET", "/v1/nothing"), ("DELETE", "/v1/products"), ("GET", "/")] {
         let answer = owner.request(method, path).send().await;

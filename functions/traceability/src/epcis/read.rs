@@ -1,7 +1,7 @@
 //! Reading of JSON members with every wrong one named by its JSON pointer.
 
 use jiff::Timestamp;
-use keystone::FieldError;
+use keystone::{FieldError, formats};
 use rust_decimal::Decimal;
 
 use super::json::Json;
@@ -217,7 +217,7 @@ pub fn moment_of(text: &str) -> Option<Timestamp> {
                 3 => byte == b':',
                 _ => byte.is_ascii_digit(),
             });
-    (date && zone).then(|| text.parse().ok()).flatten()
+    (date && zone).then(|| formats::moment_of(text)).flatten()
 }
 
 /// A word of a vocabulary by its short name, or a URI of somebody else's.
@@ -329,6 +329,7 @@ mod tests {
             "2005-07-11T25:30:47Z",
             "",
             "2005-07-11T11:30:47Z[Europe/Dublin]",
+            "0000-12-31T23:59:59Z",
         ] {
             assert!(moment_of(bad).is_none(), "{bad}");
         }

@@ -203,7 +203,7 @@ impl NewPack {
         let pdf = contents.render()?;
         let pdf = signer.sign(pdf, "Recall evidence pack", call.now()).await?;
         let (size, sha256) = (pdf.len() as u64, Hash::of(&[&pdf]));
-        let key = format!("exports/{}/recalls/{recall}/{id}.pdf", call.tenant().id());
+        let key = format!("recalls/{}/{recall}/{id}.pdf", call.tenant().id());
         let storage = Storage::new(call.platform()).await?;
         storage.put(&key, "application/pdf", pdf, sha256).await?;
         Ok(Pack {

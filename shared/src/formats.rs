@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use jsonschema::ValidationOptions;
 
-/// 0001-01-01T00:00:00Z, in seconds of Unix time.
-const FIRST_SECOND: i64 = -62_135_596_800;
+/// 0001-01-01T00:00:00Z.
+const FIRST_MOMENT: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// Teaches a validator the formats of this module.
 pub(crate) fn register(options: ValidationOptions<'_>) -> ValidationOptions<'_> {
@@ -171,7 +171,7 @@ pub fn iban_of(text: &str) -> Option<String> {
 /// is where the calendars of some begin.
 pub fn moment_of(text: &str) -> Option<Timestamp> {
     let moment: Timestamp = text.parse().ok()?;
-    (moment.as_second() >= FIRST_SECOND).then_some(moment)
+    (moment >= FIRST_MOMENT).then_some(moment)
 }
 
 /// A positive or zero decimal, without sign or exponent: at most 12 digits,
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn moments_begin_with_year_1() {
-        assert_eq!(moment_of("0001-01-01T00:00:00Z").unwrap().as_second(), FIRST_SECOND);
+        assert_eq!(moment_of("0001-01-01T00:00:00Z"), Some(FIRST_MOMENT));
         for bad in
             ["0000-12-31T23:59:59.999Z", "0001-01-01T00:59:59+01:00", "-000001-01-01T00:00:00Z"]
         {

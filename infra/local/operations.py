@@ -76,19 +76,25 @@ def status(_arguments: list[str]) -> int:
 
 def logs(arguments: list[str]) -> int:
     """Prints the last log events of one function, or of all, oldest first."""
-    wanted = arguments or functions.names()
-    client = deployment.Aws(_credentials()["operator"]).client("logs")
-    events = []
-    for name in wanted:
+    for name in arguments:
         if name not in functions.names():
             raise Stop(f"there is no function {name}; they are {', '.join(functions.names())}.")
-        try:
-            found = client.filter_log_events(logGroupName=f"/aws/lambda/{STACK_NAME}-{name}")["events"]
-        except client.exceptions.ResourceNotFoundException:  # it has not run yet
-            continue
-        events += [(event["timestamp"], name, event["message"].rstrip()) for event in found[-200:]]
-    for _, name, message in sorted(events):
-        print(f"{name}: {message}")
+    client = deployment.Aws(_credentials()["operator"]).client("logs")
+    group = f"/aws/lambda/{STACK_NAME}"
+    pages = client.get_paginator("describe_log_streams").paginate(
+        logGroupName=group, orderBy="LastEventTime", descending=True, PaginationConfig={"MaxItems": 1000}
+    )
+    printed = []
+    # A stream is an invocation here; a line of ours in it names the route or job.
+    for stream in pages.search("logStreams[]"):
+        events = client.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+        text = [event["message"].rstrip() for event in events]
+        if not arguments or any(f'"{name}"' in line for line in text for name in arguments):
+            printed.append(text)
+        if len(printed) == 100:
+            break
+    for text in reversed(printed):
+        print("\n".join(text))
     return 0
 
 

@@ -50,6 +50,8 @@ pub enum Setting {
     MailFrom,
     /// Address under which people reach the product, for links in mail.
     PublicUrl,
+    /// E-mail address of those who answer for security.
+    SecurityContact,
 }
 
 impl Setting {
@@ -77,6 +79,7 @@ impl Setting {
             Self::ExportVolumeEntries => "EXPORT_VOLUME_ENTRIES",
             Self::MailFrom => "MAIL_FROM",
             Self::PublicUrl => "PUBLIC_URL",
+            Self::SecurityContact => "SECURITY_CONTACT",
         }
     }
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use crate::audit::entry::{Actor, ActorKind};
 use crate::config::{Config, Setting};
@@ -91,16 +92,19 @@ where
                 request_id: request_id.clone(),
                 event: event.payload,
             };
-            handler(job).await.inspect(|_| tracing::info!(request_id, "job done")).map_err(
-                |problem| {
-                    tracing::error!(request_id, %problem, "job failed");
+            let function = event.context.env_config.function_name.clone();
+            let span = tracing::info_span!("job", function, request_id);
+            let run = async {
+                handler(job).await.inspect(|_| tracing::info!("job done")).map_err(|problem| {
+                    tracing::error!(%problem, "job failed");
                     let body = serde_json::to_string(&problem.body(&request_id));
                     Diagnostic {
                         error_type: problem.to_string(),
                         error_message: body.unwrap_or_default(),
                     }
-                },
-            )
+                })
+            };
+            run.instrument(span).await
         });
         run
     }))

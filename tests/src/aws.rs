@@ -9,8 +9,11 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+
+/// Events that one answer about a log holds at most.
+const LONGEST_LOG: usize = 10_000;
 
 /// The operator's access to AWS.
 pub struct Aws {
@@ -137,11 +140,23 @@ impl Aws {
 
     /// What was logged into a group since `start`, a line for each event.
     pub async fn log_events(&self, group: &str, start: Timestamp) -> String {
-        let input = json!({ "logGroupName": group, "startTime": start.as_millisecond() });
-        let found = self.json_call("logs", "1.1", "Logs_20140328.FilterLogEvents", &input).await;
-        let events = found["events"].as_array().expect("events").iter();
-        let lines: Vec<&str> =
-            events.map(|event| event["message"].as_str().expect("text")).collect();
+        let end = keystone::clock::now() + SignedDuration::from_mins(1);
+        let mut lines: Vec<String> = Vec::new();
+        let mut spans = vec![(start.as_millisecond(), end.as_millisecond())];
+        while let Some((from, to)) = spans.pop() {
+            let input = json!({ "logGroupName": group, "startTime": from, "endTime": to });
+            let target = "Logs_20140328.FilterLogEvents";
+            let found = self.json_call("logs", "1.1", target, &input).await;
+            let events = found["events"].as_array().expect("events");
+            // The emulator cuts a long answer off without saying so.
+            if events.len() >= LONGEST_LOG && to > from + 1 {
+                let middle = from.midpoint(to);
+                spans.extend([(from, middle), (middle + 1, to)]);
+                continue;
+            }
+            let text = |event: &Value| event["message"].as_str().expect("text").to_owned();
+            lines.extend(events.iter().map(text));
+        }
         lines.join("\n")
     }
 

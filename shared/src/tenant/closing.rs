@@ -129,6 +129,9 @@ impl Registry<'_> {
         new: &NewClosing,
         letter: Letter<'_>,
     ) -> Result<Standing, Problem> {
+        if new.tenant.is_provider() {
+            return Err(Problem::NotFound);
+        }
         let closing = Closing {
             id: random::id(by.now)?,
             operator: new.operator.clone(),

@@ -8,6 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+const PROVIDER: &str = "keystone";
+
 /// A tenant's slug: `^[a-z][a-z0-9-]{2,30}$`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
@@ -20,6 +22,17 @@ impl TenantId {
         let first_fits = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
         let rest_fits = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         (first_fits && rest_fits && (3..=31).contains(&text.len())).then(|| Self(text.to_owned()))
+    }
+
+    /// The slug of the provider: Keystone's own tenant, which holds what belongs
+    /// to no customer and in which nobody can sign in (docs/adr/0026).
+    pub fn provider() -> Self {
+        Self(PROVIDER.to_owned())
+    }
+
+    /// Whether this is the slug of the provider.
+    pub fn is_provider(&self) -> bool {
+        self.0 == PROVIDER
     }
 
     /// The slug as text.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::database::{audit_database, data_database, keys_database};
 use super::schema::{self, Index};
 use super::{
-    Attribution, Contacts, Enrolled, Entity, Filter, Registry, Settings, StoreError, Stored,
-    Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
+    Attribution, Contact, Contacts, Enrolled, Entity, Filter, Registry, Settings, StoreError,
+    Stored, Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
 };
 use crate::audit::entry::Resource;
 use crate::auth::Role;
@@ -63,6 +63,10 @@ pub struct Provisioned {
     pub invited_again: bool,
 }
 
+/// Name and country of the provider.
+const PROVIDER_NAME: &str = "Keystone";
+const PROVIDER_COUNTRY: &str = "IE";
+
 /// Custom role of the functions' database user, in `admin`.
 const APP_ROLE: &str = "keystoneApp";
 
@@ -93,7 +97,10 @@ impl Registry<'_> {
         grants: Grants,
         invitation: impl Fn(&TenantRecord, &User, &MailedToken) -> Result<Mail, Problem>,
     ) -> Result<Provisioned, Problem> {
-        let record = self.enter(new).await?;
+        if new.id.is_provider() {
+            return Err(Problem::invalid("/tenant", "Is reserved."));
+        }
+        let record = self.enter(&new.id, &new.legal_name, &new.country).await?;
         if record.state != TenantState::Provisioning {
             let id = record.id.clone();
             let invited_again = record.state.serves() && {
@@ -102,6 +109,49 @@ impl Registry<'_> {
             };
             return Ok(Provisioned { tenant: id, created: false, invited_again });
         }
+        let tenant = self.build(by, record, grants).await?;
+        genesis(&tenant, by, new, invitation).await?;
+        self.activate(tenant.id()).await?;
+        Ok(Provisioned { tenant: tenant.id().clone(), created: true, invited_again: false })
+    }
+
+    /// Makes the provider, or finishes what an interrupted run began. It has
+    /// no user, so that nobody can sign in; `contact` is whom its jobs reach.
+    ///
+    /// # Errors
+    /// As [`Registry::provision`].
+    pub async fn provision_provider(
+        &self,
+        by: &Attribution,
+        contact: Contact,
+        grants: Grants,
+    ) -> Result<(), Problem> {
+        let record = self.enter(&TenantId::provider(), PROVIDER_NAME, PROVIDER_COUNTRY).await?;
+        if record.state != TenantState::Provisioning {
+            return Ok(());
+        }
+        let tenant = self.build(by, record, grants).await?;
+        // An interrupted run may have settled it.
+        if tenant.find::<Settings>(Filter::all()).await?.is_none() {
+            let contacts = Contacts { primary: contact, security: None, billing: None };
+            tenant
+                .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
+                    tx.about(Resource { kind: "tenant".into(), id: tenant.id().to_string() });
+                    tx.settle(Settings::new(contacts.clone(), by.now)).await?;
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(self.activate(tenant.id()).await?)
+    }
+
+    /// Databases, rights and the first data key of a tenant.
+    async fn build(
+        &self,
+        by: &Attribution,
+        record: TenantRecord,
+        grants: Grants,
+    ) -> Result<Tenant, Problem> {
         self.make_collections(&record.id).await?;
         if grants == Grants::Server {
             let holder = hex::encode(random::bytes::<16>()?);
@@ -111,18 +161,20 @@ impl Registry<'_> {
             granted?;
         }
         self.make_key(by, &record.id).await?;
-        let tenant = self.open(record, by.now).await?;
-        genesis(&tenant, by, new, invitation).await?;
-        self.activate(tenant.id()).await?;
-        Ok(Provisioned { tenant: tenant.id().clone(), created: true, invited_again: false })
+        Ok(self.open(record, by.now).await?)
     }
 
     /// The tenant's entry in the registry, made if absent.
-    async fn enter(&self, new: &NewTenant) -> Result<TenantRecord, Problem> {
+    async fn enter(
+        &self,
+        id: &TenantId,
+        legal_name: &str,
+        country: &str,
+    ) -> Result<TenantRecord, Problem> {
         let record = TenantRecord {
-            id: new.id.clone(),
-            legal_name: new.legal_name.clone(),
-            country: new.country.clone(),
+            id: id.clone(),
+            legal_name: legal_name.to_owned(),
+            country: country.to_owned(),
             state: TenantState::Provisioning,
             closing: None,
         };
@@ -132,12 +184,12 @@ impl Registry<'_> {
         };
         fields.remove("_id");
         self.tenants()
-            .update_one(doc! { "_id": new.id.as_str() }, doc! { "$setOnInsert": fields })
+            .update_one(doc! { "_id": id.as_str() }, doc! { "$setOnInsert": fields })
             .upsert(true)
             .await
             .map_err(StoreError::from)?;
-        let found = self.record(&new.id).await?.ok_or(Problem::Internal)?;
-        if found.legal_name != new.legal_name {
+        let found = self.record(id).await?.ok_or(Problem::Internal)?;
+        if found.legal_name != legal_name {
             return Err(Problem::Conflict("The slug belongs to another business.".into()));
         }
         Ok(found)
@@ -154,7 +206,7 @@ impl Registry<'_> {
     async fn make_collections(&self, id: &TenantId) -> Result<(), StoreError> {
         let data = self.database().tenant(id);
         let audit = self.database().tenant_audit(id);
-        for collection in schema::COLLECTIONS {
+        for collection in schema::collections_of(id) {
             let database = if collection.append_only { &audit } else { &data };
             make_collection(database, collection.name, schema::validator(collection, id)).await?;
             make_indexes(database, collection.name, &collection.all_indexes()).await?;

@@ -1,4 +1,4 @@
-//! The tenant registry, and the three ways to a [`Tenant`].
+//! The tenant registry, and the four ways to a [`Tenant`].
 
 use std::sync::Arc;
 
@@ -65,12 +65,14 @@ pub enum Visit {
     Serving,
     /// All whose keys exist: suspended ones too.
     Kept,
+    /// Those whose people may sign in, without the provider.
+    Customers,
 }
 
 impl Visit {
     const fn states(self) -> &'static [&'static str] {
         match self {
-            Self::Serving => &["active", "closing"],
+            Self::Serving | Self::Customers => &["active", "closing"],
             Self::Kept => &["active", "suspended", "closing"],
         }
     }
@@ -176,14 +178,28 @@ impl<'p> Registry<'p> {
     /// # Errors
     /// As [`Registry::of_attempt`].
     pub async fn walk(&self, visit: Visit) -> Result<Vec<Enrolled>, StoreError> {
-        Ok(self
+        let mut enrolled: Vec<Enrolled> = self
             .tenants()
             .find(doc! { "state": { "$in": visit.states() } })
             .sort(doc! { "_id": 1 })
             .await?
             .map_ok(Enrolled)
             .try_collect()
-            .await?)
+            .await?;
+        if visit == Visit::Customers {
+            enrolled.retain(|tenant| !tenant.id().is_provider());
+        }
+        Ok(enrolled)
+    }
+
+    /// The provider: the tenant of the platform's own data.
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`]; [`StoreError::Defect`] when `prepare-tenants`
+    /// has not made it yet.
+    pub async fn provider(&self, now: Timestamp) -> Result<Tenant, StoreError> {
+        let found = self.open_serving(TenantId::provider().as_str(), now).await?;
+        found.ok_or_else(|| StoreError::defect("there is no provider; prepare-tenants makes it"))
     }
 
     /// Opens a tenant that [`Registry::walk`] returned.

@@ -121,7 +121,7 @@ impl Tenant {
         self.reread_data_keys().await?;
         let (newest, older) = self.keys.ring().newest_and_older();
         let older: Vec<String> = older.iter().map(Id::to_string).collect();
-        for collection in schema::COLLECTIONS {
+        for collection in schema::collections_of(self.id()) {
             for field in collection.sealed {
                 let known = unreadable
                     .iter()
@@ -207,7 +207,7 @@ impl Tenant {
         let mut keys = Vec::with_capacity(records.len());
         for record in &records {
             let mut sealed = Vec::new();
-            for collection in schema::COLLECTIONS {
+            for collection in schema::collections_of(self.id()) {
                 for field in collection.sealed {
                     let values = self.count_sealed(collection, field, record.id).await?;
                     sealed.push((collection.name, *field, values));

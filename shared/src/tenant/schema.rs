@@ -215,7 +215,7 @@ pub const RECALL_PACKS: Collection = Collection {
     ..entities("recall_packs", &[], &[plain(&[("recall_id", 1), ("_id", -1)])])
 };
 
-/// All collections of entities.
+/// Collections that every tenant has.
 pub const COLLECTIONS: [&Collection; 23] = [
     &USERS,
     &MAILED_TOKENS,
@@ -241,6 +241,15 @@ pub const COLLECTIONS: [&Collection; 23] = [
     &RECALL_NOTICES,
     &RECALL_PACKS,
 ];
+
+/// Collections that only the provider has: the platform's own data.
+pub const PROVIDER_COLLECTIONS: [&Collection; 0] = [];
+
+/// The collections of `tenant`.
+pub fn collections_of(tenant: &TenantId) -> impl Iterator<Item = &'static Collection> {
+    let own = if tenant.is_provider() { PROVIDER_COLLECTIONS.as_slice() } else { &[] };
+    COLLECTIONS.into_iter().chain(own.iter().copied())
+}
 
 /// The tenant's wrapped data keys, in a database of their own.
 pub(super) const DATA_KEYS: &str = "data_keys";

@@ -85,11 +85,12 @@ def logs(arguments: list[str]) -> int:
         logGroupName=group, orderBy="LastEventTime", descending=True, PaginationConfig={"MaxItems": 1000}
     )
     printed = []
+    marks = [mark for name in arguments for mark in (f'"{name}"', f'"{STACK_NAME}-{name}"')]
     # A stream is an invocation here; a line of ours in it names the route or job.
     for stream in pages.search("logStreams[]"):
         events = client.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
         text = [event["message"].rstrip() for event in events]
-        if not arguments or any(f'"{name}"' in line for line in text for name in arguments):
+        if not arguments or any(mark in line for line in text for mark in marks):
             printed.append(text)
         if len(printed) == 100:
             break

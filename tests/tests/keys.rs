@@ -401,6 +401,19 @@ async fn a_ciphertext_opens_nowhere_but_in_its_place() {
         assert!(answer.status == 500 || absent, "{what}: {} {body}", answer.status);
         assert!(!body.contains("+35386"), "{what}: {body}");
     }
+    // What is no ciphertext has no place in a sealed field, whatever it is called.
+    let text = || Bson::String("+353861234567".into());
+    for (what, value) in [
+        ("text", text()),
+        ("text for the key's name", with("kid", text())),
+        ("text for the subject", with("sub", text())),
+        ("text for the ciphertext", with("ct", text())),
+        ("text beside it", with("note", text())),
+    ] {
+        let put = doc! { "$set": { "phone": value } };
+        let put = customers.update_one(doc! { "_id": &ids[0] }, put).await;
+        assert!(put.is_err(), "the database takes {what}");
+    }
     let back = doc! { "$set": { "phone": phone(&mine) } };
     customers.update_one(doc! { "_id": &ids[0] }, back).await.unwrap();
     admin.get(&format!("/v1/customers/{}", ids[0])).await.must(200);

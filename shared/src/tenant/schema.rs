@@ -333,6 +333,8 @@ pub(super) fn checkpoint_validator(tenant: &TenantId) -> Document {
     } }
 }
 
+const UUID: &str = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+
 /// What the database takes for a sealed value.
 fn envelope(types: &[&str]) -> Document {
     doc! {
@@ -341,8 +343,9 @@ fn envelope(types: &[&str]) -> Document {
         "additionalProperties": false,
         "properties": {
             "v": { "bsonType": "int" },
-            "kid": { "bsonType": "string" },
-            "sub": { "bsonType": "string" },
+            // Names and nothing else: no text could hide in their place.
+            "kid": { "bsonType": "string", "pattern": format!("^{UUID}$") },
+            "sub": { "bsonType": "string", "pattern": format!("^(tenant|[a-z]{{1,20}}:{UUID})$") },
             "ct": { "bsonType": "binData" },
         },
     }

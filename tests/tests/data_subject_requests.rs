@@ -415,7 +415,7 @@ async fn plant_erasure(stack: &Stack, tenant: &Tenant<'_>, subject: &str) {
     let erasure = doc! {
         "_id": id, "tenant_id": tenant.slug(), "version": 2_i64,
         "created_at": at, "updated_at": at,
-        "subject": subject, "ground": "objection", "state": "done", "secret_mark": "0a0b0c",
+        "subject": subject, "ground": "objection", "state": "done", "secret_mark": "0a0b0c0d0e0f",
     };
     let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
     database.collection("erasures").insert_one(erasure).await.unwrap();
@@ -448,7 +448,7 @@ async fn a_user_gets_all_that_is_held_of_them_and_nothing_of_anybody_else() {
         &dairy.customers[0],
         &dairy.customers[3],
         "$2",
-        "0a0b0c",
+        "0a0b0c0d0e0f",
     ];
     let data = complete(&stack, &tenant, &subject, &files, &others).await;
     let text = data.to_string();

@@ -114,12 +114,12 @@ const fn by_subject(kind: &'static str, field: &'static str) -> Reference {
     Reference { kind, field, spelling: Spelling::Subject, theirs: &[] }
 }
 
-const fn about(references: &'static [Reference]) -> Option<People> {
-    Some(People { references, withheld: &[] })
+const fn about(references: &'static [Reference]) -> People {
+    People { references, withheld: &[] }
 }
 
 /// Nobody but for whom something is sealed.
-const NOBODY: Option<People> = about(&[]);
+const NOBODY: Option<People> = Some(about(&[]));
 
 /// The collection in which people of this kind have their own record.
 pub(crate) fn records_of(kind: &str) -> Option<&'static Collection> {
@@ -181,7 +181,7 @@ pub const USERS: Collection = Collection {
         "totp_seed",
         "credentials",
     ]),
-    people: about(&[own("user")]),
+    people: Some(about(&[own("user")])),
     ..entities(
         "users",
         &["totp_seed"],
@@ -192,17 +192,17 @@ pub const USERS: Collection = Collection {
 pub const MAILED_TOKENS: Collection = Collection {
     portable: Portable::Nothing,
     expires_after: Some(24 * 60 * 60),
-    people: about(&[by_id("user", "user", &["purpose"])]),
+    people: Some(about(&[by_id("user", "user", &["purpose"])])),
     ..entities("mailed_tokens", &["new_email"], &[unique(&[("token.token_hash", 1)])])
 };
 /// What the tenant decides for itself; one document.
 pub const SETTINGS: Collection = Collection {
-    people: about(&[
+    people: Some(about(&[
         by_id("user", "contacts.primary.user", &["contacts.primary"]),
         by_id("user", "contacts.security.user", &["contacts.security"]),
         by_id("user", "contacts.billing.user", &["contacts.billing"]),
         by_id("user", "cross_border_consent.recorded_by", &["cross_border_consent.recorded_at"]),
-    ]),
+    ])),
     ..entities("settings", &[], &[])
 };
 /// Businesses that goods come from.
@@ -213,13 +213,13 @@ pub const SUPPLIERS: Collection = Collection {
         pointer: "/iban",
         normal: Normal::Iban,
     }],
-    people: about(&[own("supplier")]),
+    people: Some(about(&[own("supplier")])),
     ..entities("suppliers", &["banking"], &[BY_AGE])
 };
 /// Businesses that goods go to.
 pub const CUSTOMERS: Collection = Collection {
     blind: &[Blind { field: "phone_index", sealed: "phone", pointer: "", normal: Normal::Phone }],
-    people: about(&[own("customer")]),
+    people: Some(about(&[own("customer")])),
     ..entities("customers", &["delivery_address", "phone"], &[BY_AGE])
 };
 /// Trade items by GTIN.
@@ -227,7 +227,7 @@ pub const PRODUCTS: Collection =
     Collection { people: NOBODY, ..entities("products", &[], &[unique(&[("gtin", 1)]), BY_AGE]) };
 /// Lots.
 pub const BATCHES: Collection = Collection {
-    people: about(&[by_id("supplier", "supplier_id", &[])]),
+    people: Some(about(&[by_id("supplier", "supplier_id", &[])])),
     ..entities(
         "batches",
         &[],
@@ -262,11 +262,11 @@ pub const IDEMPOTENCY: Collection = Collection {
 /// Erasures of subjects, as evidence.
 pub const ERASURES: Collection = Collection {
     portable: Portable::Without(&["secret_mark"]),
-    people: about(&[
+    people: Some(about(&[
         by_subject("user", "subject"),
         by_subject("supplier", "subject"),
         by_subject("customer", "subject"),
-    ]),
+    ])),
     ..entities("erasures", &[], &[plain(&[("state", 1), ("subject", 1)]), BY_AGE])
 };
 
@@ -275,10 +275,10 @@ pub const CLOSURES: Collection = Collection { people: NOBODY, ..entities("closur
 
 /// Exports of the audit trail that were asked for.
 pub const AUDIT_EXPORTS: Collection = Collection {
-    people: about(&[
+    people: Some(about(&[
         by_id("user", "requested_by", &["format", "state", "filter", "role"]),
         by_id("user", "filter.actor", &["filter.actor"]),
-    ]),
+    ])),
     ..entities("audit_exports", &["ip"], &[plain(&[("state", 1), ("created_at", 1)]), BY_AGE])
 };
 /// How far the making of each export came.
@@ -289,7 +289,7 @@ pub const AUDIT_EXPORT_RUNS: Collection = Collection {
 };
 /// Attested reviews of the audit trail.
 pub const AUDIT_REVIEWS: Collection = Collection {
-    people: about(&[by_id("user", "reviewed_by", &[])]),
+    people: Some(about(&[by_id("user", "reviewed_by", &[])])),
     ..entities("audit_reviews", &[], &[BY_AGE])
 };
 
@@ -313,7 +313,7 @@ pub const EVENTS: Collection = Collection {
 /// What events say of lots: how much of which lot went in, came out, arrived
 /// or left.
 pub const LOT_MOVEMENTS: Collection = Collection {
-    people: about(&[by_urn("supplier", "partner"), by_urn("customer", "partner")]),
+    people: Some(about(&[by_urn("supplier", "partner"), by_urn("customer", "partner")])),
     ..entities(
         "lot_movements",
         &[],
@@ -329,7 +329,7 @@ pub const CAPTURES: Collection =
 /// What became of an event's status: an own log of each event.
 pub const EVENT_HISTORY: Collection = Collection {
     append_only: true,
-    people: about(&[by_id("user", "actor", &[])]),
+    people: Some(about(&[by_id("user", "actor", &[])])),
     ..entities(
         "event_history",
         &[],
@@ -339,24 +339,24 @@ pub const EVENT_HISTORY: Collection = Collection {
 
 /// Recalls and exercises.
 pub const RECALLS: Collection = Collection {
-    people: about(&[
+    people: Some(about(&[
         by_id("user", "started_by", &["started_by", "kind", "hazard", "reason"]),
         by_id("user", "closed.by", &["closed"]),
-    ]),
+    ])),
     ..entities("recalls", &[], &[BY_AGE])
 };
 /// What each recall found, under its id.
 pub const RECALL_FINDINGS: Collection = Collection {
     append_only: true,
-    people: about(&[
+    people: Some(about(&[
         by_id("customer", "recipients.recipient", &["recipients"]),
         by_id("supplier", "lots.suppliers", &["lots"]),
-    ]),
+    ])),
     ..entities("recall_findings", &[], &[])
 };
 /// What was said to those who got recalled goods, and by them.
 pub const RECALL_NOTICES: Collection = Collection {
-    people: about(&[by_id("customer", "recipient", &[]), by_id("user", "by", &[])]),
+    people: Some(about(&[by_id("customer", "recipient", &[]), by_id("user", "by", &[])])),
     ..entities(
         "recall_notices",
         &["contact", "note"],
@@ -367,18 +367,18 @@ pub const RECALL_NOTICES: Collection = Collection {
 /// Evidence packs that were made of recalls.
 pub const RECALL_PACKS: Collection = Collection {
     append_only: true,
-    people: about(&[by_id("user", "made_by", &["made_by", "recall_id", "contacts"])]),
+    people: Some(about(&[by_id("user", "made_by", &["made_by", "recall_id", "contacts"])])),
     ..entities("recall_packs", &[], &[plain(&[("recall_id", 1), ("_id", -1)])])
 };
 
 /// Requests of people about their data (GDPR Art. 15 to 21).
 pub const DATA_SUBJECT_REQUESTS: Collection = Collection {
-    people: about(&[
+    people: Some(about(&[
         by_subject("user", "subject"),
         by_subject("supplier", "subject"),
         by_subject("customer", "subject"),
         by_id("user", "opened_by", &["opened_by", "kind", "received_on"]),
-    ]),
+    ])),
     ..entities(
         "data_subject_requests",
         &["requester", "description", "extension_reason", "answer"],

@@ -9,6 +9,20 @@ use serde_json::{Map, Value};
 
 use super::Contents;
 
+/// The columns of `activity.csv`.
+const ACTIVITY: [&str; 10] = [
+    "seq",
+    "at",
+    "action",
+    "outcome",
+    "by",
+    "resource_type",
+    "resource_id",
+    "source_ip",
+    "user_agent",
+    "changes",
+];
+
 /// One value of a document.
 pub struct Field {
     /// The collection, or `sessions`.
@@ -50,24 +64,18 @@ impl Contents {
 
     /// `activity.csv`.
     pub(super) fn activity_table(&self) -> Result<Vec<u8>, Problem> {
-        let columns =
-            ["seq", "at", "action", "outcome", "by", "resource_type", "resource_id", "source_ip"];
-        let columns: [&str; 10] = {
-            let [a, b, c, d, e, f, g, h] = columns;
-            [a, b, c, d, e, f, g, h, "user_agent", "changes"]
-        };
         let rows: Vec<[String; 10]> = self
             .dossier
             .entries
             .iter()
             .map(|entry| {
-                columns.map(|column| match column.strip_prefix("resource_") {
+                ACTIVITY.map(|column| match column.strip_prefix("resource_") {
                     Some(member) => text(entry.get("resource").and_then(|of| of.get(member))),
                     None => text(entry.get(column)),
                 })
             })
             .collect();
-        table(columns, rows.iter().map(|row| row.each_ref().map(String::as_str)))
+        table(ACTIVITY, rows.iter().map(|row| row.each_ref().map(String::as_str)))
     }
 }
 

@@ -23,9 +23,6 @@ pub const SETTINGS: [Setting; 3] =
 
 /// After so long a run looks at no further request; the next goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(4);
-/// Requests read at once.
-const PAGE: usize = 100;
-
 /// The event: empty from the schedule.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +79,7 @@ async fn watch(
     let near = Filter::all()
         .any("state", running)
         .until_day("due_on", calendar::days_after(today, FIRST_REMINDER));
-    let mut page = Page { after: None, limit: PAGE as i64 };
+    let mut page = Page { after: None, limit: 100 };
     loop {
         let found = tenant.list::<SubjectRequest>(near.clone(), page).await?;
         for request in &found {
@@ -100,7 +97,7 @@ async fn watch(
             }
         }
         match found.last() {
-            Some(last) if found.len() == PAGE => page.after = Some(last.id),
+            Some(last) if found.len() == 100 => page.after = Some(last.id),
             _ => return Ok(()),
         }
     }

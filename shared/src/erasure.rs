@@ -187,6 +187,22 @@ pub async fn recorded(tenant: &Tenant) -> Result<HashSet<String>, StoreError> {
     }
 }
 
+/// The newest erasure of `subject` that began at `from` or later and is
+/// concluded: its id, as evidence.
+///
+/// # Errors
+/// [`StoreError`] when the database does not answer.
+pub async fn concluded_since(
+    tenant: &Tenant,
+    subject: Subject,
+    from: Timestamp,
+) -> Result<Option<Id>, StoreError> {
+    let of_subject = Filter::all().eq("state", "done").eq("subject", subject.to_string());
+    let page = Page { after: None, limit: 1 };
+    let found = tenant.list::<Erasure>(of_subject.made_from(from), page).await?;
+    Ok(found.first().map(|erasure| erasure.id))
+}
+
 /// Whether somebody was erased at `at` or later.
 ///
 /// # Errors

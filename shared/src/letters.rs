@@ -3,12 +3,13 @@
 
 use askama::Template;
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::Problem;
 use crate::auth::Role;
 use crate::auth::user::{MailedToken, User};
 use crate::mail::Mail;
-use crate::tenant::{Contact, TenantRecord};
+use crate::tenant::{Contact, Id, TenantRecord};
 
 /// What every letter consists of.
 struct Letter<'a> {
@@ -339,6 +340,53 @@ pub fn closing_called_off(tenant: &TenantRecord, name: &str, email: &str) -> Res
     .to(email)
 }
 
+/// Tells `contact`, whom `tenant` named, how much time is left to answer a
+/// person's request about their data; negative when it is over. It names the
+/// request and not the person: a letter lies in a mailbox.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn subject_request_deadline(
+    tenant: &TenantRecord,
+    contact: &Contact,
+    request: Id,
+    due_on: Date,
+    days_left: i64,
+) -> Result<Mail, Problem> {
+    let over = days_left < 0;
+    let told = if over {
+        format!(
+            "the time to answer a person's request about their data at {} ended on {}, and it is \
+             not answered.",
+            tenant.legal_name,
+            day_in_words(due_on)
+        )
+    } else {
+        format!(
+            "a person's request about their data at {} must be answered by {}: {} left.",
+            tenant.legal_name,
+            day_in_words(due_on),
+            match days_left {
+                1 => "1 day is".to_owned(),
+                days => format!("{days} days are"),
+            }
+        )
+    };
+    Letter {
+        subject: if over {
+            "A data-subject request is overdue"
+        } else {
+            "A data-subject request is due soon"
+        },
+        name: &contact.name,
+        paragraphs: vec![told, format!("You find it in Keystone as request {request}.")],
+        link: None,
+        closing: "The GDPR gives one month (Art. 12(3)); where a request is complex, two more, of \
+                  which the person must be told within the first.",
+    }
+    .to(&contact.email)
+}
+
 /// A role as people call it.
 const fn in_plain_words(role: Role) -> &'static str {
     match role {
@@ -348,6 +396,11 @@ const fn in_plain_words(role: Role) -> &'static str {
         Role::Admin => "an administrator",
         Role::SuperAdmin => "the main administrator",
     }
+}
+
+/// A day as people read it.
+fn day_in_words(day: Date) -> String {
+    day.strftime("%-d %B %Y").to_string()
 }
 
 /// A moment as people read it.
@@ -415,6 +468,23 @@ mod tests {
              somebody signed in with one of your recovery codes; 9 are left.\n\n\
              If it was not you, tell an administrator of your organisation at once.\n\nKeystone"
         );
+    }
+
+    #[test]
+    fn a_reminder_says_how_much_time_is_left() {
+        let (tenant, ..) = eve();
+        let contact = Contact { name: "Orla".into(), email: "orla@example.com".into(), user: None };
+        let (id, due) = (Id::from_u128(7), jiff::civil::date(2026, 2, 28));
+        for (days_left, said) in [
+            (7, "must be answered by 28 February 2026: 7 days are left."),
+            (1, "must be answered by 28 February 2026: 1 day is left."),
+            (0, "must be answered by 28 February 2026: 0 days are left."),
+            (-1, "ended on 28 February 2026, and it is not answered."),
+        ] {
+            let mail = subject_request_deadline(&tenant, &contact, id, due, days_left).unwrap();
+            assert!(mail.text.contains(said) && mail.text.contains(&id.to_string()), "{said}");
+            assert_eq!(mail.subject.ends_with("overdue"), days_left < 0);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod calendar;
 pub mod clock;
 pub mod config;
 pub mod crypto;
@@ -27,6 +28,7 @@ pub mod mail;
 pub mod platform;
 pub mod problem;
 pub mod random;
+pub mod restriction;
 pub mod telemetry;
 pub mod tenant;
 

@@ -269,7 +269,10 @@ impl Answer {
                 && ["iban", "phone", "delivery_address"].iter().any(|field| !value[field].is_null())
         };
         serde_json::from_slice(&self.body).is_ok_and(|body: Value| {
-            clear(&body) || clear(&body["banking"]) || body["files"][0]["url"].is_string()
+            clear(&body)
+                || clear(&body["banking"])
+                || body["files"][0]["url"].is_string()
+                || body["words"].is_object()
         })
     }
 }

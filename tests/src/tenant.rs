@@ -30,6 +30,8 @@ const BESIDE: &[&str] = &[
     "audit_export.finish",
     "audit_export.give_up",
     "audit_trail.check",
+    "data_subject_request.remind",
+    "data_subject_request.miss",
 ];
 
 /// A provisioned tenant.

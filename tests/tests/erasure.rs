@@ -191,6 +191,16 @@ async fn personal_values_of_the_audit_trail_are_erased_with_their_subject() {
     assert!(
         stored.iter().all(|entry| matches!(entry.get("ip"), Some(Bson::Null | Bson::Binary(_))))
     );
+
+    // A new contact of the same supplier has a key of their own; what the one
+    // before sealed is erased, not broken.
+    let path = format!("/v1/suppliers/{supplier}");
+    let etag = owner.get(&path).await.expect(200).etag();
+    let next = json!({ "email": "new@hollow-farm.example" });
+    owner.patch(&path, &etag, &next).await.must(200);
+    assert!(all_erased(&personal(&entry(&created).await)));
+    let updated = format!("action=supplier.update&resource_id={supplier}");
+    assert!(personal(&entry(&updated).await).contains(&json!("new@hollow-farm.example")));
     tenant.finish().await;
 }
 

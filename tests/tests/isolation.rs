@@ -41,6 +41,11 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
     let capture = capture["captureID"].as_str().unwrap().to_owned();
     let user = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
     let user = owner.post("/v1/users", &user).await.expect(201).id();
+    let request = json!({
+        "kind": "access", "received_on": "2026-01-31", "channel": "email",
+        "subject": { "kind": "customer", "id": customer },
+    });
+    let request = owner.post("/v1/data-subject-requests", &request).await.expect(201).id();
     let session = owner.claims()["sid"].as_str().unwrap().to_owned();
     Property {
         ids: vec![
@@ -53,6 +58,7 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             event,
             capture,
             user,
+            request,
             session,
         ],
         product,
@@ -73,7 +79,8 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
         (_, "record-recall-notice") => {
             json!({ "recipient": id, "kind": "notified", "channel": "phone" })
         }
-        (_, "make-recall-pack") => json!({}),
+        (_, "make-recall-pack" | "make-subject-bundle") => json!({}),
+        (_, "update-data-subject-request") => json!({ "state": "in_progress" }),
         (_, "close-recall") => json!({ "conclusion": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
@@ -122,6 +129,7 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/products".to_owned(),
         "/v1/sites".to_owned(),
         "/v1/recalls".to_owned(),
+        "/v1/data-subject-requests".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),
@@ -145,6 +153,12 @@ async fn references_lead_nowhere(ours: &Tenant<'_>, property: &Property) {
         .map(|error| error["field"].as_str().unwrap())
         .collect();
     assert_eq!(fields, HashSet::from(["/product_id", "/supplier_id"]));
+    let request = json!({
+        "kind": "access", "received_on": "2026-01-31", "channel": "email",
+        "subject": { "kind": "supplier", "id": property.supplier },
+    });
+    let refused = ours.owner().post("/v1/data-subject-requests", &request).await;
+    assert_eq!(refused.expect(422).json()["errors"][0]["field"], "/subject/id");
     let recall = json!({
         "kind": "recall", "hazard": "other", "reason": "Theirs", "lots": [property.batch],
     });

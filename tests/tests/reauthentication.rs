@@ -41,6 +41,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
             "end-other-sessions",
             "end-session",
             "erase-customer",
+            "make-subject-bundle",
             "remove-totp",
             "enrol-totp",
             "activate-totp",

@@ -5,6 +5,7 @@ use keystone::Problem;
 use keystone::auth::user::{User, UserStatus};
 use keystone::auth::{Grant, Permission, Role};
 use keystone::http::Call;
+use keystone::restriction::Restriction;
 use keystone::tenant::{Id, Stored, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct UserView {
     pub status: UserStatus,
     /// Whether the person signs in with a second factor.
     pub second_factor: bool,
+    /// That the person's data is stored and not used (GDPR Art. 18).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction: Option<Restriction>,
     /// Version, as in the `ETag`.
     pub version: i64,
     /// When the person was first invited.
@@ -43,6 +47,7 @@ impl From<&Stored<User>> for UserView {
             role: stored.entity.role,
             status: stored.entity.status,
             second_factor: stored.entity.second_factor_since().is_some(),
+            restriction: stored.entity.restriction.clone(),
             version: stored.version,
             created_at: stored.created_at,
             updated_at: stored.updated_at,

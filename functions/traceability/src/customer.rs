@@ -6,6 +6,7 @@ use keystone::Problem;
 use keystone::crypto::{CryptoError, Place, Sealed, Subject, at_rest_option};
 use keystone::erasure::Erasable;
 use keystone::http::present;
+use keystone::restriction::Restriction;
 use keystone::tenant::{Entity, Id, Stored, Tenant, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Customer {
     /// Telephone of the contact, E.164.
     #[serde(with = "at_rest_option")]
     pub phone: Option<Sealed<Phone>>,
+    /// That the contact's data is stored and not used (GDPR Art. 18).
+    #[serde(default)]
+    pub restriction: Option<Restriction>,
 }
 
 impl Entity for Customer {
@@ -144,6 +148,7 @@ impl NewCustomer {
             name: self.name,
             country: self.country,
             gln: self.gln,
+            restriction: None,
         })
     }
 }
@@ -271,6 +276,10 @@ pub struct CustomerView {
     pub phone: Option<String>,
     /// Whether contact data is masked for the caller's role.
     pub masked: bool,
+    /// That the contact's data is stored and not used (GDPR Art. 18): what is
+    /// sealed is masked for every role, but in recalls and before authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction: Option<Restriction>,
     /// Version, as in the `ETag`.
     pub version: i64,
     /// When it was created.
@@ -303,6 +312,7 @@ impl CustomerView {
             delivery_address: address.map(|plain| AddressView::new(plain.expose(), clear)),
             phone: phone.map(|plain| shown_phone(plain.expose(), clear)),
             masked: !clear,
+            restriction: customer.restriction.clone(),
             version: stored.version,
             created_at: stored.created_at,
             updated_at: stored.updated_at,

@@ -6,6 +6,7 @@ use keystone::Problem;
 use keystone::crypto::{CryptoError, Place, Sealed, Subject, at_rest_option};
 use keystone::erasure::Erasable;
 use keystone::http::present;
+use keystone::restriction::Restriction;
 use keystone::tenant::{Entity, Id, Stored, Tenant, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Supplier {
     /// Where the supplier is paid.
     #[serde(with = "at_rest_option")]
     pub banking: Option<Sealed<Banking>>,
+    /// That the contact's data is stored and not used (GDPR Art. 18).
+    #[serde(default)]
+    pub restriction: Option<Restriction>,
 }
 
 impl Entity for Supplier {
@@ -118,6 +122,7 @@ impl NewSupplier {
             country: self.country,
             gln: self.gln,
             email: self.email,
+            restriction: None,
         })
     }
 }
@@ -232,6 +237,10 @@ pub struct SupplierView {
     pub email: Option<String>,
     /// Where the supplier is paid.
     pub banking: Option<BankingView>,
+    /// That the contact's data is stored and not used (GDPR Art. 18): what is
+    /// sealed is masked for every role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction: Option<Restriction>,
     /// Version, as in the `ETag`.
     pub version: i64,
     /// When it was created.
@@ -261,6 +270,7 @@ impl SupplierView {
             gln: supplier.gln.clone(),
             email: supplier.email.clone(),
             banking: banking.map(|banking| BankingView::new(banking.expose(), clear)),
+            restriction: supplier.restriction.clone(),
             version: stored.version,
             created_at: stored.created_at,
             updated_at: stored.updated_at,

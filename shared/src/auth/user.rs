@@ -13,6 +13,7 @@ use super::totp::Seed;
 use crate::crypto::{Place, Sealed, Subject, at_rest_option};
 use crate::erasure::Erasable;
 use crate::random;
+use crate::restriction::Restriction;
 use crate::tenant::{Entity, Id, Stored, schema};
 
 /// How long an invitation may be accepted.
@@ -111,6 +112,9 @@ pub struct User {
     /// session or a half-finished sign-in from before the last one is not
     /// accepted.
     pub credentials: i64,
+    /// That the user's data is stored and not used (GDPR Art. 18).
+    #[serde(default)]
+    pub restriction: Option<Restriction>,
 }
 
 impl Entity for User {
@@ -144,6 +148,7 @@ impl User {
             second_factor: None,
             totp_seed: None,
             credentials: 0,
+            restriction: None,
         };
         Ok((user, token))
     }

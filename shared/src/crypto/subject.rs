@@ -40,6 +40,25 @@ impl Subject {
         id.parse().ok().and_then(|id| Self::named(kind, id)).unwrap_or(Self::Tenant)
     }
 
+    /// The subject of this kind with this id; `None` for a kind that is none of
+    /// a person.
+    pub fn person(kind: &str, id: Id) -> Option<Self> {
+        Self::named(kind, id)
+    }
+
+    /// The kind: `tenant`, `customer`, `supplier` or `user`.
+    pub fn kind(&self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The id of the person's own record; the tenant has none.
+    pub fn id(&self) -> Option<Id> {
+        match self {
+            Self::Tenant => None,
+            Self::Customer(id) | Self::Supplier(id) | Self::User(id) => Some(*id),
+        }
+    }
+
     /// The kind, and the id where there is one.
     pub(super) fn parts(&self) -> (&'static str, &[u8]) {
         match self {

@@ -23,6 +23,8 @@ use crate::random;
 const HEAD_ID: &str = "head";
 /// Path of the source address among an entry's personal values.
 pub(super) const SOURCE_IP: &str = "/source_ip";
+/// Path of the user agent there.
+pub(super) const USER_AGENT: &str = "/user_agent";
 /// Entries of a long read that are fetched at once.
 const BATCH: u32 = 500;
 /// Entries that a query looks at first. Most questions are about what happened

@@ -107,6 +107,9 @@ pub enum StoreError {
     /// The erasure of the person whom the value is about is under way.
     #[error("erasure under way")]
     Erasing,
+    /// The person whom the document is about had its use restricted.
+    #[error("use restricted")]
+    Restricted,
     /// Two transactions met; the whole transaction is to be run again.
     #[error("transient transaction conflict")]
     Conflict,
@@ -217,6 +220,11 @@ impl From<StoreError> for Problem {
             StoreError::Erasing => {
                 Self::Conflict("This person's data is being erased. Try again later.".into())
             }
+            StoreError::Restricted => Self::Conflict(
+                "The use of this person's data is restricted (GDPR Art. 18): it is stored and \
+                 not changed until the restriction is lifted."
+                    .into(),
+            ),
             StoreError::Defect(what) => {
                 tracing::error!(cause = what, "defect");
                 Self::Internal

@@ -7,6 +7,7 @@ mod audit_log;
 mod audit_proof;
 mod closing;
 mod database;
+mod dossier;
 mod id;
 pub mod portable;
 mod provision;
@@ -25,6 +26,7 @@ pub use audit_log::{AuditBatch, AuditBatches, AuditFilter, AuditRecord};
 pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
 pub use closing::{Closing, Destruction, GRACE_DAYS, NewClosing, Standing};
 pub use database::{Database, StoreError};
+pub use dossier::{Dossier, Holding, Period};
 pub use id::{Id, TenantId};
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Order, Page, Part, Stored};
@@ -85,13 +87,33 @@ impl Tenant {
     where
         T: serde::Serialize + serde::de::DeserializeOwned,
     {
-        match sealed.open(&self.keys, place).await {
+        let opened = match sealed.open(&self.keys, place).await {
             // Sealed by a key that was made since the keyring was read.
             Err(CryptoError::UnknownKey) => {
                 self.reread_data_keys().await?;
                 sealed.open(&self.keys, place).await
             }
             other => other,
+        };
+        match opened {
+            Err(error) => Err(self.unless_erased(sealed.subject(), error).await),
+            opened => opened,
+        }
+    }
+
+    /// What it means that a value of `subject` does not open: somebody who was
+    /// erased and is written about again has another secret since, and what the
+    /// one before sealed is erased, not tampered with.
+    async fn unless_erased(&self, subject: Subject, error: CryptoError) -> CryptoError {
+        if subject == Subject::Tenant || !matches!(error, CryptoError::NotAuthentic) {
+            return error;
+        }
+        let erased = Filter::all().eq("state", "done").eq("subject", subject.to_string());
+        let erasures = self.collection::<Document>(schema::ERASURES.name);
+        match erasures.find_one(erased.for_tenant(self.id())).await {
+            Ok(Some(_)) => CryptoError::Erased,
+            Ok(None) => error,
+            Err(store) => CryptoError::Store(store.into()),
         }
     }
 
@@ -147,12 +169,16 @@ impl Tenant {
         place: Place<'_>,
         envelope: &Envelope,
     ) -> Result<Plaintext, CryptoError> {
-        match self.keys.open(place, envelope).await {
+        let opened = match self.keys.open(place, envelope).await {
             Err(CryptoError::UnknownKey) => {
                 self.reread_data_keys().await?;
                 self.keys.open(place, envelope).await
             }
             other => other,
+        };
+        match opened {
+            Err(error) => Err(self.unless_erased(envelope.subject, error).await),
+            opened => opened,
         }
     }
 

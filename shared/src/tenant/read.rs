@@ -2,6 +2,7 @@
 //! so nothing that a client sends can become a query operator.
 
 use futures::TryStreamExt;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, deserialize_from_document, doc, serialize_to_vec};
@@ -142,6 +143,18 @@ impl Filter {
     #[must_use]
     pub fn before(self, field: &'static str, at: Timestamp) -> Self {
         self.and(field, doc! { "$lt": bson_time(at) })
+    }
+
+    /// `field`, a day as text (ISO 8601), is no later than `day`.
+    #[must_use]
+    pub fn until_day(self, field: &'static str, day: Date) -> Self {
+        self.and(field, doc! { "$lte": day.to_string() })
+    }
+
+    /// `field`, a day as text (ISO 8601), is earlier than `day`.
+    #[must_use]
+    pub fn before_day(self, field: &'static str, day: Date) -> Self {
+        self.and(field, doc! { "$lt": day.to_string() })
     }
 
     /// Made at `at` or later, to the millisecond: ids carry the time.

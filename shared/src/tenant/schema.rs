@@ -50,7 +50,87 @@ pub struct Collection {
     /// Whether it lies in the tenant's append-only database, where functions
     /// may find and insert, and nothing else.
     pub append_only: bool,
+    /// Whom its documents are about; a test refuses a collection that does not
+    /// say.
+    pub people: Option<People>,
 }
+
+/// Where the documents of a collection lead to people, for whoever asks what
+/// is held of them (GDPR Art. 15). What is sealed for a person is theirs in
+/// any collection, and needs no mention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct People {
+    /// Fields that name people.
+    pub references: &'static [Reference],
+    /// What is not handed out, as dotted paths, beside what
+    /// [`Portable::Without`] keeps: credentials, and copies of what stands
+    /// elsewhere.
+    pub withheld: &'static [&'static str],
+}
+
+/// A field that names a person, and what of the document is then theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// `user`, `supplier` or `customer`.
+    pub kind: &'static str,
+    /// Its dotted path, through lists.
+    pub field: &'static str,
+    /// How the person stands there.
+    pub spelling: Spelling,
+    /// What is theirs, as dotted paths; of a list the elements that name them.
+    /// Everything if empty.
+    pub theirs: &'static [&'static str],
+}
+
+/// How a field names a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// By id.
+    Id,
+    /// As `urn:uuid:` and the id.
+    Urn,
+    /// As [`crate::crypto::Subject`] writes it.
+    Subject,
+}
+
+/// The document is the person's own record.
+const fn own(kind: &'static str) -> Reference {
+    by_id(kind, "_id", &[])
+}
+
+const fn by_id(
+    kind: &'static str,
+    field: &'static str,
+    theirs: &'static [&'static str],
+) -> Reference {
+    Reference { kind, field, spelling: Spelling::Id, theirs }
+}
+
+const fn by_urn(kind: &'static str, field: &'static str) -> Reference {
+    Reference { kind, field, spelling: Spelling::Urn, theirs: &[] }
+}
+
+const fn by_subject(kind: &'static str, field: &'static str) -> Reference {
+    Reference { kind, field, spelling: Spelling::Subject, theirs: &[] }
+}
+
+const fn about(references: &'static [Reference]) -> People {
+    People { references, withheld: &[] }
+}
+
+/// Nobody but for whom something is sealed.
+const NOBODY: Option<People> = Some(about(&[]));
+
+/// The collection in which people of this kind have their own record.
+pub(crate) fn records_of(kind: &str) -> Option<&'static Collection> {
+    let is_own = |reference: &Reference| reference.kind == kind && reference.field == "_id";
+    COLLECTIONS
+        .into_iter()
+        .find(|one| one.people.is_some_and(|people| people.references.iter().any(is_own)))
+}
+
+/// The field that restricts the use of a person's record ([`crate::restriction`]).
+pub(crate) const RESTRICTION: &str = "restriction";
 
 /// What a tenant may take along of a collection (GDPR Art. 20, Art. 28(3)(g)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +167,7 @@ const fn entities(
         expires_after: None,
         portable,
         append_only: false,
+        people: None,
     }
 }
 
@@ -100,6 +181,7 @@ pub const USERS: Collection = Collection {
         "totp_seed",
         "credentials",
     ]),
+    people: Some(about(&[own("user")])),
     ..entities(
         "users",
         &["totp_seed"],
@@ -110,10 +192,19 @@ pub const USERS: Collection = Collection {
 pub const MAILED_TOKENS: Collection = Collection {
     portable: Portable::Nothing,
     expires_after: Some(24 * 60 * 60),
+    people: Some(about(&[by_id("user", "user", &["purpose"])])),
     ..entities("mailed_tokens", &["new_email"], &[unique(&[("token.token_hash", 1)])])
 };
 /// What the tenant decides for itself; one document.
-pub const SETTINGS: Collection = entities("settings", &[], &[]);
+pub const SETTINGS: Collection = Collection {
+    people: Some(about(&[
+        by_id("user", "contacts.primary.user", &["contacts.primary"]),
+        by_id("user", "contacts.security.user", &["contacts.security"]),
+        by_id("user", "contacts.billing.user", &["contacts.billing"]),
+        by_id("user", "cross_border_consent.recorded_by", &["cross_border_consent.recorded_at"]),
+    ])),
+    ..entities("settings", &[], &[])
+};
 /// Businesses that goods come from.
 pub const SUPPLIERS: Collection = Collection {
     blind: &[Blind {
@@ -122,24 +213,37 @@ pub const SUPPLIERS: Collection = Collection {
         pointer: "/iban",
         normal: Normal::Iban,
     }],
+    people: Some(about(&[own("supplier")])),
     ..entities("suppliers", &["banking"], &[BY_AGE])
 };
 /// Businesses that goods go to.
 pub const CUSTOMERS: Collection = Collection {
     blind: &[Blind { field: "phone_index", sealed: "phone", pointer: "", normal: Normal::Phone }],
+    people: Some(about(&[own("customer")])),
     ..entities("customers", &["delivery_address", "phone"], &[BY_AGE])
 };
 /// Trade items by GTIN.
-pub const PRODUCTS: Collection = entities("products", &[], &[unique(&[("gtin", 1)]), BY_AGE]);
+pub const PRODUCTS: Collection =
+    Collection { people: NOBODY, ..entities("products", &[], &[unique(&[("gtin", 1)]), BY_AGE]) };
 /// Lots.
-pub const BATCHES: Collection = entities(
-    "batches",
-    &[],
-    &[unique(&[("product_id", 1), ("lot_number", 1)]), plain(&[("lot_number", 1)]), BY_AGE],
-);
+pub const BATCHES: Collection = Collection {
+    people: Some(about(&[by_id("supplier", "supplier_id", &[])])),
+    ..entities(
+        "batches",
+        &[],
+        &[
+            unique(&[("product_id", 1), ("lot_number", 1)]),
+            plain(&[("lot_number", 1)]),
+            plain(&[("supplier_id", 1)]),
+            BY_AGE,
+        ],
+    )
+};
 /// Messages that leave the system after the transaction that wrote them.
 pub const OUTBOX: Collection = Collection {
     portable: Portable::Nothing,
+    // The text part says the same.
+    people: Some(People { references: &[], withheld: &["message.html"] }),
     ..entities("outbox", &["message"], &[plain(&[("state", 1), ("due_at", 1)]), BY_AGE])
 };
 /// First answers to requests with an `Idempotency-Key`, for a day.
@@ -151,72 +255,139 @@ pub const IDEMPOTENCY: Collection = Collection {
     expires_after: Some(24 * 60 * 60),
     portable: Portable::Nothing,
     append_only: false,
+    // Answers may hold credentials; what else they say stands in its own place.
+    people: Some(People { references: &[], withheld: &["reply", "fingerprint"] }),
 };
 
 /// Erasures of subjects, as evidence.
 pub const ERASURES: Collection = Collection {
     portable: Portable::Without(&["secret_mark"]),
+    people: Some(about(&[
+        by_subject("user", "subject"),
+        by_subject("supplier", "subject"),
+        by_subject("customer", "subject"),
+    ])),
     ..entities("erasures", &[], &[plain(&[("state", 1), ("subject", 1)]), BY_AGE])
 };
 
 /// The closing of the tenant, as its own trail tells of it.
-pub const CLOSURES: Collection = entities("closures", &[], &[]);
+pub const CLOSURES: Collection = Collection { people: NOBODY, ..entities("closures", &[], &[]) };
 
 /// Exports of the audit trail that were asked for.
-pub const AUDIT_EXPORTS: Collection =
-    entities("audit_exports", &["ip"], &[plain(&[("state", 1), ("created_at", 1)]), BY_AGE]);
+pub const AUDIT_EXPORTS: Collection = Collection {
+    people: Some(about(&[
+        by_id("user", "requested_by", &["format", "state", "filter", "role"]),
+        by_id("user", "filter.actor", &["filter.actor"]),
+    ])),
+    ..entities("audit_exports", &["ip"], &[plain(&[("state", 1), ("created_at", 1)]), BY_AGE])
+};
 /// How far the making of each export came.
-pub const AUDIT_EXPORT_RUNS: Collection =
-    Collection { portable: Portable::Nothing, ..entities("audit_export_runs", &[], &[]) };
+pub const AUDIT_EXPORT_RUNS: Collection = Collection {
+    portable: Portable::Nothing,
+    people: NOBODY,
+    ..entities("audit_export_runs", &[], &[])
+};
 /// Attested reviews of the audit trail.
-pub const AUDIT_REVIEWS: Collection = entities("audit_reviews", &[], &[BY_AGE]);
+pub const AUDIT_REVIEWS: Collection = Collection {
+    people: Some(about(&[by_id("user", "reviewed_by", &[])])),
+    ..entities("audit_reviews", &[], &[BY_AGE])
+};
 
 /// EPCIS events. `keys` names all that an event is found by; see
 /// docs/adr/0017.
-pub const EVENTS: Collection = entities(
-    "events",
-    &[],
-    &[
-        unique(&[("identity", 1)]),
-        plain(&[("keys", 1), ("event_time", 1), ("_id", 1)]),
-        plain(&[("event_time", 1), ("_id", 1)]),
-        BY_AGE,
-    ],
-);
+pub const EVENTS: Collection = Collection {
+    // Who recorded an event stands in the audit trail, which is searched by
+    // person; whom goods came from or went to, in the ledger below.
+    people: NOBODY,
+    ..entities(
+        "events",
+        &[],
+        &[
+            unique(&[("identity", 1)]),
+            plain(&[("keys", 1), ("event_time", 1), ("_id", 1)]),
+            plain(&[("event_time", 1), ("_id", 1)]),
+            BY_AGE,
+        ],
+    )
+};
 /// What events say of lots: how much of which lot went in, came out, arrived
 /// or left.
-pub const LOT_MOVEMENTS: Collection =
-    entities("lot_movements", &[], &[plain(&[("lot", 1)]), plain(&[("event_id", 1)]), BY_AGE]);
+pub const LOT_MOVEMENTS: Collection = Collection {
+    people: Some(about(&[by_urn("supplier", "partner"), by_urn("customer", "partner")])),
+    ..entities(
+        "lot_movements",
+        &[],
+        &[plain(&[("lot", 1)]), plain(&[("event_id", 1)]), plain(&[("partner", 1)]), BY_AGE],
+    )
+};
 /// Places by GLN.
-pub const SITES: Collection = entities("sites", &[], &[unique(&[("gln", 1)]), BY_AGE]);
+pub const SITES: Collection =
+    Collection { people: NOBODY, ..entities("sites", &[], &[unique(&[("gln", 1)]), BY_AGE]) };
 /// Captures of EPCIS documents, and what became of them.
-pub const CAPTURES: Collection = entities("captures", &[], &[BY_AGE]);
+pub const CAPTURES: Collection =
+    Collection { people: NOBODY, ..entities("captures", &[], &[BY_AGE]) };
 /// What became of an event's status: an own log of each event.
 pub const EVENT_HISTORY: Collection = Collection {
     append_only: true,
-    ..entities("event_history", &[], &[unique(&[("event_id", 1), ("seq", 1)])])
+    people: Some(about(&[by_id("user", "actor", &[])])),
+    ..entities(
+        "event_history",
+        &[],
+        &[unique(&[("event_id", 1), ("seq", 1)]), plain(&[("actor", 1)])],
+    )
 };
 
 /// Recalls and exercises.
-pub const RECALLS: Collection = entities("recalls", &[], &[BY_AGE]);
+pub const RECALLS: Collection = Collection {
+    people: Some(about(&[
+        by_id("user", "started_by", &["started_by", "kind", "hazard", "reason"]),
+        by_id("user", "closed.by", &["closed"]),
+    ])),
+    ..entities("recalls", &[], &[BY_AGE])
+};
 /// What each recall found, under its id.
-pub const RECALL_FINDINGS: Collection =
-    Collection { append_only: true, ..entities("recall_findings", &[], &[]) };
+pub const RECALL_FINDINGS: Collection = Collection {
+    append_only: true,
+    people: Some(about(&[
+        by_id("customer", "recipients.recipient", &["recipients"]),
+        by_id("supplier", "lots.suppliers", &["lots"]),
+    ])),
+    ..entities("recall_findings", &[], &[])
+};
 /// What was said to those who got recalled goods, and by them.
-pub const RECALL_NOTICES: Collection = entities(
-    "recall_notices",
-    &["contact", "note"],
-    &[plain(&[("recall_id", 1), ("recipient", 1)]), BY_AGE],
-);
+pub const RECALL_NOTICES: Collection = Collection {
+    people: Some(about(&[by_id("customer", "recipient", &[]), by_id("user", "by", &[])])),
+    ..entities(
+        "recall_notices",
+        &["contact", "note"],
+        &[plain(&[("recall_id", 1), ("recipient", 1)]), BY_AGE],
+    )
+};
 
 /// Evidence packs that were made of recalls.
 pub const RECALL_PACKS: Collection = Collection {
     append_only: true,
+    people: Some(about(&[by_id("user", "made_by", &["made_by", "recall_id", "contacts"])])),
     ..entities("recall_packs", &[], &[plain(&[("recall_id", 1), ("_id", -1)])])
 };
 
+/// Requests of people about their data (GDPR Art. 15 to 21).
+pub const DATA_SUBJECT_REQUESTS: Collection = Collection {
+    people: Some(about(&[
+        by_subject("user", "subject"),
+        by_subject("supplier", "subject"),
+        by_subject("customer", "subject"),
+        by_id("user", "opened_by", &["opened_by", "kind", "received_on"]),
+    ])),
+    ..entities(
+        "data_subject_requests",
+        &["requester", "description", "extension_reason", "answer"],
+        &[plain(&[("state", 1), ("due_on", 1)]), BY_AGE],
+    )
+};
+
 /// Collections that every tenant has.
-pub const COLLECTIONS: [&Collection; 23] = [
+pub const COLLECTIONS: [&Collection; 24] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -240,6 +411,7 @@ pub const COLLECTIONS: [&Collection; 23] = [
     &RECALL_FINDINGS,
     &RECALL_NOTICES,
     &RECALL_PACKS,
+    &DATA_SUBJECT_REQUESTS,
 ];
 
 /// Collections that only the provider has: the platform's own data.
@@ -265,14 +437,16 @@ pub(super) const AUDIT_CHECKPOINTS: &str = "checkpoints";
 pub(super) const CHECKPOINT_INDEXES: [Index; 2] =
     [unique(&[("previous", 1)]), plain(&[("_id", -1)])];
 
-/// Indexes of the audit entries, one per filter, newest first.
-pub(super) const AUDIT_INDEXES: [Index; 7] = [
+/// Indexes of the audit entries, one per filter and one by whose personal
+/// values there are, newest first.
+pub(super) const AUDIT_INDEXES: [Index; 8] = [
     plain(&[("entry.actor.id", 1), ("_id", -1)]),
     plain(&[("entry.action", 1), ("_id", -1)]),
     plain(&[("entry.resource.type", 1), ("_id", -1)]),
     plain(&[("entry.resource.id", 1), ("_id", -1)]),
     plain(&[("at", 1), ("_id", -1)]),
     plain(&[("ip", 1), ("_id", -1)]),
+    plain(&[("personal.sub", 1), ("_id", -1)]),
     plain(&[("_id", -1)]),
 ];
 
@@ -353,11 +527,13 @@ fn envelope(types: &[&str]) -> Document {
 
 impl Collection {
     /// The keys of every index with whether it is unique: those declared, one
-    /// for each blind index, and one for each sealed field by data key, by
-    /// which values are found that are to be sealed anew.
+    /// for each blind index, and two for each sealed field: by data key, by
+    /// which values are found that are to be sealed anew, and by whose it is.
     pub(super) fn all_indexes(&self) -> Vec<(Vec<(String, i32)>, bool)> {
         let declared = self.indexes.iter().map(Index::keys_and_uniqueness);
-        let by_key = self.sealed.iter().map(|field| (vec![(format!("{field}.kid"), 1)], false));
+        let by_key = self.sealed.iter().flat_map(|field| {
+            ["kid", "sub"].map(|member| (vec![(format!("{field}.{member}"), 1)], false))
+        });
         let blind = self
             .blind
             .iter()
@@ -377,4 +553,33 @@ impl Index {
 
 fn tenant_property(tenant: &TenantId) -> Document {
     doc! { "tenant_id": { "enum": [tenant.as_str()] } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Subject;
+    use crate::tenant::Id;
+
+    #[test]
+    fn every_collection_says_whom_its_documents_are_about() {
+        for collection in COLLECTIONS {
+            assert!(
+                collection.people.is_some(),
+                "{}: say where it names people (Collection::people), or that it names none, \
+                 so that nothing is forgotten when somebody asks for their data",
+                collection.name
+            );
+        }
+    }
+
+    #[test]
+    fn everybody_has_a_record_of_their_own() {
+        let id = Id::from_u128(7);
+        for subject in [Subject::User(id), Subject::Supplier(id), Subject::Customer(id)] {
+            let collection = records_of(subject.kind()).expect("a collection");
+            assert_eq!(collection.name, format!("{}s", subject.kind()));
+        }
+        assert!(records_of("tenant").is_none());
+    }
 }

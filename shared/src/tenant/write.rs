@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
@@ -18,6 +18,7 @@ use crate::audit::entry::{Actor, Draft, Outcome, Resource};
 use crate::audit::merkle::Hash;
 use crate::crypto::{CryptoError, DataKey, Envelope, Place, Subject, decode, normalised};
 use crate::mail::Queued;
+use crate::restriction::{Restriction, SPARED};
 use crate::{Problem, random};
 
 /// Who acts, from where, and when: what an audit entry says beside the change.
@@ -195,6 +196,8 @@ struct Touched {
     changes: Vec<Change>,
     /// Whose the values of each change are.
     owners: Vec<Owners>,
+    /// Whether it is the record of a person whose data's use was restricted.
+    restricted: bool,
 }
 
 impl Touched {
@@ -323,6 +326,7 @@ impl<'t> WriteTx<'t> {
             resource: Resource { kind: E::RESOURCE.into(), id: "many".into() },
             owners: vec![Owners::both(Subject::Tenant); changes.len()],
             changes,
+            restricted: false,
         });
         Ok(())
     }
@@ -536,8 +540,63 @@ impl<'t> WriteTx<'t> {
             value: owner(after, &change.path),
         });
         let owners = owners.collect();
-        self.touched.push(Touched { resource, changes, owners });
+        let marked = shown_old.is_some_and(|shown| !shown[schema::RESTRICTION].is_null());
+        let restricted = own != Subject::Tenant && marked;
+        self.touched.push(Touched { resource, changes, owners, restricted });
         Ok(())
+    }
+
+    /// Restricts the use of a person's data (GDPR Art. 18), or lifts that.
+    ///
+    /// # Errors
+    /// 404 when the tenant has no such person; 409 when it is so already.
+    pub async fn set_restriction(
+        &mut self,
+        subject: Subject,
+        restriction: Option<&Restriction>,
+    ) -> Result<(), Problem> {
+        let of_person = schema::records_of(subject.kind()).zip(subject.id());
+        let (collection, id) = of_person.ok_or(Problem::NotFound)?;
+        let records = self.tenant.entities(collection);
+        let one = Filter::all().eq("_id", id.to_string()).for_tenant(self.tenant.id());
+        let found = records.find_one(one.clone()).session(&mut self.session).await;
+        let found = self.noting_conflict(found)?.ok_or(Problem::NotFound)?;
+        let before = found.get(schema::RESTRICTION).map_or(Value::Null, to_json);
+        let after = match restriction {
+            Some(restriction) => serialize_to_bson(restriction).map_err(StoreError::from)?,
+            None => Bson::Null,
+        };
+        if before.is_null() == restriction.is_none() {
+            let state = if restriction.is_some() { "restricted already" } else { "not restricted" };
+            return Err(Problem::Conflict(format!("The use of this person's data is {state}.")));
+        }
+        let shown = |mark: Value| json!({ schema::RESTRICTION: mark });
+        let changes = delta(Some(&shown(before)), Some(&shown(to_json(&after))), &[]);
+        let changes = changes.map_err(StoreError::defect)?;
+        let change = doc! {
+            "$set": { schema::RESTRICTION: after, "updated_at": bson_time(self.now) },
+            "$inc": { "version": 1_i64 },
+        };
+        let done = records.update_one(one, change).session(&mut self.session).await;
+        self.noting_conflict(done)?;
+        self.touched.push(Touched {
+            resource: Resource { kind: subject.kind().into(), id: id.to_string() },
+            owners: vec![Owners::both(subject); changes.len()],
+            changes,
+            restricted: false,
+        });
+        Ok(())
+    }
+
+    /// Refuses changes of records whose use is restricted, but for what the
+    /// person does with their own.
+    fn refuse_restricted(&self, by: &Attribution, action: &str) -> Result<(), StoreError> {
+        let actor = audit_log::subject_of(&by.actor, None);
+        let mut touched = self.touched.iter().filter(|touched| touched.restricted);
+        let others = touched.any(|touched| {
+            Subject::of_resource(&touched.resource.kind, &touched.resource.id) != actor
+        });
+        if others && !SPARED.contains(&action) { Err(StoreError::Restricted) } else { Ok(()) }
     }
 
     /// Makes `document` ready to be stored: what an older data key sealed is
@@ -598,6 +657,7 @@ impl<'t> WriteTx<'t> {
         action: &'static str,
         outcome: Outcome,
     ) -> Result<(), StoreError> {
+        self.refuse_restricted(by, action)?;
         let (draft, subjects) = self.draft(by, action, outcome)?;
         let done =
             audit_log::append(self.tenant, &mut self.session, &self.head, draft, &subjects).await;

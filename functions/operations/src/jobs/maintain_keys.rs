@@ -143,12 +143,15 @@ impl Run<'_> {
 /// Erases who left longer ago than the tenant keeps its former users. Nothing
 /// changes a user after that but erasure and readmission, so the last change of
 /// one who is not erased is when they left. Who is still a contact of the tenant
-/// waits until another is named.
+/// waits until another is named, and whose data is restricted (GDPR Art. 18)
+/// until that is lifted.
 async fn erase_former_users(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
     let Some(years) = tenant.settings().await?.entity.former_user_years else { return Ok(0) };
     let limit = by.now.to_zoned_datetime(TimeZone::UTC).checked_sub(i64::from(years).years());
     let limit = limit.map_err(StoreError::defect)?.timestamp();
-    let lapsed = |user: &User| user.status == UserStatus::Deactivated && !user.is_erased();
+    let lapsed = |user: &User| {
+        user.status == UserStatus::Deactivated && !user.is_erased() && user.restriction.is_none()
+    };
     let mut erased = 0;
     let mut page = Page { after: None, limit: 100 };
     loop {

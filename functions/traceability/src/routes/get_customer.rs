@@ -22,14 +22,15 @@ pub const ROUTE: Route = Route {
     assurance: Assurance::Full,
 };
 
-/// The handler. A disclosure in clear is recorded before it is made.
+/// The handler. A disclosure in clear is recorded before it is made; there is
+/// none while the use of the data is restricted.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let stored = call
         .tenant()
         .get::<Customer>(call.request().path("id")?)
         .await?
         .ok_or(Problem::NotFound)?;
-    let clear = call.sees(Permission::ReadContactData);
+    let clear = call.sees(Permission::ReadContactData) && stored.entity.restriction.is_none();
     let sealed = stored.entity.delivery_address.is_some() || stored.entity.phone.is_some();
     if clear && sealed {
         let resource = Resource { kind: "customer".into(), id: stored.id.to_string() };

@@ -1,0 +1,3 @@
+//! Functions that no HTTP client calls.
+
+pub mod watch_data_subject_requests;

@@ -30,6 +30,12 @@ const BESIDE: &[&str] = &[
     "audit_export.finish",
     "audit_export.give_up",
     "audit_trail.check",
+    "audit_trail.scope",
+    "incident.notify",
+    "incident.record_by_hand",
+    "incident.update",
+    "notice.publish",
+    "mail.give_up",
 ];
 
 /// A provisioned tenant.

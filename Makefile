@@ -28,7 +28,7 @@ logs: ## what the functions logged; of one: make logs F=login
 lint: ## formatting, clippy, template and licence checks
 	@infra/local/lint.sh
 
-openapi: ## write the API document from the routes
+openapi: ## write the API document and the schemas of events from the code
 	@cargo run --quiet -p keystone-tests --bin generate-openapi
 
 verifier: ## build keystone-verify, static, for machines that have nothing else of this

@@ -179,6 +179,7 @@ def _write_stack_env(aws: deployment.Aws, uris: dict[str, str]) -> None:
         "ARCHIVE_BUCKET": out["ArchiveBucketName"],
         "EXPORT_BUCKET": out["ExportBucketName"],
         "EXPORT_QUEUE": out["ExportQueueUrl"],
+        "BREACH_BUS": out["BreachBusName"],
         "DATA_KEY": out["DataKeyArn"],
         "REPORT_SIGNING_KEY": out["ReportSigningKeyArn"],
         "MAIL_INBOX_URL": f"{settings.AWS_ENDPOINT}/_ministack/ses/messages",

@@ -387,6 +387,122 @@ pub fn subject_request_deadline(
     .to(&contact.email)
 }
 
+/// What a letter says of a breach: the content of Art. 33(3) GDPR.
+pub struct Breach<'a> {
+    /// The incident's id, as the tenant knows it.
+    pub incident: Id,
+    /// When we confirmed it.
+    pub confirmed_at: Timestamp,
+    /// What happened.
+    pub nature: &'a str,
+    /// Who is affected: categories and approximate number, in words.
+    pub subjects: &'a str,
+    /// Which data: categories and approximate number of records, in words.
+    pub records: &'a str,
+    /// What is likely to come of it.
+    pub consequences: &'a str,
+    /// What was done and is proposed.
+    pub measures: &'a str,
+    /// Where more can be learnt, in words.
+    pub contact: &'a str,
+}
+
+/// Notifies `to`, the primary contact of `tenant`, of a breach of personal data
+/// (GDPR Art. 33(2)). The subject tells nothing of it.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn breach(
+    public_url: &str,
+    tenant: &TenantRecord,
+    to: &Contact,
+    breach: &Breach<'_>,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Security incident: notice to you as controller (GDPR Art. 33)",
+        name: &to.name,
+        paragraphs: vec![
+            format!(
+                "we confirmed a breach of personal data that we process for {}. This is our \
+                 notice under Art. 33(2) GDPR.",
+                tenant.legal_name
+            ),
+            format!("Incident: {}, confirmed {}.", breach.incident, in_words(breach.confirmed_at)),
+            format!("What happened: {}", breach.nature),
+            format!("People affected: {}.", breach.subjects),
+            format!("Data affected: {}.", breach.records),
+            format!("Likely consequences: {}", breach.consequences),
+            format!("Measures: {}", breach.measures),
+            format!("Contact: {}.", breach.contact),
+            "You are the controller. Art. 33(1) GDPR gives you 72 hours from when you become \
+             aware, that is from this notice, to notify your supervisory authority, unless a risk \
+             to people is unlikely. Art. 34 may oblige you to tell the people concerned."
+                .into(),
+        ],
+        link: Some(Link {
+            label: "Timeline, both deadlines and the signed report",
+            url: format!("{public_url}/incidents/{}", breach.incident),
+        }),
+        closing: "We send what we learn later as it comes (Art. 33(4) GDPR).",
+    }
+    .to(&to.email)
+}
+
+/// Tells `to` what became known of a breach later: phase `number` of the
+/// information (GDPR Art. 33(4)).
+///
+/// # Errors
+/// As [`invitation`].
+pub fn breach_update(
+    public_url: &str,
+    tenant: &TenantRecord,
+    to: &Contact,
+    (incident, number): (Id, usize),
+    text: &str,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Security incident: further information (GDPR Art. 33(4))",
+        name: &to.name,
+        paragraphs: vec![
+            format!(
+                "this is further information, number {number}, on the breach of personal data of \
+                 which we notified {}.",
+                tenant.legal_name
+            ),
+            format!("Incident: {incident}."),
+            text.to_owned(),
+        ],
+        link: Some(Link {
+            label: "Timeline, both deadlines and the signed report",
+            url: format!("{public_url}/incidents/{incident}"),
+        }),
+        closing: "We send what we learn later as it comes.",
+    }
+    .to(&to.email)
+}
+
+/// Sends `to`, the security contact of `tenant`, a notice that stands in the
+/// console as well.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn notice(
+    tenant: &TenantRecord,
+    to: &Contact,
+    title: &str,
+    paragraphs: &[String],
+) -> Result<Mail, Problem> {
+    let about = format!("this is a notice to {}: {title}", tenant.legal_name);
+    Letter {
+        subject: "A security notice from Keystone",
+        name: &to.name,
+        paragraphs: std::iter::once(about).chain(paragraphs.iter().cloned()).collect(),
+        link: None,
+        closing: "You find it in the console, too.",
+    }
+    .to(&to.email)
+}
+
 /// A role as people call it.
 const fn in_plain_words(role: Role) -> &'static str {
     match role {
@@ -484,6 +600,37 @@ mod tests {
             let mail = subject_request_deadline(&tenant, &contact, id, due, days_left).unwrap();
             assert!(mail.text.contains(said) && mail.text.contains(&id.to_string()), "{said}");
             assert_eq!(mail.subject.ends_with("overdue"), days_left < 0);
+        }
+    }
+
+    #[test]
+    fn a_notice_of_a_breach_says_what_the_law_asks_and_its_subject_nothing() {
+        let (tenant, ..) = eve();
+        let to = Contact { name: "Orla".into(), email: "o@acme.example".into(), user: None };
+        let told = Breach {
+            incident: Id::from_u128(7),
+            confirmed_at: Timestamp::UNIX_EPOCH,
+            nature: "A backup was copied.",
+            subjects: "about 40: customers",
+            records: "about 80: addresses",
+            consequences: "Unwanted calls.",
+            measures: "Keys were replaced.",
+            contact: "Una Daly, dpl@keystone.example",
+        };
+        let mail = breach("https://app.example", &tenant, &to, &told).unwrap();
+        for part in [
+            "1 January 1970, 00:00 UTC",
+            "What happened: A backup was copied.",
+            "People affected: about 40: customers.",
+            "Data affected: about 80: addresses.",
+            "Likely consequences: Unwanted calls.",
+            "Measures: Keys were replaced.",
+            "Contact: Una Daly, dpl@keystone.example.",
+            "https://app.example/incidents/00000000-0000-0000-0000-000000000007",
+        ] {
+            assert!(mail.text.contains(part), "{part}: {}", mail.text);
+            assert!(mail.html.contains(part), "{part}: {}", mail.html);
+            assert!(!mail.subject.contains(part), "{}", mail.subject);
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::DateTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
@@ -38,11 +39,15 @@ pub struct Mail {
 }
 
 /// Where a message stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum State {
+#[schemars(rename = "MailState")]
+pub enum State {
+    /// Waits for its first attempt, or for another.
     Pending,
+    /// The mail service took it.
     Sent,
+    /// Given up after the last attempt.
     Failed,
 }
 
@@ -63,12 +68,33 @@ impl Entity for Queued {
     const PERSONAL: &'static [&'static str] = &[];
 }
 
+/// How far a message came, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "MailProgress")]
+pub struct Progress {
+    /// Where it stands.
+    pub state: State,
+    /// When it was sent or given up; while it waits, when it was written.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub since: Timestamp,
+}
+
+/// How far the message `id` came; `None` when the outbox has none.
+///
+/// # Errors
+/// [`StoreError`] when the database does not answer.
+pub async fn progress(tenant: &Tenant, id: Id) -> Result<Option<Progress>, StoreError> {
+    let found = tenant.get::<Queued>(id).await?;
+    Ok(found.map(|queued| Progress { state: queued.entity.state, since: queued.updated_at }))
+}
+
 fn place(id: Id) -> Place<'static> {
     Place { collection: schema::OUTBOX.name, document: id, field: "message" }
 }
 
 /// Puts `mail`, which is about `subject`, into the outbox, to leave when the
-/// transaction is committed.
+/// transaction is committed. Returns its id, by which [`progress`] finds it.
 ///
 /// # Errors
 /// [`StoreError`] when it cannot be sealed or stored.
@@ -77,11 +103,12 @@ pub async fn enqueue(
     now: Timestamp,
     subject: Subject,
     mail: &Mail,
-) -> Result<(), StoreError> {
+) -> Result<Id, StoreError> {
     let id = crate::random::id(now)?;
     let message = tx.tenant().seal(place(id), subject, mail).await?;
     let queued = Queued { state: State::Pending, due_at: bson_time(now), attempts: 0, message };
-    tx.keep(id, queued).await
+    tx.keep(id, queued).await?;
+    Ok(id)
 }
 
 /// What one run of the job did for a tenant.

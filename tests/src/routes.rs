@@ -35,6 +35,7 @@ pub fn all() -> Vec<Listed> {
     };
     guarded("audit", &keystone_audit::routes::ROUTES);
     guarded("identity", &keystone_identity::routes::ROUTES);
+    guarded("incidents", &keystone_incidents::routes::ROUTES);
     guarded("privacy", &keystone_privacy::routes::ROUTES);
     guarded("traceability", &keystone_traceability::routes::ROUTES);
     let mut public = |context, routes: &[&'static PublicRoute]| {

@@ -73,6 +73,31 @@ pub fn batch(product_id: &str) -> Value {
     })
 }
 
+/// A confirmed breach that affects these tenants, as an event says it.
+pub fn breach(slugs: &[&str]) -> Value {
+    let tenants: Vec<Value> = slugs
+        .iter()
+        .map(|slug| {
+            json!({ "tenant": slug, "affected": {
+                "subject_categories": ["contacts at customers"], "subjects": 120,
+                "record_categories": ["delivery addresses", "telephone numbers"],
+            }})
+        })
+        .collect();
+    let now = keystone::clock::now();
+    json!({
+        "incident": keystone::random::id(now).expect("there is randomness"),
+        "confirmed_at": now,
+        "nature": "A copy of a backup was read by somebody unknown.",
+        "consequences": "Unwanted calls and letters are likely.",
+        "measures": "Access was closed and keys were replaced.",
+        "contact": {
+            "name": "Una Daly", "email": "dpl@keystone.example", "phone": "+35312345678",
+        },
+        "tenants": tenants,
+    })
+}
+
 /// A site; a GLN is a GTIN-13 in form.
 pub fn site() -> Value {
     json!({ "gln": gtin(), "name": "Creamery", "country": "IE" })

@@ -32,6 +32,12 @@ const BESIDE: &[&str] = &[
     "audit_trail.check",
     "data_subject_request.remind",
     "data_subject_request.miss",
+    "audit_trail.scope",
+    "incident.notify",
+    "incident.record_by_hand",
+    "incident.update",
+    "notice.publish",
+    "mail.give_up",
 ];
 
 /// A provisioned tenant.

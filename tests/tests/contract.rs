@@ -96,6 +96,18 @@ fn the_api_document_is_up_to_date() {
 }
 
 #[test]
+fn the_schemas_of_events_are_up_to_date() {
+    for (name, schema) in keystone_incidents::event::schemas() {
+        let file = stack::root().join("docs/events").join(name);
+        let kept = std::fs::read_to_string(file).unwrap();
+        assert!(
+            kept == format!("{schema:#}\n"),
+            "{name} is not what the code says: `make openapi`"
+        );
+    }
+}
+
+#[test]
 fn every_reference_in_the_api_document_leads_somewhere() {
     fn check(document: &Value, value: &Value) {
         match value {
@@ -176,6 +188,7 @@ fn every_function_may_do_what_it_lists_and_nothing_else() {
                 let text = resource.to_string().replace("/checkpoints/*", "");
                 let text = text.replace("/exports/*", "").replace("/recalls/*", "");
                 let text = text.replace("/subject-bundles/*", "");
+                let text = text.replace("/incidents/*", "");
                 assert!(resource.is_object() && !text.contains('*'), "{name}: {text}");
             }
         }
@@ -207,15 +220,21 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
             .collect()
     };
     let holders = |action: &str| holders_on(action, "");
-    let signers =
-        ["create-audit-checkpoint", "make-recall-pack", "publish-checkpoints", "run-audit-export"];
+    let signers = [
+        "create-audit-checkpoint",
+        "make-incident-report",
+        "make-recall-pack",
+        "publish-checkpoints",
+        "run-audit-export",
+    ];
     assert_eq!(holders("kms:Sign"), signers);
-    let of_reports = ["make-recall-pack", "run-audit-export"];
+    let of_reports = ["make-incident-report", "make-recall-pack", "run-audit-export"];
     assert_eq!(holders_on("kms:Sign", "ReportSigningKey"), of_reports);
     // Their use of the key is bound to S3, to SQS and to Secrets Manager.
     let encrypters = [
         "create-audit-checkpoint",
         "create-audit-export",
+        "make-incident-report",
         "make-recall-pack",
         "make-subject-bundle",
         "publish-checkpoints",

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use futures::{StreamExt, stream};
 use keystone::auth::{Grant, Role};
+use keystone_tests::breach::notify;
 use keystone_tests::routes::{self, Listed};
 use keystone_tests::{Answer, Client, Stack, Tenant, samples};
 use serde_json::json;
@@ -22,7 +23,7 @@ struct Property {
     supplier: String,
 }
 
-async fn furnish(tenant: &Tenant<'_>) -> Property {
+async fn furnish(stack: &Stack, tenant: &Tenant<'_>) -> Property {
     let owner = tenant.owner();
     let supplier =
         owner.post("/v1/suppliers", &samples::supplier(&samples::iban())).await.expect(201).id();
@@ -47,6 +48,7 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
     });
     let request = owner.post("/v1/data-subject-requests", &request).await.expect(201).id();
     let session = owner.claims()["sid"].as_str().unwrap().to_owned();
+    let (incident, notice) = breach(stack, tenant).await;
     Property {
         ids: vec![
             supplier.clone(),
@@ -60,12 +62,24 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             user,
             request,
             session,
+            incident,
+            notice,
         ],
         product,
         gtin,
         batch,
         supplier,
     }
+}
+
+/// Tells the tenant of a breach; gives its incident and its notice.
+async fn breach(stack: &Stack, tenant: &Tenant<'_>) -> (String, String) {
+    let detail = samples::breach(&[tenant.slug()]);
+    notify(stack, "BreachConfirmed", &detail).await;
+    let notices = tenant.owner().get("/v1/notices").await.expect(200).json();
+    let notice = &notices["items"][0];
+    let text = |name: &str| notice[name].as_str().unwrap().to_owned();
+    (text("incident_id"), text("id"))
 }
 
 /// A request to `listed` at `id` whose only fault can be the id.
@@ -95,7 +109,7 @@ async fn nothing_of_another_tenant_can_be_reached() {
     let stack = Stack::load();
     let (ours, theirs) =
         futures::join!(stack.tenant("ours", &Role::ALL), stack.tenant("theirs", &[]));
-    let property = furnish(&theirs).await;
+    let property = furnish(&stack, &theirs).await;
     let with_id: Vec<Listed> =
         routes::all().into_iter().filter(|listed| listed.spec.path.contains("{id}")).collect();
     assert!(!with_id.is_empty());
@@ -130,6 +144,8 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/sites".to_owned(),
         "/v1/recalls".to_owned(),
         "/v1/data-subject-requests".to_owned(),
+        "/v1/incidents".to_owned(),
+        "/v1/notices".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),

@@ -98,10 +98,11 @@ pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<E
     let clear = call.sees(Permission::ReadContactData);
     let sealed = customers
         .iter()
-        .any(|one| one.entity.delivery_address.is_some() || one.entity.phone.is_some());
-    if clear && sealed {
+        .filter(|one| one.entity.delivery_address.is_some() || one.entity.phone.is_some())
+        .count();
+    if clear && sealed > 0 {
         let resource = Resource { kind: "batch".into(), id: id.to_string() };
-        call.disclose("batch.disclose", resource, &["customers"]).await?;
+        call.disclose("batch.disclose", resource, &["customers"], sealed).await?;
     }
     call.tenant().prefetch(customers.iter().map(|one| Subject::Customer(one.id))).await?;
     let mut shown = Vec::with_capacity(customers.len());

@@ -122,6 +122,8 @@ permissions! {
     ReadNotices             = Full Full Full Full Denied;
     /// Notices: acknowledge.
     AcknowledgeNotices      = Full Full Denied Denied Denied;
+    /// Security incidents that affect the tenant: read, report.
+    ReadIncidents           = Full Full Denied Denied Denied;
     /// One's own session and account.
     OwnAccount              = Full Full Full Full Full;
 }

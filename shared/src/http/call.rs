@@ -267,7 +267,9 @@ impl Call {
         }
     }
 
-    /// Records that sealed personal data of `resource` is disclosed in clear.
+    /// Records that sealed personal data of `resource` is disclosed in clear, of
+    /// `records` people or businesses: after a breach it is to be said of how many
+    /// (GDPR Art. 33(3)(a)).
     ///
     /// # Errors
     /// As [`Tenant::record`]; the caller must then not disclose it.
@@ -276,6 +278,7 @@ impl Call {
         action: &'static str,
         resource: Resource,
         fields: &[&str],
+        records: usize,
     ) -> Result<(), Problem> {
         self.tenant
             .record(
@@ -283,7 +286,7 @@ impl Call {
                 action,
                 resource,
                 crate::audit::entry::Outcome::Success,
-                serde_json::json!({ "disclosed": fields }),
+                serde_json::json!({ "disclosed": fields, "records": records }),
             )
             .await
     }

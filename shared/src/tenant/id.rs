@@ -6,7 +6,9 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
+
+use crate::audit::merkle::Hash;
 
 const PROVIDER: &str = "keystone";
 
@@ -83,6 +85,17 @@ impl Id {
         Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
     }
 
+    /// The id that `parts` always have at `at`: a `UUIDv7` whose random bits are
+    /// those of their SHA-256. For what is made once though it is asked for many
+    /// times.
+    pub fn derived(at: Timestamp, parts: &[&str]) -> Self {
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        let Hash(hash) = Hash::of(&[parts.join("\n").as_bytes()]);
+        let mut bits = [0; 10];
+        bits.copy_from_slice(&hash[..10]);
+        Self(Builder::from_unix_timestamp_millis(millis, &bits).into_uuid())
+    }
+
     /// An id from a number, for fixed ids.
     pub const fn from_u128(value: u128) -> Self {
         Self(Uuid::from_u128(value))
@@ -141,6 +154,16 @@ impl JsonSchema for Id {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_parts_have_the_same_id() {
+        let at = Timestamp::from_millisecond(1_767_225_600_123).unwrap();
+        let id = Id::derived(at, &["notice", "acme"]);
+        assert_eq!(id, Id::derived(at, &["notice", "acme"]));
+        assert_ne!(id, Id::derived(at, &["notice", "brill"]));
+        assert_eq!(id.made_at(), at);
+        assert_eq!(id.uuid().get_version_num(), 7);
+    }
 
     #[test]
     fn slugs_follow_the_pattern() {

@@ -386,8 +386,17 @@ pub const DATA_SUBJECT_REQUESTS: Collection = Collection {
     )
 };
 
+/// What the tenant was told of breaches that affect it (GDPR Art. 33(2)).
+pub const INCIDENTS: Collection =
+    Collection { people: NOBODY, ..entities("incidents", &[], &[BY_AGE]) };
+/// Notices in the tenant's console, and who acknowledged them.
+pub const NOTICES: Collection = Collection {
+    people: Some(about(&[by_id("user", "acknowledgements.by", &["title", "acknowledgements"])])),
+    ..entities("notices", &[], &[BY_AGE])
+};
+
 /// Collections that every tenant has.
-pub const COLLECTIONS: [&Collection; 24] = [
+pub const COLLECTIONS: [&Collection; 26] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -412,10 +421,20 @@ pub const COLLECTIONS: [&Collection; 24] = [
     &RECALL_NOTICES,
     &RECALL_PACKS,
     &DATA_SUBJECT_REQUESTS,
+    &INCIDENTS,
+    &NOTICES,
 ];
 
+/// Breaches of personal data that were confirmed.
+pub const BREACHES: Collection = entities("breaches", &[], &[plain(&[("state", 1)]), BY_AGE]);
+/// How far each affected tenant was told of a breach.
+pub const BREACH_DELIVERIES: Collection =
+    entities("breach_deliveries", &[], &[plain(&[("breach_id", 1), ("_id", -1)])]);
+/// Notices that were published to tenants.
+pub const ANNOUNCEMENTS: Collection = entities("announcements", &[], &[BY_AGE]);
+
 /// Collections that only the provider has: the platform's own data.
-pub const PROVIDER_COLLECTIONS: [&Collection; 0] = [];
+pub const PROVIDER_COLLECTIONS: [&Collection; 3] = [&BREACHES, &BREACH_DELIVERIES, &ANNOUNCEMENTS];
 
 /// The collections of `tenant`.
 pub fn collections_of(tenant: &TenantId) -> impl Iterator<Item = &'static Collection> {

@@ -6,6 +6,8 @@ use keystone::config::Setting;
 use keystone::job::Job;
 use keystone::mail::{Delivered, deliver_due};
 use keystone::tenant::Visit;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// What the job needs beyond what every function does.
 pub const SETTINGS: [Setting; 4] =
@@ -15,14 +17,29 @@ pub const SETTINGS: [Setting; 4] =
 /// the others wait.
 const PER_TENANT: u32 = 50;
 
+/// The event: empty from the schedule.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Slug of the only tenant whose messages to send; every tenant unless
+    /// given.
+    #[serde(default)]
+    #[schemars(with = "String", extend("format" = "tenant"))]
+    tenant: Option<String>,
+}
+
 /// The job. A tenant whose data cannot be reached does not stop the others;
 /// the run fails in the end, so that it is seen and repeated.
 pub async fn handle(job: Job) -> Result<Delivered, Problem> {
+    let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Job, "drain-outbox");
     let registry = job.platform.registry(job.now).await?;
     let mut total = Delivered::default();
     let mut first_problem = None;
     for enrolled in registry.walk(Visit::Serving).await? {
+        if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
+            continue;
+        }
         let tenant = match registry.for_job(enrolled, job.now).await {
             Ok(tenant) => tenant,
             Err(error) => {

@@ -30,7 +30,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let stored = call.tenant().get::<SubjectRequest>(id).await?.ok_or(Problem::NotFound)?;
     let resource = Resource { kind: SubjectRequest::RESOURCE.into(), id: id.to_string() };
     let fields = SubjectRequest::COLLECTION.sealed;
-    call.disclose("data_subject_request.disclose", resource, fields).await?;
+    call.disclose("data_subject_request.disclose", resource, fields, 1).await?;
     let view = RequestView::with_words(call.tenant(), &stored, call.now()).await?;
     Ok(Reply::ok(&view)?.with_version(stored.version))
 }

@@ -79,11 +79,12 @@ pub async fn page(call: &Call, id: Id, query: &PageQuery) -> Result<List<Recipie
     let clear = call.sees(Permission::ReadContactData);
     let sealed = customers
         .values()
-        .any(|one| one.entity.delivery_address.is_some() || one.entity.phone.is_some())
-        || notices.iter().any(|(_, one)| one.contact.is_some() || one.note.is_some());
-    if clear && sealed {
+        .filter(|one| one.entity.delivery_address.is_some() || one.entity.phone.is_some())
+        .count()
+        + notices.iter().filter(|(_, one)| one.contact.is_some() || one.note.is_some()).count();
+    if clear && sealed > 0 {
         let resource = Resource { kind: Recall::RESOURCE.into(), id: id.to_string() };
-        call.disclose("recall.disclose", resource, &["customers", "notices"]).await?;
+        call.disclose("recall.disclose", resource, &["customers", "notices"], sealed).await?;
     }
     call.tenant().prefetch(customers.keys().copied().map(Subject::Customer)).await?;
     page.try_map_async(async |one| view(call, one, &customers, &notices, clear).await).await

@@ -34,7 +34,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let sealed = stored.entity.delivery_address.is_some() || stored.entity.phone.is_some();
     if clear && sealed {
         let resource = Resource { kind: "customer".into(), id: stored.id.to_string() };
-        call.disclose("customer.disclose", resource, &["delivery_address", "phone"]).await?;
+        call.disclose("customer.disclose", resource, &["delivery_address", "phone"], 1).await?;
     }
     let view = CustomerView::new(call.tenant(), &stored, clear).await?;
     Ok(Reply::ok(&view)?.with_version(stored.version))

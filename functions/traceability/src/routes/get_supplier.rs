@@ -34,7 +34,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let sealed = stored.entity.banking.is_some();
     if clear && sealed {
         let resource = Resource { kind: "supplier".into(), id: stored.id.to_string() };
-        call.disclose("supplier.disclose", resource, &["banking"]).await?;
+        call.disclose("supplier.disclose", resource, &["banking"], 1).await?;
     }
     let view = SupplierView::new(call.tenant(), &stored, clear).await?;
     Ok(Reply::ok(&view)?.with_version(stored.version))

@@ -1,0 +1,367 @@
+//! Breaches as the provider keeps them: what was confirmed, what became known
+//! later, and for each affected tenant how far it was told.
+
+use jiff::Timestamp;
+use keystone::mail::{self, State as MailState};
+use keystone::tenant::{
+    Attribution, Entity, Filter, Id, Page, Part, Registry, Stored, Tenant, Visit, WriteTx, schema,
+};
+use keystone::{FieldError, Problem};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::clocks::Clocks;
+use crate::event::{Affected, AffectedTenant, Confirmed, Contact, Updated};
+use crate::incident::delivered_at;
+
+/// Tenants that one breach may affect.
+const MOST: i64 = 5_000;
+
+/// Whether anybody is still to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The watcher looks at it.
+    Open,
+    /// Every affected tenant was told all that is known.
+    Settled,
+}
+
+/// A breach as it is stored, under the id of the incident.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breach {
+    /// Whether anybody is still to be told.
+    pub state: State,
+    /// What happened.
+    pub nature: String,
+    /// What is likely to come of it.
+    pub consequences: String,
+    /// What was done and is proposed.
+    pub measures: String,
+    /// Where more can be learnt.
+    pub contact: Contact,
+    /// What became known later, in order.
+    pub updates: Vec<Update>,
+}
+
+/// What became known later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// What is known.
+    pub text: String,
+    /// When the event came.
+    pub at: Timestamp,
+}
+
+impl Entity for Breach {
+    const COLLECTION: &'static schema::Collection = &schema::BREACHES;
+    const RESOURCE: &'static str = "breach";
+    const PERSONAL: &'static [&'static str] = &["/contact"];
+}
+
+/// How far one affected tenant was told of a breach.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// The breach.
+    pub breach_id: Id,
+    /// Slug of the tenant.
+    pub tenant: String,
+    /// When it was confirmed that this tenant is affected.
+    pub confirmed_at: Timestamp,
+    /// What of its data is affected.
+    pub affected: Affected,
+    /// How far each letter came that was seen in the tenant's outbox: the
+    /// notice, then what became known later.
+    pub letters: Vec<mail::Progress>,
+    /// When the tenant was told in another way than by mail.
+    pub by_hand_at: Option<Timestamp>,
+    /// Hours after confirmation at which an alarm was raised.
+    pub alarms: Vec<i64>,
+    /// Whether the 72 hours were missed.
+    pub missed: bool,
+}
+
+impl Entity for Delivery {
+    const COLLECTION: &'static schema::Collection = &schema::BREACH_DELIVERIES;
+    const RESOURCE: &'static str = "breach_delivery";
+    const PERSONAL: &'static [&'static str] = &[];
+}
+
+impl Delivery {
+    /// The id of the delivery of `breach` to `tenant`: there is one.
+    pub fn id(breach: Id, tenant: &str) -> Id {
+        // Not of the event's time, which may differ when the tenant comes again.
+        let at = breach.made_at();
+        Id::derived(at, &["breach_delivery", &breach.to_string(), tenant])
+    }
+
+    /// Whether the tenant was told all that is known of `breach`. Who was told by
+    /// hand needs no letter that was given up.
+    pub fn is_settled(&self, breach: &Breach) -> bool {
+        let waits = self.letters.iter().any(|letter| letter.state == MailState::Pending);
+        self.letters.len() > breach.updates.len() && !waits && !self.has_failed()
+    }
+
+    /// When the notice was delivered.
+    pub fn delivered_at(&self) -> Option<Timestamp> {
+        delivered_at(&self.letters, self.by_hand_at)
+    }
+
+    /// Whether a letter was given up that nobody has made up for.
+    pub fn has_failed(&self) -> bool {
+        let failed = self.letters.iter().any(|letter| letter.state == MailState::Failed);
+        failed && self.by_hand_at.is_none()
+    }
+
+    /// Both clocks at `now`.
+    pub fn clocks(&self, now: Timestamp) -> Clocks {
+        Clocks::new(self.confirmed_at, self.delivered_at(), now)
+    }
+}
+
+/// What of a delivery an event that comes again is compared with.
+#[derive(Deserialize)]
+struct Known {
+    affected: Affected,
+}
+
+impl Part for Known {
+    type Of = Delivery;
+    const FIELDS: &'static [&'static str] = &["affected"];
+}
+
+/// The deliveries of a breach, at most 100, after `after`.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn deliveries(
+    provider: &Tenant,
+    breach: Id,
+    after: Option<Id>,
+) -> Result<Vec<Stored<Delivery>>, Problem> {
+    let of_breach = Filter::all().eq("breach_id", breach.to_string());
+    Ok(provider.list::<Delivery>(of_breach, Page { after, limit: 100 }).await?)
+}
+
+/// Records a confirmed breach with those whom it affects, or further ones.
+/// Doing it again does nothing.
+///
+/// # Errors
+/// 422 naming every tenant that does not exist; 409 when the breach, or a
+/// tenant in it, is known with other content: that is for an update.
+pub async fn confirm(
+    registry: &Registry<'_>,
+    provider: &Tenant,
+    by: &Attribution,
+    event: &Confirmed,
+) -> Result<(), Problem> {
+    let known = deliveries_known(provider, event.incident).await?;
+    let kept: Vec<String> =
+        registry.walk(Visit::Kept).await?.iter().map(|one| one.id().to_string()).collect();
+    let missing = event.tenants.iter().enumerate().filter(|(_, one)| {
+        !known.contains(&Delivery::id(event.incident, &one.tenant)) && !kept.contains(&one.tenant)
+    });
+    let errors: Vec<_> = missing
+        .map(|(index, _)| {
+            FieldError::new(format!("/tenants/{index}/tenant"), "There is no such tenant.")
+        })
+        .collect();
+    if !errors.is_empty() {
+        return Err(Problem::Invalid(errors));
+    }
+    let mut nothing_new = false;
+    let done = provider
+        .audited(by, "breach.confirm", async |tx: &mut WriteTx<'_>| {
+            let further = record(tx, event).await?;
+            nothing_new = further.is_empty();
+            if nothing_new {
+                return Err(Problem::Stale);
+            }
+            let named: Vec<&str> = further.iter().map(|(_, one)| one.tenant.as_str()).collect();
+            tx.facts(&json!({ "tenants": named }), &[])?;
+            Ok(tx.insert_many(further).await?)
+        })
+        .await;
+    if nothing_new { Ok(()) } else { done }
+}
+
+async fn deliveries_known(provider: &Tenant, breach: Id) -> Result<Vec<Id>, Problem> {
+    let of_breach = Filter::all().eq("breach_id", breach.to_string());
+    let known = provider.parts::<Known>(of_breach, MOST).await?;
+    Ok(known.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Writes the breach, if it is new or has news; returns the deliveries to add.
+async fn record(tx: &mut WriteTx<'_>, event: &Confirmed) -> Result<Vec<(Id, Delivery)>, Problem> {
+    let breach = Breach {
+        state: State::Open,
+        nature: event.nature.clone(),
+        consequences: event.consequences.clone(),
+        measures: event.measures.clone(),
+        contact: event.contact.clone(),
+        updates: Vec::new(),
+    };
+    let before = tx.get::<Breach>(event.incident).await?;
+    if before.as_ref().is_some_and(|before| !before.entity.says_the_same(&breach)) {
+        let what = "This incident is known with another content: tell what is new as an update.";
+        return Err(Problem::Conflict(what.into()));
+    }
+    let of_breach = Filter::all().eq("breach_id", event.incident.to_string());
+    let known = tx.parts::<Known>(of_breach, MOST).await?;
+    let mut further = Vec::new();
+    for one in &event.tenants {
+        let id = Delivery::id(event.incident, &one.tenant);
+        match known.iter().find(|(known, _)| *known == id) {
+            Some((_, known)) if known.affected == one.affected => {}
+            Some(_) => {
+                let what = format!("{} is known as affected in another way.", one.tenant);
+                return Err(Problem::Conflict(what));
+            }
+            None => further.push((id, Delivery::new(event, one))),
+        }
+    }
+    let count = i64::try_from(known.len() + further.len()).unwrap_or(i64::MAX);
+    if count > MOST {
+        return Err(Problem::invalid("/tenants", "So many tenants need a second incident."));
+    }
+    match before {
+        None => {
+            tx.insert(event.incident, breach).await?;
+        }
+        Some(before) if !further.is_empty() => {
+            let open = Breach { state: State::Open, ..before.entity.clone() };
+            tx.replace(&before, open).await?;
+        }
+        Some(_) => {}
+    }
+    Ok(further)
+}
+
+/// Records what became known later. Doing it again does nothing.
+///
+/// # Errors
+/// 409 when the incident is not known yet, when an earlier update is still to
+/// come, or when this one is known with another text.
+pub async fn update(provider: &Tenant, by: &Attribution, event: &Updated) -> Result<(), Problem> {
+    let mut nothing_new = false;
+    let done = provider
+        .audited(by, "breach.update", async |tx: &mut WriteTx<'_>| {
+            let Some(before) = tx.get::<Breach>(event.incident).await? else {
+                return Err(Problem::Conflict("This incident is not confirmed yet.".into()));
+            };
+            let mut after = before.entity.clone();
+            let known = usize::try_from(event.sequence - 1).unwrap_or(usize::MAX);
+            match after.updates.get(known) {
+                Some(update) if update.text == event.text => {
+                    nothing_new = true;
+                    return Err(Problem::Stale);
+                }
+                Some(_) => {
+                    return Err(Problem::Conflict(
+                        "This update is known with another text.".into(),
+                    ));
+                }
+                None if known > after.updates.len() => {
+                    return Err(Problem::Conflict("An earlier update has not come yet.".into()));
+                }
+                None => after.updates.push(Update { text: event.text.clone(), at: by.now }),
+            }
+            after.state = State::Open;
+            tx.replace(&before, after).await?;
+            Ok(())
+        })
+        .await;
+    if nothing_new { Ok(()) } else { done }
+}
+
+impl Breach {
+    /// Whether both say the same of what was confirmed.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let said = |one: &Self| {
+            let Self { nature, consequences, measures, contact, .. } = one.clone();
+            (nature, consequences, measures, contact)
+        };
+        said(self) == said(other)
+    }
+}
+
+impl Delivery {
+    fn new(event: &Confirmed, one: &AffectedTenant) -> Self {
+        Self {
+            breach_id: event.incident,
+            tenant: one.tenant.clone(),
+            confirmed_at: event.confirmed_at,
+            affected: one.affected.clone(),
+            letters: Vec::new(),
+            by_hand_at: None,
+            alarms: Vec::new(),
+            missed: false,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn delivery(letters: &[MailState]) -> Delivery {
+        let progress = |state: &MailState| mail::Progress {
+            state: *state,
+            since: Timestamp::from_second(3600).unwrap(),
+        };
+        Delivery {
+            breach_id: Id::from_u128(1),
+            tenant: "acme".into(),
+            confirmed_at: Timestamp::UNIX_EPOCH,
+            affected: Affected {
+                subject_categories: vec!["customers".into()],
+                subjects: None,
+                record_categories: vec!["addresses".into()],
+                records: None,
+            },
+            letters: letters.iter().map(progress).collect(),
+            by_hand_at: None,
+            alarms: Vec::new(),
+            missed: false,
+        }
+    }
+
+    #[test]
+    fn a_delivery_is_settled_when_every_letter_was_sent() {
+        let mut breach = Breach {
+            state: State::Open,
+            nature: "n".into(),
+            consequences: "c".into(),
+            measures: "m".into(),
+            contact: Contact { name: "n".into(), email: "e@x.example".into(), phone: None },
+            updates: Vec::new(),
+        };
+        let settled = |breach: &Breach, letters: &[MailState]| delivery(letters).is_settled(breach);
+        assert!(!settled(&breach, &[]));
+        assert!(!settled(&breach, &[MailState::Pending]));
+        assert!(!settled(&breach, &[MailState::Failed]));
+        assert!(settled(&breach, &[MailState::Sent]));
+        breach.updates.push(Update { text: "more".into(), at: Timestamp::UNIX_EPOCH });
+        assert!(!settled(&breach, &[MailState::Sent]));
+        assert!(!settled(&breach, &[MailState::Sent, MailState::Pending]));
+        assert!(settled(&breach, &[MailState::Sent, MailState::Sent]));
+    }
+
+    #[test]
+    fn only_a_notice_that_was_sent_is_delivered() {
+        let hour = Timestamp::from_second(3600).ok();
+        assert_eq!(delivery(&[]).delivered_at(), None);
+        assert_eq!(delivery(&[MailState::Pending]).delivered_at(), None);
+        assert_eq!(delivery(&[MailState::Failed]).delivered_at(), None);
+        assert_eq!(delivery(&[MailState::Sent, MailState::Failed]).delivered_at(), hour);
+        assert!(delivery(&[MailState::Sent, MailState::Failed]).has_failed());
+        // Or one whose content somebody told by hand.
+        let mut told = delivery(&[MailState::Failed]);
+        told.by_hand_at = Some(Timestamp::UNIX_EPOCH);
+        assert_eq!(told.delivered_at(), told.by_hand_at);
+        assert!(!told.has_failed());
+    }
+}

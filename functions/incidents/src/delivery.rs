@@ -1,0 +1,258 @@
+//! Telling tenants. What a tenant was told stands in its own database, so that
+//! whoever delivers, and however often, tells nobody twice: incident, notice in
+//! the console and mail in the outbox are one transaction.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use keystone::mail;
+use keystone::tenant::{
+    Attribution, Enrolled, Id, Registry, StoreError, Stored, Tenant, Visit, WriteTx,
+};
+use keystone::{Problem, letters};
+use tokio::time::Instant;
+
+use crate::breach::{Breach, Delivery, deliveries};
+use crate::event::ToldByHand;
+use crate::incident::{ByHand, Incident, Told, id_of};
+use crate::notice::{Kind, Notice};
+
+/// After so long a run tells no further tenant; the next goes on.
+const RUN_LIMIT: Duration = Duration::from_mins(4);
+
+/// Who tells, and where the letters lead to.
+pub struct Teller<'a> {
+    /// For the audit trails.
+    pub by: &'a Attribution,
+    /// Address of the console.
+    pub public_url: &'a str,
+}
+
+/// The tenants that can be told: all whose keys exist, by slug.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn reachable(registry: &Registry<'_>) -> Result<HashMap<String, Enrolled>, Problem> {
+    let kept = registry.walk(Visit::Kept).await?;
+    Ok(kept.into_iter().map(|one| (one.id().to_string(), one)).collect())
+}
+
+/// Tells everybody whom the breach affects all that is known of it. A tenant
+/// whose stores do not answer does not stop the others.
+///
+/// # Errors
+/// The first problem, when everybody else was told; 503 when the time was over.
+pub async fn tell_all(
+    registry: &Registry<'_>,
+    provider: &Tenant,
+    teller: &Teller<'_>,
+    id: Id,
+) -> Result<(), Problem> {
+    let deadline = Instant::now() + RUN_LIMIT;
+    let breach = provider.get::<Breach>(id).await?.ok_or(Problem::NotFound)?;
+    let mut tenants = reachable(registry).await?;
+    let mut first_problem = None;
+    let mut after = None;
+    loop {
+        let page = deliveries(provider, id, after).await?;
+        after = page.last().map(|last| last.id);
+        if after.is_none() {
+            return first_problem.map_or(Ok(()), Err);
+        }
+        for delivery in &page {
+            if Instant::now() >= deadline {
+                return Err(Problem::Unavailable);
+            }
+            // One that was closed meanwhile is the watcher's to complain of.
+            let Some(enrolled) = tenants.remove(&delivery.entity.tenant) else { continue };
+            let told = async {
+                let tenant = registry.for_job(enrolled, teller.by.now).await?;
+                teller.tell(&tenant, &breach, &delivery.entity).await
+            };
+            if let Err(problem) = told.await {
+                tracing::error!(tenant = delivery.entity.tenant, %problem, "not told of a breach");
+                first_problem.get_or_insert(problem);
+            }
+        }
+    }
+}
+
+/// Records that a tenant was told of a breach in another way than by mail.
+/// Doing it again does nothing.
+///
+/// # Errors
+/// 422 when the tenant is not affected or does not exist any more; 409 when the
+/// incident is not known yet, or it is recorded in another way.
+pub async fn record_by_hand(
+    registry: &Registry<'_>,
+    provider: &Tenant,
+    teller: &Teller<'_>,
+    event: &ToldByHand,
+) -> Result<(), Problem> {
+    let breach = provider.get::<Breach>(event.incident).await?;
+    let breach =
+        breach.ok_or_else(|| Problem::Conflict("This incident is not confirmed yet.".into()))?;
+    let affected = Delivery::id(event.incident, &event.tenant);
+    let delivery = provider.get::<Delivery>(affected).await?;
+    let enrolled = reachable(registry).await?.remove(&event.tenant);
+    let (Some(delivery), Some(enrolled)) = (delivery, enrolled) else {
+        return Err(Problem::invalid("/tenant", "Is not affected by this incident."));
+    };
+    let tenant = registry.for_job(enrolled, teller.by.now).await?;
+    teller.tell(&tenant, &breach, &delivery.entity).await?;
+    let id = id_of(breach.id, &tenant, delivery.entity.confirmed_at);
+    let by_hand = ByHand { at: event.at, how: event.how.clone() };
+    let mut nothing_new = false;
+    let done = tenant
+        .audited(teller.by, "incident.record_by_hand", async |tx: &mut WriteTx<'_>| {
+            let before = tx.get::<Incident>(id).await?.ok_or(Problem::Internal)?;
+            match &before.entity.by_hand {
+                None => {}
+                Some(known) if *known == by_hand => {
+                    nothing_new = true;
+                    return Err(Problem::Stale);
+                }
+                Some(_) => {
+                    return Err(Problem::Conflict("It is recorded in another way.".into()));
+                }
+            }
+            let after = Incident { by_hand: Some(by_hand.clone()), ..before.entity.clone() };
+            tx.replace(&before, after).await?;
+            Ok(())
+        })
+        .await;
+    if nothing_new { Ok(()) } else { done }
+}
+
+impl Teller<'_> {
+    /// Tells a tenant all that is known of the breach and that it was not told
+    /// before.
+    ///
+    /// # Errors
+    /// 503 when a store does not answer; what was told is recorded.
+    pub async fn tell(
+        &self,
+        tenant: &Tenant,
+        breach: &Stored<Breach>,
+        delivery: &Delivery,
+    ) -> Result<Incident, Problem> {
+        let id = id_of(breach.id, tenant, delivery.confirmed_at);
+        loop {
+            let known = tenant.get::<Incident>(id).await?;
+            if let Some(known) = known
+                && known.entity.told.len() > breach.entity.updates.len()
+            {
+                return Ok(known.entity);
+            }
+            self.tell_next(tenant, id, &breach.entity, delivery).await?;
+        }
+    }
+
+    /// The next that is to be told, unless somebody else told all meanwhile.
+    async fn tell_next(
+        &self,
+        tenant: &Tenant,
+        id: Id,
+        breach: &Breach,
+        delivery: &Delivery,
+    ) -> Result<(), Problem> {
+        // An action is a constant, so what is next is looked at here already.
+        let first = tenant.get::<Incident>(id).await?.is_none();
+        let action = if first { "incident.notify" } else { "incident.update" };
+        let mut told_by_another = false;
+        let done = tenant
+            .audited(self.by, action, async |tx: &mut WriteTx<'_>| {
+                let before = tx.get::<Incident>(id).await?;
+                let known = before.as_ref().map_or(0, |before| before.entity.told.len());
+                told_by_another = before.is_none() != first || known > breach.updates.len();
+                if told_by_another {
+                    return Err(Problem::Stale);
+                }
+                match before {
+                    None => self.notify(tx, id, breach, delivery).await,
+                    Some(before) => self.add(tx, breach, &before).await,
+                }
+            })
+            .await;
+        if told_by_another { Ok(()) } else { done }
+    }
+
+    /// The notice of Art. 33(2).
+    async fn notify(
+        &self,
+        tx: &mut WriteTx<'_>,
+        id: Id,
+        breach: &Breach,
+        delivery: &Delivery,
+    ) -> Result<(), Problem> {
+        let to = tx.settings().await?.entity.contacts.primary;
+        let affected = &delivery.affected;
+        let words = letters::Breach {
+            incident: id,
+            confirmed_at: delivery.confirmed_at,
+            nature: &breach.nature,
+            subjects: &affected.subjects_in_words(),
+            records: &affected.records_in_words(),
+            consequences: &breach.consequences,
+            measures: &breach.measures,
+            contact: &breach.contact.in_words(),
+        };
+        let letter = letters::breach(self.public_url, tx.tenant().profile(), &to, &words)?;
+        let mail_id = mail::enqueue(tx, self.by.now, to.subject(), &letter).await?;
+        let notice_id = self.notice_id(tx, id, 0);
+        let incident = Incident {
+            confirmed_at: delivery.confirmed_at,
+            nature: breach.nature.clone(),
+            consequences: breach.consequences.clone(),
+            measures: breach.measures.clone(),
+            contact: breach.contact.clone(),
+            affected: affected.clone(),
+            told: vec![Told { at: self.by.now, text: None, mail_id, notice_id }],
+            by_hand: None,
+        };
+        tx.insert(id, incident).await?;
+        let notice = Notice::new(Kind::Breach, BREACH_TITLE, vec![BREACH_TEXT.into()], Some(id));
+        tx.insert(notice_id, notice).await?;
+        Ok(())
+    }
+
+    /// Further information by Art. 33(4).
+    async fn add(
+        &self,
+        tx: &mut WriteTx<'_>,
+        breach: &Breach,
+        before: &Stored<Incident>,
+    ) -> Result<(), Problem> {
+        let number = before.entity.told.len();
+        let update = number.checked_sub(1).and_then(|known| breach.updates.get(known));
+        let text = &update.ok_or_else(|| StoreError::defect("nothing to tell"))?.text;
+        let to = tx.settings().await?.entity.contacts.primary;
+        let (profile, which) = (tx.tenant().profile(), (before.id, number));
+        let letter = letters::breach_update(self.public_url, profile, &to, which, text)?;
+        let mail_id = mail::enqueue(tx, self.by.now, to.subject(), &letter).await?;
+        let notice_id = self.notice_id(tx, before.id, number);
+        let mut after = before.entity.clone();
+        after.told.push(Told { at: self.by.now, text: Some(text.clone()), mail_id, notice_id });
+        tx.replace(before, after).await?;
+        let notice = Notice::new(
+            Kind::BreachUpdate,
+            UPDATE_TITLE,
+            vec![UPDATE_TEXT.into()],
+            Some(before.id),
+        );
+        tx.insert(notice_id, notice).await?;
+        Ok(())
+    }
+
+    fn notice_id(&self, tx: &WriteTx<'_>, incident: Id, number: usize) -> Id {
+        let (slug, number) = (tx.tenant().id().as_str(), number.to_string());
+        Id::derived(self.by.now, &["incident_notice", &incident.to_string(), &number, slug])
+    }
+}
+
+const BREACH_TITLE: &str = "A security incident affects personal data of your organisation";
+const BREACH_TEXT: &str = "We notified your primary contact. Administrators find what happened, \
+                           which data is affected and both deadlines under incidents.";
+const UPDATE_TITLE: &str = "More is known about a security incident";
+const UPDATE_TEXT: &str = "We sent your primary contact what is known now. Administrators find it \
+                           under incidents.";

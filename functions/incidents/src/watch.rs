@@ -1,0 +1,276 @@
+//! The watcher: sees that every affected tenant is told, reads back how far
+//! the letters came, raises alarms while the deadline comes nearer, and records
+//! when it was missed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use keystone::Problem;
+use keystone::tenant::{Enrolled, Filter, Page, Registry, Stored, Tenant, WriteTx};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::breach::{Breach, Delivery, State, deliveries};
+use crate::clocks::alarms_due;
+use crate::delivery::{Teller, reachable};
+use crate::incident;
+
+/// After so long a run looks at no further tenant; the next goes on.
+const RUN_LIMIT: Duration = Duration::from_mins(10);
+
+/// What a run saw.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// Tenants still to be told something.
+    pub waiting: u64,
+    /// Of them, those not notified 24 hours after confirmation, and those to
+    /// whom a letter was given up: somebody has to do something.
+    pub at_risk: u64,
+    /// Alarms that were raised now.
+    pub alarms: u64,
+    /// Deadlines of 72 hours that were recorded as missed now.
+    pub missed: u64,
+}
+
+/// What is the same for a whole run.
+struct Watch<'a, 'r> {
+    registry: &'a Registry<'r>,
+    provider: &'a Tenant,
+    teller: &'a Teller<'a>,
+    tenants: HashMap<String, Enrolled>,
+    deadline: Instant,
+    seen: Watched,
+    first_problem: Option<Problem>,
+}
+
+/// Looks at every breach of which somebody is still to be told. A tenant whose
+/// stores do not answer does not stop the others, and its clock is watched all
+/// the same.
+///
+/// # Errors
+/// The first problem, after everything else was looked at; beside it what was
+/// seen, so that alarms do not depend on it.
+pub async fn watch(
+    registry: &Registry<'_>,
+    provider: &Tenant,
+    teller: &Teller<'_>,
+) -> Result<(Watched, Option<Problem>), Problem> {
+    let open = Filter::all().eq("state", "open");
+    let mut after = None;
+    let mut seen = Watched::default();
+    let mut first_problem = None;
+    let deadline = Instant::now() + RUN_LIMIT;
+    loop {
+        let page = provider.list::<Breach>(open.clone(), Page { after, limit: 100 }).await?;
+        after = page.last().map(|last| last.id);
+        if after.is_none() {
+            return Ok((seen, first_problem));
+        }
+        for breach in &page {
+            let tenants = reachable(registry).await?;
+            let mut watch =
+                Watch { registry, provider, teller, tenants, deadline, seen, first_problem };
+            watch.look_at(breach).await?;
+            (seen, first_problem) = (watch.seen, watch.first_problem);
+        }
+    }
+}
+
+impl Watch<'_, '_> {
+    async fn look_at(&mut self, breach: &Stored<Breach>) -> Result<(), Problem> {
+        let mut settled = true;
+        let mut after = None;
+        loop {
+            let page = deliveries(self.provider, breach.id, after).await?;
+            after = page.last().map(|last| last.id);
+            if after.is_none() {
+                break;
+            }
+            for delivery in &page {
+                settled &= self.look_at_one(breach, delivery).await?;
+            }
+        }
+        if settled { self.settle(breach).await } else { Ok(()) }
+    }
+
+    /// Whether the tenant of this delivery was told all.
+    async fn look_at_one(
+        &mut self,
+        breach: &Stored<Breach>,
+        stored: &Stored<Delivery>,
+    ) -> Result<bool, Problem> {
+        if stored.entity.is_settled(&breach.entity) {
+            return Ok(true);
+        }
+        if Instant::now() >= self.deadline {
+            self.first_problem.get_or_insert(Problem::Unavailable);
+            return Ok(false);
+        }
+        let seen = match self.see(breach, &stored.entity).await {
+            Ok(seen) => seen,
+            // It was closed since: nothing is wrong here, and nothing can be told.
+            Err(Problem::NotFound) => stored.entity.clone(),
+            Err(problem) => {
+                let tenant = &stored.entity.tenant;
+                tracing::error!(tenant, %problem, "a tenant could not be told of a breach");
+                self.first_problem.get_or_insert(problem);
+                stored.entity.clone()
+            }
+        };
+        let now = self.teller.by.now;
+        let after = next(seen, now);
+        let done = self.record(stored, &after).await;
+        if let Err(problem) = done {
+            // Another run recorded it; the next sees what is left.
+            if problem != Problem::Stale {
+                self.first_problem.get_or_insert(problem);
+            }
+            return Ok(false);
+        }
+        let raised = after.alarms.len().saturating_sub(stored.entity.alarms.len());
+        self.seen.alarms += raised as u64;
+        self.seen.missed += u64::from(after.missed && !stored.entity.missed);
+        let settled = after.is_settled(&breach.entity);
+        self.seen.waiting += u64::from(!settled);
+        let late =
+            after.delivered_at().is_none() && !alarms_due(after.confirmed_at, now).is_empty();
+        self.seen.at_risk += u64::from(after.has_failed() || late);
+        Ok(settled)
+    }
+
+    /// Tells the tenant what is left, and reads back how far the letters came.
+    async fn see(
+        &mut self,
+        breach: &Stored<Breach>,
+        delivery: &Delivery,
+    ) -> Result<Delivery, Problem> {
+        let enrolled = self.tenants.remove(&delivery.tenant).ok_or(Problem::NotFound)?;
+        let tenant = self.registry.for_job(enrolled, self.teller.by.now).await?;
+        let incident = self.teller.tell(&tenant, breach, delivery).await?;
+        Ok(Delivery {
+            letters: incident::letters(&tenant, &incident).await?,
+            by_hand_at: incident.by_hand.map(|told| told.at),
+            ..delivery.clone()
+        })
+    }
+
+    /// Stores what changed; alarms and misses are actions of their own.
+    async fn record(&self, before: &Stored<Delivery>, after: &Delivery) -> Result<(), Problem> {
+        let was = &before.entity;
+        let action = if after.missed && !was.missed {
+            "breach_delivery.miss"
+        } else if after.alarms != was.alarms {
+            "breach_delivery.alarm"
+        } else if (&after.letters, after.by_hand_at) != (&was.letters, was.by_hand_at) {
+            "breach_delivery.follow"
+        } else {
+            return Ok(());
+        };
+        let Delivery { tenant, breach_id, alarms, .. } = after;
+        match action {
+            "breach_delivery.miss" => {
+                tracing::error!(tenant, %breach_id, "72 h after confirmation: deadline missed");
+            }
+            "breach_delivery.alarm" => {
+                tracing::error!(tenant, %breach_id, ?alarms, "a tenant is not notified of a breach");
+            }
+            _ => {}
+        }
+        self.provider
+            .audited(self.teller.by, action, async |tx: &mut WriteTx<'_>| {
+                tx.replace(before, after.clone()).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn settle(&self, breach: &Stored<Breach>) -> Result<(), Problem> {
+        let settled = Breach { state: State::Settled, ..breach.entity.clone() };
+        let done = self
+            .provider
+            .audited(self.teller.by, "breach.settle", async |tx: &mut WriteTx<'_>| {
+                tx.replace(breach, settled.clone()).await?;
+                Ok(())
+            })
+            .await;
+        match done {
+            // It has news since it was read.
+            Err(Problem::Stale) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+/// The delivery with what is to be recorded of it at `now`. Of alarms that are
+/// due at once, each is recorded, so that none is raised later.
+fn next(mut after: Delivery, now: Timestamp) -> Delivery {
+    if after.delivered_at().is_none() {
+        for hours in alarms_due(after.confirmed_at, now) {
+            if !after.alarms.contains(&hours) {
+                after.alarms.push(hours);
+            }
+        }
+    }
+    // What a tenant's stores kept from us may show later that it was in time.
+    after.missed = after.clocks(now).missed();
+    after
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use keystone::mail::State as MailState;
+
+    use super::*;
+    use crate::breach::tests::delivery;
+
+    fn hours(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
+    }
+
+    /// What a run at `now` makes of a delivery whose letters are in `states`.
+    fn at(before: &Delivery, states: &[MailState], now: Timestamp) -> Delivery {
+        next(Delivery { letters: delivery(states).letters, ..before.clone() }, now)
+    }
+
+    #[test]
+    fn each_alarm_is_raised_once_while_nothing_is_delivered() {
+        let pending = [MailState::Pending];
+        let mut now = delivery(&pending);
+        let mut raised = Vec::new();
+        for hour in 0..100 {
+            let after = at(&now, &pending, hours(hour));
+            if after.alarms.len() > now.alarms.len() {
+                raised.push((hour, after.alarms.last().copied()));
+            }
+            now = after;
+        }
+        assert_eq!(raised, [(24, Some(24)), (48, Some(48)), (60, Some(60))]);
+        // A run that comes late raises all that are due.
+        assert_eq!(at(&delivery(&pending), &pending, hours(61)).alarms, [24, 48, 60]);
+        // What is delivered raises none.
+        assert!(at(&delivery(&pending), &[MailState::Sent], hours(61)).alarms.is_empty());
+        assert_eq!(at(&delivery(&pending), &[MailState::Failed], hours(25)).alarms, [24]);
+    }
+
+    #[test]
+    fn a_miss_stays_a_miss_unless_it_was_none() {
+        let second = SignedDuration::from_secs(1);
+        let none = delivery(&[]);
+        assert!(!at(&none, &[MailState::Pending], hours(72)).missed);
+        let missed = at(&none, &[MailState::Pending], hours(72) + second);
+        assert!(missed.missed);
+        assert!(at(&missed, &[MailState::Failed], hours(80)).missed);
+        // Sent in the first hour, and read back only now.
+        assert!(!at(&missed, &[MailState::Sent], hours(80)).missed);
+        let mut late = delivery(&[MailState::Sent]);
+        late.letters[0].since = hours(73);
+        assert!(next(late, hours(80)).missed);
+        // Told by hand in time, whatever became of the mail.
+        let by_hand_at = Some(hours(71));
+        let told = Delivery { by_hand_at, ..delivery(&[MailState::Failed]) };
+        let told = next(told, hours(80));
+        assert!(!told.missed && told.alarms.is_empty());
+    }
+}

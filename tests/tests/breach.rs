@@ -1,0 +1,721 @@
+//! Breaches of personal data: every affected tenant told once, both clocks,
+//! what is told later, what was missed; and the scope of a breach.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use keystone::auth::Role;
+use keystone::clock;
+use keystone_tests::breach::{delivery, notify, refused};
+use keystone_tests::runtime_api::{Function, build_directory};
+use keystone_tests::trail::Trail;
+use keystone_tests::verdicts::{Folder, pdfsig, pdftotext, pyhanko};
+use keystone_tests::{Client, Stack, Tenant, samples};
+use mongodb::Collection;
+use mongodb::bson::{DateTime, Document, doc};
+use serde_json::{Value, json};
+
+/// What every mail about a breach says, and no other.
+const NOTICE: &str = "This is our notice under Art. 33(2) GDPR";
+const UPDATE: &str = "further information, number";
+
+fn hours_ago(hours: i64) -> Timestamp {
+    clock::now() - SignedDuration::from_hours(hours)
+}
+
+/// A breach that was confirmed so long ago.
+fn breach(tenants: &[&str], hours: i64) -> Value {
+    let mut detail = samples::breach(tenants);
+    detail["confirmed_at"] = json!(hours_ago(hours));
+    detail
+}
+
+fn id(detail: &Value) -> &str {
+    detail["incident"].as_str().unwrap()
+}
+
+async fn collection(stack: &Stack, slug: &str, name: &str) -> Collection<Document> {
+    stack.database().await.database(&format!("t_{slug}")).collection(name)
+}
+
+async fn count(stack: &Stack, slug: &str, name: &str, filter: Document) -> u64 {
+    collection(stack, slug, name).await.count_documents(filter).await.unwrap()
+}
+
+async fn set_state(stack: &Stack, slug: &str, state: &str) {
+    let registry = stack.database().await.database("keystone_control");
+    let tenants = registry.collection::<Document>("tenants");
+    let state = doc! { "$set": { "state": state } };
+    assert_eq!(tenants.update_one(doc! { "_id": slug }, state).await.unwrap().matched_count, 1);
+}
+
+async fn mails(stack: &Stack, address: &str, text: &str) -> usize {
+    stack.mails_to(address).await.iter().filter(|mail| mail.contains(text)).count()
+}
+
+/// What the provider keeps of the delivery of a breach to a tenant.
+async fn delivered(stack: &Stack, breach: &str, slug: &str) -> Document {
+    let of = doc! { "breach_id": breach, "tenant": slug };
+    let found = collection(stack, "keystone", "breach_deliveries").await.find_one(of).await;
+    found.unwrap().unwrap()
+}
+
+/// Actions in the provider's trail about one document.
+async fn actions_about(stack: &Stack, resource: &str) -> Vec<String> {
+    let entries = stack.database().await.database("t_keystone_audit");
+    let of = doc! { "entry.resource.id": resource };
+    let found: Vec<Document> = entries
+        .collection("entries")
+        .find(of)
+        .sort(doc! { "_id": 1 })
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    let action =
+        |one: &Document| one.get_document("entry").unwrap().get_str("action").unwrap().to_owned();
+    found.iter().map(action).collect()
+}
+
+/// Lets the watcher look once at everything. It fails in part when another
+/// test's tenant cannot be reached, which is that test's to judge.
+async fn watch(stack: &Stack) {
+    stack.aws().invoke_to_the_end(&stack.function("watch-breaches"), &json!({})).await;
+}
+
+async fn drain(stack: &Stack, slug: &str) -> Value {
+    let event = json!({ "tenant": slug });
+    stack.aws().invoke(stack.value("DRAIN_OUTBOX_FUNCTION"), &event).await
+}
+
+/// The only incident of a tenant as `client` sees it.
+async fn incident(client: &Client) -> Value {
+    let listed = client.get("/v1/incidents").await.expect(200).json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    client.get(&format!("/v1/incidents/{id}")).await.expect(200).json()
+}
+
+fn timeline(incident: &Value) -> Vec<&str> {
+    let entries = incident["timeline"].as_array().unwrap();
+    entries.iter().map(|entry| entry["what"].as_str().unwrap()).collect()
+}
+
+/// A function that cannot reach the mail service.
+async fn mailer_without_mail(stack: &Stack) -> Function {
+    let mut environment = stack.environment("drain-outbox").await;
+    environment.insert("AWS_ENDPOINT_URL_SESV2".into(), "http://127.0.0.1:9".into());
+    Function::start(&build_directory().join("drain-outbox"), &environment).await
+}
+
+/// Holds the mail of a tenant while a breach is told: none leaves a suspended
+/// tenant. Then it is due in the far future.
+async fn notify_and_hold(stack: &Stack, slug: &str, detail: &Value) {
+    drain(stack, slug).await;
+    set_state(stack, slug, "suspended").await;
+    notify(stack, "BreachConfirmed", detail).await;
+    due(stack, slug, "2100-01-01T00:00:00Z".parse().unwrap(), 0).await;
+    set_state(stack, slug, "active").await;
+}
+
+/// Makes the tenant's waiting messages due at `at`, after so many attempts.
+async fn due(stack: &Stack, slug: &str, at: Timestamp, attempts: i32) {
+    let at = DateTime::from_millis(at.as_millisecond());
+    let outbox = collection(stack, slug, "outbox").await;
+    let waiting = doc! { "state": { "$ne": "sent" } };
+    let change = doc! { "$set": { "state": "pending", "due_at": at, "attempts": attempts } };
+    assert_eq!(outbox.update_many(waiting, change).await.unwrap().matched_count, 1);
+}
+
+#[tokio::test]
+async fn forty_tenants_are_each_told_once_though_the_event_comes_five_times() {
+    const TENANTS: usize = 40;
+    let stack = Stack::load();
+    let others: Vec<Tenant<'_>> = stream::iter(0..TENANTS - 1)
+        .map(|_| stack.unattended_tenant("told"))
+        .buffer_unordered(6)
+        .collect()
+        .await;
+    let (attended, apart) =
+        futures::join!(stack.tenant("told", &[Role::Viewer]), stack.tenant("untold", &[]));
+    let slugs: Vec<&str> = others.iter().chain([&attended]).map(Tenant::slug).collect();
+    let detail = breach(&slugs, 1);
+
+    // Three by hand at once, two through the bus.
+    let bus = stack.value("BREACH_BUS");
+    let put = || stack.aws().put_event(bus, "keystone.security", "BreachConfirmed", &detail);
+    let by_hand = join_all((0..3).map(|_| notify(&stack, "BreachConfirmed", &detail)));
+    futures::join!(by_hand, put(), put());
+    // All mail leaves, by two runs at once.
+    let run = || async {
+        stack.aws().invoke(stack.value("DRAIN_OUTBOX_FUNCTION"), &json!({})).await;
+    };
+    for _ in 0..3 {
+        futures::join!(run(), run());
+    }
+    watch(&stack).await;
+    notify(&stack, "BreachConfirmed", &detail).await;
+
+    for slug in &slugs {
+        let email = format!("super_admin@{slug}.example");
+        assert!(stack.mails_after_drain(&email, NOTICE).await, "{slug} got no mail");
+        assert_eq!(mails(&stack, &email, NOTICE).await, 1, "{slug}");
+        assert_eq!(count(&stack, slug, "notices", doc! { "kind": "breach" }).await, 1, "{slug}");
+        assert_eq!(count(&stack, slug, "incidents", doc! {}).await, 1, "{slug}");
+        let trail = Trail::read(&stack, slug).await;
+        trail.verify();
+        let told = trail.entries.iter().filter(|entry| entry.action == "incident.notify");
+        assert_eq!(told.count(), 1, "{slug}");
+    }
+    watch(&stack).await;
+    assert_eq!(
+        actions_about(&stack, id(&detail)).await,
+        ["breach.confirm", "breach.settle"],
+        "recorded once, and settled when all were told"
+    );
+    let settled = doc! { "breach_id": id(&detail), "letters.0.state": "sent" };
+    assert_eq!(count(&stack, "keystone", "breach_deliveries", settled).await, 40);
+
+    // What a tenant sees of it, and what another does.
+    let shown = incident(attended.owner()).await;
+    assert_eq!(shown["clocks"]["ours"]["state"], "within_target");
+    assert_eq!(shown["affected"]["subjects"], 120);
+    let at = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
+    let (ours, yours) = (&shown["clocks"]["ours"], &shown["clocks"]["yours"]);
+    let confirmed = at(&detail["confirmed_at"]);
+    let three_days = SignedDuration::from_hours(72);
+    assert_eq!(at(&ours["deadline"]), confirmed + three_days);
+    assert_eq!(ours["delivered_at"], yours["started_at"]);
+    assert_eq!(at(&yours["deadline"]), at(&yours["started_at"]) + three_days);
+    assert_eq!(timeline(&shown), ["confirmed", "published", "mail_sent"]);
+    assert_ne!(shown["id"], detail["incident"], "tenants cannot compare incidents");
+    attended.user(Role::Viewer).get("/v1/incidents").await.must(403);
+    for path in ["/v1/incidents", "/v1/notices"] {
+        let found = apart.owner().get(path).await.expect(200).json();
+        assert_eq!(found["items"], json!([]), "{path}");
+    }
+    for tenant in others {
+        tenant.close().await;
+    }
+    attended.finish().await;
+    apart.finish().await;
+}
+
+#[tokio::test]
+async fn a_mail_service_that_fails_delays_the_notice_and_is_told_of() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("mail-fails", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let detail = breach(&[slug], 25);
+    notify_and_hold(&stack, slug, &detail).await;
+    let mut mailer = mailer_without_mail(&stack).await;
+
+    // For a while: it is tried again, and the alarm of 24 hours is raised once.
+    due(&stack, slug, clock::now(), 0).await;
+    let tried = mailer.invoke(&json!({ "tenant": slug })).await;
+    assert_eq!(tried, json!({ "sent": 0, "retried": 1, "failed": 0 }));
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(shown["told"][0]["mail"]["state"], "pending");
+    assert_eq!(shown["clocks"]["ours"]["state"], "late");
+    assert_eq!(
+        shown["clocks"]["yours"],
+        json!({ "started_at": null, "deadline": null, "over": false })
+    );
+    let began = clock::now();
+    watch(&stack).await;
+    watch(&stack).await;
+    let known = delivered(&stack, id(&detail), slug).await;
+    assert_eq!(known.get_array("alarms").unwrap(), &[24_i64.into()]);
+    let about = known.get_str("_id").unwrap();
+    assert_eq!(actions_about(&stack, about).await, ["breach_delivery.alarm"]);
+    let logs = stack.logs(began - SignedDuration::from_secs(1)).await;
+    let at_risk = logs.lines().filter(|line| line.contains("\"breach_notices_at_risk\":"));
+    let at_risk: Vec<&str> = at_risk.collect();
+    assert!(
+        at_risk.iter().any(|line| !line.contains("\"breach_notices_at_risk\":0")),
+        "{at_risk:?}"
+    );
+
+    // For good: it is given up, which the incident shows.
+    due(&stack, slug, clock::now(), 9).await;
+    let tried = mailer.invoke(&json!({ "tenant": slug })).await;
+    assert_eq!(tried, json!({ "sent": 0, "retried": 0, "failed": 1 }));
+    watch(&stack).await;
+    let known = delivered(&stack, id(&detail), slug).await;
+    let letter = known.get_array("letters").unwrap()[0].as_document().unwrap();
+    assert_eq!(letter.get_str("state").unwrap(), "failed");
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(timeline(&shown), ["confirmed", "published", "mail_failed"]);
+    assert_eq!(mails(&stack, &email, NOTICE).await, 0);
+
+    // Somebody telephones meanwhile: our clock ends, and so does the alarm.
+    let told = |at: Timestamp| {
+        json!({
+            "incident": id(&detail), "tenant": slug, "at": at, "how": "Una telephoned Orla Byrne",
+        })
+    };
+    let at = hours_ago(0);
+    for _ in 0..2 {
+        notify(&stack, "BreachToldByHand", &told(at)).await;
+    }
+    let other = refused(&stack, "BreachToldByHand", &told(hours_ago(1))).await;
+    assert!(other.contains("in another way"), "{other}");
+    watch(&stack).await;
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(timeline(&shown), ["confirmed", "published", "mail_failed", "told_by_hand"]);
+    assert_eq!(shown["clocks"]["ours"]["state"], "within_deadline");
+    assert_eq!(shown["clocks"]["yours"]["started_at"], shown["by_hand"]["at"]);
+    assert_eq!(actions_about(&stack, id(&detail)).await, ["breach.confirm", "breach.settle"]);
+
+    // What the operator does then: the same message again, delivered once.
+    due(&stack, slug, clock::now(), 0).await;
+    assert!(stack.mails_after_drain(&email, NOTICE).await);
+    drain(&stack, slug).await;
+    assert_eq!(mails(&stack, &email, NOTICE).await, 1);
+    watch(&stack).await;
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(timeline(&shown), ["confirmed", "published", "told_by_hand", "mail_sent"]);
+    assert_eq!(shown["clocks"]["yours"]["started_at"], shown["by_hand"]["at"]);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_missed_deadline_is_recorded_and_shown() {
+    let stack = Stack::load();
+    let (near, tenant) =
+        futures::join!(stack.tenant("nearly-missed", &[]), stack.tenant("missed", &[]));
+    // An hour is left to the one, the other's is over.
+    let (early, detail) = (breach(&[near.slug()], 71), breach(&[tenant.slug()], 73));
+    notify_and_hold(&stack, near.slug(), &early).await;
+    notify_and_hold(&stack, tenant.slug(), &detail).await;
+    watch(&stack).await;
+    watch(&stack).await;
+    let all: [mongodb::bson::Bson; 3] = [24_i64.into(), 48_i64.into(), 60_i64.into()];
+    for (breach, slug, missed, action) in [
+        (&early, near.slug(), false, "breach_delivery.alarm"),
+        (&detail, tenant.slug(), true, "breach_delivery.miss"),
+    ] {
+        let known = delivered(&stack, id(breach), slug).await;
+        assert_eq!(known.get_bool("missed").unwrap(), missed);
+        assert_eq!(known.get_array("alarms").unwrap(), &all);
+        let recorded = actions_about(&stack, known.get_str("_id").unwrap()).await;
+        assert_eq!(recorded, [action], "once");
+    }
+    let shown = incident(near.owner()).await;
+    assert_eq!(shown["clocks"]["ours"]["state"], "late");
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(shown["clocks"]["ours"]["state"], "missed");
+    assert_eq!(timeline(&shown), ["confirmed", "deadline_missed", "published"]);
+
+    // Late is late, and still told.
+    for one in [&near, &tenant] {
+        due(&stack, one.slug(), clock::now(), 0).await;
+        assert!(stack.mails_after_drain(&one.email_of(Role::SuperAdmin), NOTICE).await);
+    }
+    watch(&stack).await;
+    let known = delivered(&stack, id(&detail), tenant.slug()).await;
+    assert!(known.get_bool("missed").unwrap());
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(shown["clocks"]["ours"]["state"], "missed");
+    assert!(shown["clocks"]["yours"]["deadline"].is_string());
+    assert_eq!(incident(near.owner()).await["clocks"]["ours"]["state"], "within_deadline");
+    near.finish().await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn what_becomes_known_later_is_told_in_order_and_once() {
+    let stack = Stack::load();
+    let (tenant, late) = futures::join!(
+        stack.tenant("phases", &[Role::Admin, Role::OpsUser, Role::Viewer, Role::Demo]),
+        stack.tenant("phases", &[])
+    );
+    let email = tenant.email_of(Role::SuperAdmin);
+    let detail = breach(&[tenant.slug()], 2);
+    let update = |sequence: i64, text: &str| json!({ "incident": detail["incident"], "sequence": sequence, "text": text });
+    let early = refused(&stack, "BreachUpdated", &update(1, "Nobody knows yet")).await;
+    assert!(early.contains("not confirmed yet"), "{early}");
+    notify(&stack, "BreachConfirmed", &detail).await;
+    let gap = refused(&stack, "BreachUpdated", &update(2, "Second")).await;
+    assert!(gap.contains("An earlier update"), "{gap}");
+    for _ in 0..2 {
+        notify(&stack, "BreachUpdated", &update(1, "It was a stolen laptop.")).await;
+    }
+    let second = update(2, "It was encrypted.");
+    let both = || notify(&stack, "BreachUpdated", &second);
+    futures::join!(both(), both());
+    let other = refused(&stack, "BreachUpdated", &update(1, "It was a stolen car.")).await;
+    assert!(other.contains("known with another text"), "{other}");
+
+    // A tenant of which it is known only now is told all of it; what was said
+    // before cannot be said in another way.
+    let mut further = detail.clone();
+    further["tenants"] = breach(&[late.slug()], 1)["tenants"].clone();
+    further["confirmed_at"] = json!(hours_ago(1));
+    notify(&stack, "BreachConfirmed", &further).await;
+    let mut changed = detail.clone();
+    changed["tenants"][0]["affected"]["subjects"] = json!(7);
+    assert!(refused(&stack, "BreachConfirmed", &changed).await.contains("in another way"));
+    changed["nature"] = json!("Nothing happened.");
+    assert!(refused(&stack, "BreachConfirmed", &changed).await.contains("with another content"));
+
+    for one in [&tenant, &late] {
+        let email = one.email_of(Role::SuperAdmin);
+        for text in [NOTICE, "stolen laptop", "It was encrypted"] {
+            assert!(stack.mails_after_drain(&email, text).await, "{text}");
+            assert_eq!(mails(&stack, &email, text).await, 1, "{text}");
+        }
+        let shown = incident(one.owner()).await;
+        let told = shown["told"].as_array().unwrap();
+        let texts: Vec<&Value> = told.iter().map(|one| &one["text"]).collect();
+        assert_eq!(
+            texts,
+            [&Value::Null, &json!("It was a stolen laptop."), &json!("It was encrypted.")]
+        );
+    }
+    assert_eq!(mails(&stack, &email, UPDATE).await, 2);
+
+    // In the console: read by all but visitors, acknowledged by those who administer.
+    let admin = tenant.user(Role::Admin);
+    let listed = tenant.user(Role::Viewer).get("/v1/notices").await.expect(200).json();
+    let kinds: Vec<&str> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["breach_update", "breach_update", "breach"]);
+    tenant.user(Role::Demo).get("/v1/notices").await.must(403);
+    let path =
+        format!("/v1/notices/{}/acknowledgement", listed["items"][2]["id"].as_str().unwrap());
+    for role in [Role::OpsUser, Role::Viewer, Role::Demo] {
+        tenant.user(role).request("POST", &path).send().await.must(403);
+    }
+    let first = admin.request("POST", &path).send().await.expect(200).json();
+    assert_eq!(first["acknowledgements"][0]["by"], admin.claims()["sub"]);
+    let again = admin.request("POST", &path).replayed().send().await.expect(200).json();
+    assert_eq!(again, first);
+    let both = tenant.owner().request("POST", &path).send().await.expect(200).json();
+    assert_eq!(both["acknowledgements"].as_array().unwrap().len(), 2);
+    let shown = incident(admin).await;
+    assert_eq!(timeline(&shown).iter().filter(|what| **what == "acknowledged").count(), 2);
+    report(&stack, &tenant, shown["id"].as_str().unwrap()).await;
+    tenant.finish().await;
+    late.finish().await;
+}
+
+/// The signed report says what the incident does.
+async fn report(stack: &Stack, tenant: &Tenant<'_>, incident: &str) {
+    let path = format!("/v1/incidents/{incident}/report");
+    let ask = || tenant.user(Role::Admin).request("POST", &path).header("idempotency-key", "r1");
+    let made = ask().send().await.expect(200).json();
+    assert_eq!(ask().replayed().send().await.expect(200).json(), made, "made once");
+    let (status, bytes) = stack.aws().fetch(made["url"].as_str().unwrap()).await;
+    assert_eq!(status, 200);
+    let folder = Folder::new(tenant.slug());
+    let file = folder.file(made["name"].as_str().unwrap(), &bytes);
+    let verdict = pdfsig(&file);
+    assert!(verdict.contains("Signature is Valid"), "{verdict}");
+    assert!(verdict.contains("Total document signed"), "{verdict}");
+    let verdict = pyhanko(stack, &file);
+    assert!(verdict.contains(":INTACT:TRUSTED"), "{verdict}");
+    let text = pdftotext(&file);
+    for part in [
+        incident,
+        "A copy of a backup was read by somebody unknown.",
+        "about 120 (contacts at customers)",
+        "It was a stolen laptop.",
+        "Una Daly, dpl@keystone.example, +35312345678",
+        "target met",
+        "mail sent to the primary contact",
+        "acknowledged",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let sha256 = keystone::audit::merkle::Hash::of(&[&bytes]).to_string();
+    assert_eq!(made["sha256"], sha256);
+    let trail = Trail::read(stack, tenant.slug()).await;
+    let entry = trail.entries.iter().find(|one| one.action == "incident_report.create").unwrap();
+    assert_eq!(entry.delta[0].value, Some(json!(sha256)));
+}
+
+#[tokio::test]
+async fn an_event_that_is_wrong_is_refused_and_leaves_nothing() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("refused", &[]).await;
+    let good = breach(&[tenant.slug()], 1);
+    let with = |pointer: &str, value: Value| {
+        let mut detail = good.clone();
+        *detail.pointer_mut(pointer).unwrap() = value;
+        detail
+    };
+    for (pointer, value) in [
+        ("/incident", json!("7")),
+        ("/confirmed_at", json!(hours_ago(-1))),
+        ("/confirmed_at", json!("yesterday")),
+        ("/nature", json!("")),
+        ("/measures", json!("a\u{0}b")),
+        ("/consequences", json!({ "$gt": "" })),
+        ("/contact/email", json!("nobody")),
+        ("/tenants", json!([])),
+        ("/tenants/0/tenant", json!("keystone")),
+        ("/tenants/0/tenant", json!("there-is-none")),
+        ("/tenants/0/affected/subjects", json!(-1)),
+        ("/tenants/0/affected/record_categories", json!([])),
+    ] {
+        let said = refused(&stack, "BreachConfirmed", &with(pointer, value)).await;
+        assert!(said.contains("invalid-values") && said.contains(pointer), "{pointer}: {said}");
+    }
+    let mut two = good.clone();
+    two["tenants"] = json!([good["tenants"][0], good["tenants"][0]]);
+    assert!(refused(&stack, "BreachConfirmed", &two).await.contains("/tenants/1/tenant"));
+    let mut partly = good.clone();
+    partly["tenants"] = samples::breach(&[tenant.slug(), "there-is-none"])["tenants"].clone();
+    assert!(refused(&stack, "BreachConfirmed", &partly).await.contains("/tenants/1/tenant"));
+    refused(&stack, "BreachForgotten", &good).await;
+    let plain = stack.aws().invoke_to_the_end(&stack.function("notify-breach"), &good).await;
+    assert!(plain.to_string().contains("/Records"), "{plain}");
+
+    let breaches = doc! { "_id": id(&good) };
+    assert_eq!(count(&stack, "keystone", "breaches", breaches).await, 0);
+    let deliveries = doc! { "breach_id": id(&good) };
+    assert_eq!(count(&stack, "keystone", "breach_deliveries", deliveries).await, 0);
+    for name in ["incidents", "notices"] {
+        assert_eq!(count(&stack, tenant.slug(), name, doc! {}).await, 0, "{name}");
+    }
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_notification_that_is_killed_anywhere_ends_like_one_that_is_not() {
+    const TENANTS: usize = 12;
+    let stack = Stack::load();
+    let tenants: Vec<Tenant<'_>> = stream::iter(0..TENANTS)
+        .map(|_| stack.unattended_tenant("killed"))
+        .buffer_unordered(6)
+        .collect()
+        .await;
+    let slugs: Vec<&str> = tenants.iter().map(Tenant::slug).collect();
+    let detail = breach(&slugs, 1);
+    let event = delivery("BreachConfirmed", &detail);
+    let told = async || {
+        let counts = join_all(slugs.iter().map(|slug| count(&stack, slug, "incidents", doc! {})));
+        counts.await.iter().sum::<u64>()
+    };
+    let mut told_after = Vec::new();
+    for kill in 0..9_u32 {
+        let before = told().await;
+        let mut function = Function::deployed(&stack, "notify-breach").await;
+        function.begin(&event).await;
+        // The first are killed on the way to the tenants, the others among them.
+        if kill >= 3 {
+            for _ in 0..500 {
+                if told().await > before {
+                    break;
+                }
+            }
+        }
+        function.kill_after(Duration::from_millis(7 * u64::from(kill % 3 * (kill + 1)))).await;
+        // The transaction of a killed process would hold a tenant up until the
+        // server ends it.
+        let admin = stack.database().await.database("admin");
+        admin.run_command(doc! { "killAllSessions": [] }).await.unwrap();
+        told_after.push(told().await);
+    }
+    println!("tenants told after each kill: {told_after:?}");
+    let amid = told_after.iter().any(|told| (1..12).contains(told));
+    assert!(amid, "no kill came amid the tenants: {told_after:?}");
+    notify(&stack, "BreachConfirmed", &detail).await;
+    for slug in &slugs {
+        let email = format!("super_admin@{slug}.example");
+        assert!(stack.mails_after_drain(&email, NOTICE).await, "{slug}");
+        assert_eq!(mails(&stack, &email, NOTICE).await, 1, "{slug}");
+        assert_eq!(count(&stack, slug, "incidents", doc! {}).await, 1, "{slug}");
+        assert_eq!(count(&stack, slug, "notices", doc! {}).await, 1, "{slug}");
+        let trail = Trail::read(&stack, slug).await;
+        trail.verify();
+        let told = trail.entries.iter().filter(|entry| entry.action == "incident.notify");
+        assert_eq!(told.count(), 1, "{slug}");
+    }
+    let of = doc! { "breach_id": id(&detail) };
+    assert_eq!(count(&stack, "keystone", "breach_deliveries", of).await, 12);
+    let confirmed = actions_about(&stack, id(&detail)).await;
+    assert_eq!(confirmed.iter().filter(|action| *action == "breach.confirm").count(), 1);
+    for tenant in tenants {
+        tenant.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_on_the_bus_reaches_the_tenant() {
+    let stack = Stack::load();
+    let tenant = stack.unattended_tenant("by-bus").await;
+    let detail = breach(&[tenant.slug()], 1);
+    let bus = stack.value("BREACH_BUS");
+    // One of a source that the rule does not know, then the right one.
+    stack.aws().put_event(bus, "somebody.else", "BreachConfirmed", &detail).await;
+    stack.aws().put_event(bus, "keystone.security", "BreachConfirmed", &detail).await;
+    for _ in 0..300 {
+        if count(&stack, tenant.slug(), "incidents", doc! {}).await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let email = tenant.email_of(Role::SuperAdmin);
+    assert!(stack.mails_after_drain(&email, NOTICE).await);
+    assert_eq!(mails(&stack, &email, NOTICE).await, 1);
+    tenant.close().await;
+}
+
+#[tokio::test]
+async fn the_watcher_tells_whom_a_run_did_not_reach() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("unreached", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let detail = breach(&[slug], 1);
+    notify(&stack, "BreachConfirmed", &detail).await;
+    // As if the run had died before it came to this tenant's second letter.
+    let breaches = collection(&stack, "keystone", "breaches").await;
+    let update = doc! { "text": "What is left to tell.", "at": clock::now().to_string() };
+    let more = doc! { "$push": { "updates": update }, "$set": { "state": "open" } };
+    breaches.update_one(doc! { "_id": id(&detail) }, more).await.unwrap();
+    watch(&stack).await;
+    assert!(stack.mails_after_drain(&email, "What is left to tell.").await);
+    watch(&stack).await;
+    assert_eq!(mails(&stack, &email, "What is left to tell.").await, 1);
+    let known = delivered(&stack, id(&detail), slug).await;
+    assert_eq!(known.get_array("letters").unwrap().len(), 2);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_notice_is_published_once_to_those_who_are_named() {
+    let stack = Stack::load();
+    let (one, other, apart) = futures::join!(
+        stack.tenant("notice", &[]),
+        stack.tenant("notice", &[]),
+        stack.tenant("no-notice", &[])
+    );
+    let owner = one.owner();
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let security = json!({ "name": "Sean Fahy", "email": one.address_of("security") });
+    let change = json!({ "contacts": { "security": security } });
+    owner.patch("/v1/tenant", &etag, &change).await.must(200);
+    let notice = json!({
+        "operator": "test-operator",
+        "id": keystone::random::id(clock::now()).unwrap(),
+        "title": "Rotate your API passwords",
+        "paragraphs": ["A library that integrations use leaked passwords.", "Change them."],
+        "tenants": [one.slug()],
+        "mail": true,
+    });
+    let function = stack.function("publish-notice");
+    let publish = async |event: &Value| stack.aws().invoke_to_the_end(&function, event).await;
+    let done = publish(&notice).await;
+    assert_eq!(done, json!({ "tenants": 1, "before": 0, "unfinished": false }));
+    let (again, third) = futures::join!(publish(&notice), publish(&notice));
+    assert_eq!(
+        (&again, &third),
+        (&json!({ "tenants": 0, "before": 1, "unfinished": false }), &again)
+    );
+    let mut wrong = notice.clone();
+    wrong["title"] = json!("Something else");
+    assert!(publish(&wrong).await.to_string().contains("another notice"));
+    wrong["tenants"] = json!([one.slug(), "there-is-none", "keystone"]);
+    let said = publish(&wrong).await.to_string();
+    assert!(said.contains("/tenants/1") && said.contains("/tenants/2"), "{said}");
+
+    // Meanwhile another one goes to two.
+    let mut second = notice.clone();
+    second["id"] = json!(keystone::random::id(clock::now()).unwrap());
+    second["tenants"] = json!([one.slug(), other.slug()]);
+    second["mail"] = json!(false);
+    assert_eq!(publish(&second).await["tenants"], 2);
+
+    let notices = async |tenant: &Tenant<'_>| -> usize {
+        let listed = tenant.owner().get("/v1/notices").await.expect(200).json();
+        listed["items"].as_array().unwrap().len()
+    };
+    assert_eq!((notices(&one).await, notices(&other).await, notices(&apart).await), (2, 1, 0));
+    let address = one.address_of("security");
+    assert!(stack.mails_after_drain(&address, "leaked passwords").await);
+    assert_eq!(mails(&stack, &address, "leaked passwords").await, 1);
+    for tenant in [one, other, apart] {
+        tenant.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn trails_say_how_much_was_disclosed_to_whom() {
+    let stack = Stack::load();
+    let (tenant, apart) = futures::join!(
+        stack.tenant("scope", &[Role::OpsUser, Role::Viewer]),
+        stack.tenant("out-of-scope", &[])
+    );
+    let (owner, thief) = (tenant.owner(), tenant.user(Role::OpsUser));
+    let mut customers = Vec::new();
+    for n in 0..3 {
+        let customer = samples::customer("1 Quay Street", &format!("+35386123450{n}"));
+        customers.push(owner.post("/v1/customers", &customer).await.expect(201).id());
+    }
+    let before = clock::now();
+    // Two customers, one of them twice, read by the stolen account; the third by
+    // its owner, and masked by somebody else.
+    for customer in [&customers[0], &customers[0], &customers[1]] {
+        thief.get(&format!("/v1/customers/{customer}")).await.must(200);
+    }
+    owner.get(&format!("/v1/customers/{}", customers[2])).await.must(200);
+    tenant.user(Role::Viewer).get(&format!("/v1/customers/{}", customers[2])).await.must(200);
+    owner.get("/v1/tenant/data/customers?limit=2").await.must(200);
+
+    let ask = async |question: Value| -> Value {
+        let event = json!({
+            "operator": "test-operator", "reason": "Incident 7", "question": question,
+            "tenants": [tenant.slug(), apart.slug()],
+        });
+        stack.aws().invoke(&stack.function("scope-breach"), &event).await
+    };
+    let reads = |scope: &Value, category: &str| {
+        let found = &scope["tenants"][tenant.slug()]["disclosed"][category];
+        (found["reads"].clone(), found["records"].clone())
+    };
+    let user = ask(json!({ "user": thief.claims()["sub"] })).await;
+    assert_eq!(reads(&user, "customer_contacts"), (json!(3), json!(2)), "{user}");
+    assert_eq!(user["tenants"][apart.slug()]["entries"], 0, "{user}");
+    assert_eq!(user["tenants"][tenant.slug()]["complete"], true);
+    let session = ask(json!({ "session": owner.claims()["sid"] })).await;
+    assert_eq!(reads(&session, "customer_contacts"), (json!(1), json!(1)), "{session}");
+    assert_eq!(reads(&session, "exported_data"), (json!(1), json!(2)), "{session}");
+    let address = ask(json!({ "ip": thief.address() })).await;
+    assert_eq!(reads(&address, "customer_contacts"), (json!(3), json!(2)), "{address}");
+    let window = ask(json!({ "from": before, "to": clock::now() })).await;
+    assert_eq!(reads(&window, "customer_contacts"), (json!(4), json!(3)), "{window}");
+    let users: BTreeMap<String, Value> = serde_json::from_value(window["tenants"].clone()).unwrap();
+    assert_eq!(users[tenant.slug()]["users"].as_array().unwrap().len(), 2);
+
+    // The tenant's own trail says who asked and why; nothing asks for all.
+    let trail = tenant.audit_trail().await;
+    let asked: Vec<&Value> =
+        trail.iter().filter(|entry| entry["action"] == "audit_trail.scope").collect();
+    assert_eq!(asked.len(), 4);
+    assert_eq!(asked[0]["actor"], json!({ "kind": "operator", "id": "test-operator" }));
+    assert!(asked[0].to_string().contains("Incident 7"), "{}", asked[0]);
+    for (question, field) in [
+        (json!({}), "/question"),
+        (json!({ "from": before }), "/question"),
+        (json!({ "ip": "nowhere" }), "/question/ip"),
+    ] {
+        let event = json!({
+            "operator": "o", "reason": "r", "question": question, "tenants": [tenant.slug()],
+        });
+        let failed = stack.aws().invoke_to_the_end(&stack.function("scope-breach"), &event).await;
+        assert!(failed.to_string().contains(field), "{failed}");
+    }
+    tenant.finish().await;
+    apart.finish().await;
+}

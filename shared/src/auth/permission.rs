@@ -122,6 +122,8 @@ permissions! {
     ReadNotices             = Full Full Full Full Denied;
     /// Notices: acknowledge.
     AcknowledgeNotices      = Full Full Denied Denied Denied;
+    /// Security questionnaires about the product: ask for one, read it.
+    AskQuestionnaires       = Full Full Denied Denied Denied;
     /// One's own session and account.
     OwnAccount              = Full Full Full Full Full;
 }

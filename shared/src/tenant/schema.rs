@@ -215,8 +215,19 @@ pub const RECALL_PACKS: Collection = Collection {
     ..entities("recall_packs", &[], &[plain(&[("recall_id", 1), ("_id", -1)])])
 };
 
+/// Security questionnaires that were asked for.
+pub const QUESTIONNAIRES: Collection =
+    entities("questionnaires", &["contact"], &[plain(&[("state", 1), ("due_on", 1)]), BY_AGE]);
+
+/// Published postures.
+pub const POSTURES: Collection =
+    Collection { append_only: true, ..entities("postures", &[], &[BY_AGE]) };
+/// What operators vouched for.
+pub const ATTESTATIONS: Collection =
+    entities("attestations", &[], &[plain(&[("control", 1), ("_id", -1)])]);
+
 /// Collections that every tenant has.
-pub const COLLECTIONS: [&Collection; 23] = [
+pub const COLLECTIONS: [&Collection; 24] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -240,10 +251,11 @@ pub const COLLECTIONS: [&Collection; 23] = [
     &RECALL_FINDINGS,
     &RECALL_NOTICES,
     &RECALL_PACKS,
+    &QUESTIONNAIRES,
 ];
 
 /// Collections that only the provider has: the platform's own data.
-pub const PROVIDER_COLLECTIONS: [&Collection; 0] = [];
+pub const PROVIDER_COLLECTIONS: [&Collection; 2] = [&POSTURES, &ATTESTATIONS];
 
 /// The collections of `tenant`.
 pub fn collections_of(tenant: &TenantId) -> impl Iterator<Item = &'static Collection> {

@@ -30,6 +30,7 @@ const BESIDE: &[&str] = &[
     "audit_export.finish",
     "audit_export.give_up",
     "audit_trail.check",
+    "questionnaire.issue",
 ];
 
 /// A provisioned tenant.

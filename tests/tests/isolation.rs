@@ -41,6 +41,8 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
     let capture = capture["captureID"].as_str().unwrap().to_owned();
     let user = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
     let user = owner.post("/v1/users", &user).await.expect(201).id();
+    let questionnaire = json!({ "kind": "lite" });
+    let questionnaire = owner.post("/v1/questionnaires", &questionnaire).await.expect(201).id();
     let session = owner.claims()["sid"].as_str().unwrap().to_owned();
     Property {
         ids: vec![
@@ -53,6 +55,7 @@ async fn furnish(tenant: &Tenant<'_>) -> Property {
             event,
             capture,
             user,
+            questionnaire,
             session,
         ],
         product,

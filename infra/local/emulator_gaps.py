@@ -5,7 +5,8 @@ the emulator's sake:
 
 - gateway responses, which SAM writes as OpenAPI extensions;
 - permissions boundaries of roles;
-- expiry of table items, and the archive's object lock.
+- expiry of table items, and the archive's object lock;
+- names under execute-api, so whoever calls the API itself gets its address here.
 
 Two things are wider than on AWS: the emulator authorises SendEmail against
 every resource instead of the sending identity, so the role that sends mail
@@ -77,6 +78,17 @@ def _bucket_policy(aws, refs: dict, name: str, properties: dict) -> None:
         aws.client("s3").delete_bucket_policy(Bucket=refs[properties["Bucket"]["Ref"]])
 
 
+def _function(aws, refs: dict, name: str, properties: dict) -> None:
+    variables = properties.get("Environment", {}).get("Variables", {})
+    if "API_URL" not in variables:
+        return
+    client = aws.client("lambda")
+    current = client.get_function_configuration(FunctionName=refs[name])["Environment"]["Variables"]
+    endpoint = aws.environment["AWS_ENDPOINT_URL"]
+    current["API_URL"] = f"{endpoint}/_aws/execute-api/{refs['Api']}/live"
+    client.update_function_configuration(FunctionName=refs[name], Environment={"Variables": current})
+
+
 def _let_the_mailer_send(iam, role: str) -> None:
     send = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [send]})
@@ -91,4 +103,5 @@ _FILL = {
     "AWS::DynamoDB::Table": _table,
     "AWS::S3::Bucket": _bucket,
     "AWS::S3::BucketPolicy": _bucket_policy,
+    "AWS::Lambda::Function": _function,
 }

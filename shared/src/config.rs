@@ -34,6 +34,8 @@ pub enum Setting {
     AuditHost,
     /// Name of the bucket that keeps checkpoints under object lock.
     ArchiveBucket,
+    /// Days for which the archive keeps an object whatever anybody does.
+    ArchiveRetentionDays,
     /// Name of the login throttle table.
     ThrottleTable,
     /// Name of the session table.
@@ -52,6 +54,21 @@ pub enum Setting {
     PublicUrl,
     /// E-mail address of those who answer for security.
     SecurityContact,
+    /// Id of the API in API Gateway.
+    ApiId,
+    /// Where clients reach the API, without a trailing slash.
+    ApiUrl,
+    /// The API's own domain name; `none` where it has none.
+    ApiDomain,
+    /// Address of the Atlas Admin API.
+    AtlasUrl,
+    /// Id of the Atlas project that the cluster is in; `none` where the
+    /// database is not on Atlas.
+    AtlasProject,
+    /// Name of the Atlas cluster.
+    AtlasCluster,
+    /// Secret with an Atlas service account, `{"client_id", "client_secret"}`.
+    AtlasSecret,
 }
 
 impl Setting {
@@ -71,6 +88,7 @@ impl Setting {
             Self::RetiredCheckpointKeys => "RETIRED_CHECKPOINT_KEYS",
             Self::AuditHost => "AUDIT_HOST",
             Self::ArchiveBucket => "ARCHIVE_BUCKET",
+            Self::ArchiveRetentionDays => "ARCHIVE_RETENTION_DAYS",
             Self::ThrottleTable => "THROTTLE_TABLE",
             Self::SessionTable => "SESSION_TABLE",
             Self::SubjectKeyTable => "SUBJECT_KEY_TABLE",
@@ -80,6 +98,13 @@ impl Setting {
             Self::MailFrom => "MAIL_FROM",
             Self::PublicUrl => "PUBLIC_URL",
             Self::SecurityContact => "SECURITY_CONTACT",
+            Self::ApiId => "API_ID",
+            Self::ApiUrl => "API_URL",
+            Self::ApiDomain => "API_DOMAIN",
+            Self::AtlasUrl => "ATLAS_URL",
+            Self::AtlasProject => "ATLAS_PROJECT",
+            Self::AtlasCluster => "ATLAS_CLUSTER",
+            Self::AtlasSecret => "ATLAS_SECRET",
         }
     }
 }

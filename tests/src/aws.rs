@@ -170,6 +170,21 @@ impl Aws {
         assert_eq!(done["FailedEntryCount"], 0, "{done}");
     }
 
+    /// Lets KMS rotate a key, or not.
+    pub async fn set_key_rotation(&self, key: &str, on: bool) {
+        let action = if on { "EnableKeyRotation" } else { "DisableKeyRotation" };
+        let target = format!("TrentService.{action}");
+        self.json_call("kms", "1.1", &target, &json!({ "KeyId": key })).await;
+    }
+
+    /// Gives a table point-in-time recovery, or takes it away.
+    pub async fn set_recovery(&self, table: &str, on: bool) {
+        let recovery = json!({ "PointInTimeRecoveryEnabled": on });
+        let input = json!({ "TableName": table, "PointInTimeRecoverySpecification": recovery });
+        let target = "DynamoDB_20120810.UpdateContinuousBackups";
+        self.json_call("dynamodb", "1.0", target, &input).await;
+    }
+
     /// The items of a table, as JSON.
     pub async fn items(&self, table: &str) -> String {
         let input = json!({ "TableName": table });

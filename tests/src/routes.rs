@@ -38,6 +38,7 @@ pub fn all() -> Vec<Listed> {
     guarded("incidents", &keystone_incidents::routes::ROUTES);
     guarded("privacy", &keystone_privacy::routes::ROUTES);
     guarded("traceability", &keystone_traceability::routes::ROUTES);
+    guarded("trust", &keystone_trust::routes::ROUTES);
     let mut public = |context, routes: &[&'static PublicRoute]| {
         all.extend(routes.iter().map(|route| Listed {
             context,
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Listed> {
     public("audit", &keystone_audit::routes::PUBLIC_ROUTES);
     public("identity", &keystone_identity::routes::PUBLIC_ROUTES);
     public("operations", &keystone_operations::routes::ROUTES);
+    public("trust", &keystone_trust::routes::PUBLIC_ROUTES);
     all.sort_by_key(|listed| (listed.spec.path, listed.spec.method.as_str()));
     all
 }

@@ -38,6 +38,7 @@ const BESIDE: &[&str] = &[
     "incident.update",
     "notice.publish",
     "mail.give_up",
+    "questionnaire.issue",
 ];
 
 /// A provisioned tenant.

@@ -276,6 +276,11 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         ["destroy-tenants", "erase-customer", "erase-supplier", "erase-user", "maintain-keys"];
     assert_eq!(holders_on("dynamodb:DeleteItem", "SubjectKeyTable"), erasers);
     assert_eq!(holders_on("dynamodb:Query", "SubjectKeyTable"), ["destroy-tenants"]);
+    // Only the posture looks at how the deployment is set up, and only it knows
+    // the database's provider.
+    assert_eq!(holders("kms:GetKeyRotationStatus"), ["check-posture"]);
+    assert_eq!(holders("apigateway:GET"), ["check-posture"]);
+    assert_eq!(holders_on("secretsmanager:GetSecretValue", "AtlasSecret"), ["check-posture"]);
     // Only the destruction of tenants has the database user that may drop.
     let droppers = holders_on("secretsmanager:GetSecretValue", "MongodbCloserSecret");
     assert_eq!(droppers, ["destroy-tenants"]);

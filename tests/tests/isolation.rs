@@ -47,6 +47,8 @@ async fn furnish(stack: &Stack, tenant: &Tenant<'_>) -> Property {
         "subject": { "kind": "customer", "id": customer },
     });
     let request = owner.post("/v1/data-subject-requests", &request).await.expect(201).id();
+    let questionnaire = json!({ "kind": "lite" });
+    let questionnaire = owner.post("/v1/questionnaires", &questionnaire).await.expect(201).id();
     let session = owner.claims()["sid"].as_str().unwrap().to_owned();
     let (incident, notice) = breach(stack, tenant).await;
     Property {
@@ -61,6 +63,7 @@ async fn furnish(stack: &Stack, tenant: &Tenant<'_>) -> Property {
             capture,
             user,
             request,
+            questionnaire,
             session,
             incident,
             notice,

@@ -31,7 +31,7 @@ pub const MIN_CHARS: usize = 12;
 pub const MAX_CHARS: usize = 128;
 
 /// The bcrypt work factor: 2^12 rounds, neither more nor fewer.
-const COST: u32 = 12;
+pub const COST: u32 = 12;
 
 /// Least strength on zxcvbn's scale from 0 to 4: "safely unguessable".
 const MIN_SCORE: Score = Score::Three;
@@ -257,6 +257,13 @@ pub struct PasswordHash {
     pepper_id: String,
     /// The bcrypt hash in its modular crypt format.
     hash: String,
+}
+
+impl PasswordHash {
+    /// The work factor that it was made with; `None` for what is no bcrypt.
+    pub fn cost(&self) -> Option<u32> {
+        self.hash.parse::<HashParts>().ok().map(|parts| parts.get_cost())
+    }
 }
 
 impl fmt::Debug for PasswordHash {

@@ -124,6 +124,8 @@ permissions! {
     AcknowledgeNotices      = Full Full Denied Denied Denied;
     /// Security incidents that affect the tenant: read, report.
     ReadIncidents           = Full Full Denied Denied Denied;
+    /// Security questionnaires about the product: ask for one, read it.
+    AskQuestionnaires       = Full Full Denied Denied Denied;
     /// One's own session and account.
     OwnAccount              = Full Full Full Full Full;
 }

@@ -85,6 +85,11 @@ impl Reply {
         }
     }
 
+    /// 200 with bytes of this media type.
+    pub fn binary(media_type: &str, body: Vec<u8>) -> Self {
+        Self { status: 200, media_type: media_type.into(), body, ..Self::empty() }
+    }
+
     /// The same answer with the path of the next page (RFC 8288).
     #[must_use]
     pub fn with_next(self, path: &str) -> Self {

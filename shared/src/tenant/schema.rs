@@ -371,6 +371,19 @@ pub const RECALL_PACKS: Collection = Collection {
     ..entities("recall_packs", &[], &[plain(&[("recall_id", 1), ("_id", -1)])])
 };
 
+/// Security questionnaires that were asked for.
+pub const QUESTIONNAIRES: Collection = Collection {
+    people: NOBODY,
+    ..entities("questionnaires", &["contact"], &[plain(&[("state", 1), ("due_on", 1)]), BY_AGE])
+};
+
+/// Published postures.
+pub const POSTURES: Collection =
+    Collection { append_only: true, ..entities("postures", &[], &[BY_AGE]) };
+/// What operators vouched for.
+pub const ATTESTATIONS: Collection =
+    entities("attestations", &[], &[plain(&[("control", 1), ("_id", -1)])]);
+
 /// Requests of people about their data (GDPR Art. 15 to 21).
 pub const DATA_SUBJECT_REQUESTS: Collection = Collection {
     people: Some(about(&[
@@ -396,7 +409,7 @@ pub const NOTICES: Collection = Collection {
 };
 
 /// Collections that every tenant has.
-pub const COLLECTIONS: [&Collection; 26] = [
+pub const COLLECTIONS: [&Collection; 27] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -423,6 +436,7 @@ pub const COLLECTIONS: [&Collection; 26] = [
     &DATA_SUBJECT_REQUESTS,
     &INCIDENTS,
     &NOTICES,
+    &QUESTIONNAIRES,
 ];
 
 /// Breaches of personal data that were confirmed.
@@ -434,7 +448,8 @@ pub const BREACH_DELIVERIES: Collection =
 pub const ANNOUNCEMENTS: Collection = entities("announcements", &[], &[BY_AGE]);
 
 /// Collections that only the provider has: the platform's own data.
-pub const PROVIDER_COLLECTIONS: [&Collection; 3] = [&BREACHES, &BREACH_DELIVERIES, &ANNOUNCEMENTS];
+pub const PROVIDER_COLLECTIONS: [&Collection; 5] =
+    [&BREACHES, &BREACH_DELIVERIES, &ANNOUNCEMENTS, &POSTURES, &ATTESTATIONS];
 
 /// The collections of `tenant`.
 pub fn collections_of(tenant: &TenantId) -> impl Iterator<Item = &'static Collection> {

@@ -1,0 +1,8 @@
+//! `GET /v1/trust/oscal`
+
+use keystone_trust::routes::get_oscal::{ROUTE, SETTINGS, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve_public(&ROUTE, &SETTINGS, handle).await
+}

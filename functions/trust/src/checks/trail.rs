@@ -1,0 +1,34 @@
+//! The daily self-check of all audit trails, as it left its result.
+
+use keystone::audit::entry::{Outcome, at_text};
+use keystone::tenant::AuditFilter;
+use serde_json::json;
+
+use super::{Blind, FRESH, Finding, Look};
+
+/// What `audit-self-check` leaves in the provider's trail.
+const ACTION: &str = "audit_trails.check";
+
+pub(super) async fn self_check(look: &Look<'_>) -> Result<Finding, Blind> {
+    let filter = AuditFilter { action: Some(ACTION.into()), ..AuditFilter::default() };
+    let found = look.provider.audit_entries_where(&filter, None, 1).await?;
+    let Some(last) = found.first() else {
+        return Ok(Finding::unknown("The audit trails were not checked yet."));
+    };
+    let (at, clean) = (last.entry.at, last.entry.outcome == Outcome::Success);
+    let when = at_text(at);
+    let facts = json!({ "checked_at": when, "clean": clean });
+    Ok(if at + FRESH < look.job.now {
+        Finding::of(false, format!("The audit trails were last checked at {when}."), facts)
+    } else if clean {
+        let evidence = format!(
+            "At {when} every entry of every audit trail was what its tree, its signed checkpoints \
+             and the archive say."
+        );
+        Finding::of(true, evidence, facts)
+    } else {
+        let evidence =
+            format!("The check of the audit trails at {when} did not end without fault.");
+        Finding::of(false, evidence, facts)
+    })
+}

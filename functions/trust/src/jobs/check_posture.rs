@@ -1,0 +1,67 @@
+//! Looks at everything that is claimed, and publishes what it found.
+
+use keystone::Problem;
+use keystone::audit::entry::ActorKind;
+use keystone::job::Job;
+use keystone::tenant::WriteTx;
+use keystone::{random, telemetry};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::checks::Look;
+use crate::posture::{Document, PUBLISH, Posture, Status};
+
+pub use crate::checks::SETTINGS;
+
+/// The event: empty from the schedule.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Name of the operator who asks for a run.
+    #[serde(default)]
+    #[schemars(with = "String", length(min = 1, max = 100))]
+    operator: Option<String>,
+}
+
+/// What a run published.
+#[derive(Debug, Serialize)]
+pub struct Published {
+    /// SHA-256 of the document, hex.
+    sha256: String,
+    /// Controls that are live.
+    live: u64,
+    /// Controls of which a check failed.
+    degraded: u64,
+    /// Controls that were not seen.
+    unverified: u64,
+}
+
+/// The job. Each check has a time limit, and one that sees nothing leaves
+/// `unknown`, so a run always publishes. Nothing is written before its end: a
+/// run that was killed has published nothing, and the next begins anew.
+pub async fn handle(job: Job) -> Result<Published, Problem> {
+    let input: Input = job.input()?;
+    let by = match &input.operator {
+        Some(operator) => job.attribution(ActorKind::Operator, operator),
+        None => job.attribution(ActorKind::Job, "check-posture"),
+    };
+    let provider = job.platform.registry(job.now).await?.provider(job.now).await?;
+    let look = Look::begin(&job, &provider).await?;
+    let document = Document::compile(&look, job.now).await;
+    let posture = Posture::new(&document)?;
+    let id = random::id(job.now)?;
+    provider
+        .audited(&by, PUBLISH, async |tx: &mut WriteTx<'_>| {
+            tx.insert(id, posture.clone()).await?;
+            Ok(())
+        })
+        .await?;
+    let degraded = document.count(Status::Degraded);
+    telemetry::counted(job.now, "check-posture", "controls_degraded", degraded);
+    Ok(Published {
+        sha256: posture.sha256,
+        live: document.count(Status::Live),
+        degraded,
+        unverified: document.count(Status::Unverified),
+    })
+}

@@ -1,0 +1,217 @@
+//! Questionnaires as an operator handles them; invoked through IAM only.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::civil::Date;
+use keystone::Problem;
+use keystone::audit::entry::ActorKind;
+use keystone::config::Setting;
+use keystone::crypto::{Place, Subject};
+use keystone::job::Job;
+use keystone::random;
+use keystone::tenant::{Entity, Filter, Id, Page, Tenant, TenantId, Visit, WriteTx};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::posture::PostureView;
+use crate::questionnaire::{
+    Kind, NewQuestionnaire, Questionnaire, QuestionnaireView, State, find, irish_day,
+};
+
+/// What the job needs beyond what every function does.
+pub const SETTINGS: [Setting; 3] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+
+/// Questionnaires of a tenant that a list shows.
+const LISTED: i64 = 100;
+
+/// The event.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Name of the operator; enters the audit trail.
+    #[schemars(length(min = 1, max = 100))]
+    operator: String,
+    /// What to do.
+    action: Action,
+}
+
+/// What an operator does.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Action {
+    /// Takes in what somebody asked for who is no customer.
+    Take(Take),
+    /// Gives the answers of now.
+    Issue(Issue),
+    /// Reads one, with its answers as tables.
+    Read(Which),
+    /// Names those that wait and those with answers that are wrong by now.
+    List {},
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Take {
+    /// The business that asks.
+    #[schemars(length(min = 1, max = 200))]
+    organisation: String,
+    /// E-mail address that the answers go to.
+    #[schemars(email, length(max = 254))]
+    contact: String,
+    /// What is asked.
+    questionnaire: NewQuestionnaire,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    /// Slug of the tenant that asked; somebody else unless given.
+    #[serde(default)]
+    #[schemars(with = "String", extend("format" = "tenant"))]
+    tenant: Option<String>,
+    /// The questionnaire.
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    id: Id,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Issue {
+    /// Which one.
+    questionnaire: Which,
+    /// The controls that each own question is about, by the question's id.
+    #[serde(default)]
+    controls: BTreeMap<String, Vec<String>>,
+}
+
+/// A questionnaire in a list.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    tenant: TenantId,
+    id: Id,
+    kind: Kind,
+    state: State,
+    due_on: Date,
+    late: bool,
+    outdated: Vec<String>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Done {
+    /// One was taken in or its answers given.
+    One {
+        /// It.
+        id: Id,
+        /// When it is due.
+        due_on: Date,
+    },
+    /// One was read.
+    Read {
+        /// It.
+        questionnaire: Box<QuestionnaireView>,
+        /// As a table.
+        csv: String,
+        /// As a workbook, base64.
+        xlsx: String,
+    },
+    /// Those that want attention.
+    List {
+        /// They.
+        questionnaires: Vec<Listed>,
+    },
+}
+
+/// The job.
+pub async fn handle(job: Job) -> Result<Done, Problem> {
+    let input: Input = job.input()?;
+    let by = job.attribution(ActorKind::Operator, &input.operator);
+    let registry = job.platform.registry(job.now).await?;
+    let provider = registry.provider(job.now).await?;
+    match input.action {
+        Action::Take(take) => {
+            take.questionnaire.check("/action/take/questionnaire")?;
+            let id = random::id(job.now)?;
+            let place = Place {
+                collection: Questionnaire::COLLECTION.name,
+                document: id,
+                field: "contact",
+            };
+            let contact = provider.seal(place, Subject::Tenant, &take.contact).await?;
+            let new = take.questionnaire.received(take.organisation, Some(contact), job.now);
+            provider
+                .audited(&by, "questionnaire.take", async |tx: &mut WriteTx<'_>| {
+                    let stored = tx.insert(id, new.clone()).await?;
+                    Ok(Done::One { id, due_on: stored.entity.due_on })
+                })
+                .await
+        }
+        Action::Issue(Issue { questionnaire: which, controls }) => {
+            let posture = PostureView::read(&provider, job.now).await?;
+            let tenant = tenant_of(&job, which.tenant.as_deref()).await?;
+            let tenant = tenant.as_ref().unwrap_or(&provider);
+            tenant
+                .audited(&by, "questionnaire.issue", async |tx: &mut WriteTx<'_>| {
+                    let before = find(tx, which.id).await?;
+                    let issued =
+                        before.entity.clone().issued(controls.clone(), &posture, job.now)?;
+                    let stored = tx.replace(&before, issued).await?;
+                    Ok(Done::One { id: stored.id, due_on: stored.entity.due_on })
+                })
+                .await
+        }
+        Action::Read(which) => {
+            let posture = PostureView::read(&provider, job.now).await?;
+            let tenant = tenant_of(&job, which.tenant.as_deref()).await?;
+            let tenant = tenant.as_ref().unwrap_or(&provider);
+            let stored = tenant.get::<Questionnaire>(which.id).await?.ok_or(Problem::NotFound)?;
+            let view = QuestionnaireView::new(&stored, &posture);
+            let (csv, xlsx) = (view.csv()?, STANDARD.encode(view.xlsx()?));
+            Ok(Done::Read { questionnaire: Box::new(view), csv, xlsx })
+        }
+        Action::List {} => {
+            let posture = PostureView::read(&provider, job.now).await?;
+            let mut questionnaires = Vec::new();
+            for enrolled in registry.walk(Visit::Serving).await? {
+                let tenant = registry.for_job(enrolled, job.now).await?;
+                questionnaires.extend(listed(&job, &tenant, &posture).await?);
+            }
+            Ok(Done::List { questionnaires })
+        }
+    }
+}
+
+/// The tenant with this slug; `None` for none given.
+async fn tenant_of(job: &Job, slug: Option<&str>) -> Result<Option<Tenant>, Problem> {
+    let Some(slug) = slug else { return Ok(None) };
+    let registry = job.platform.registry(job.now).await?;
+    let mut walk = registry.walk(Visit::Serving).await?.into_iter();
+    let enrolled = walk.find(|enrolled| enrolled.id().as_str() == slug);
+    let enrolled = enrolled.ok_or(Problem::NotFound)?;
+    Ok(Some(registry.for_job(enrolled, job.now).await?))
+}
+
+/// Those of a tenant that wait, or whose answers are wrong by now.
+async fn listed(job: &Job, tenant: &Tenant, posture: &PostureView) -> Result<Vec<Listed>, Problem> {
+    let page = Page { after: None, limit: LISTED };
+    let found = tenant.list::<Questionnaire>(Filter::all(), page).await?;
+    let listed = found.into_iter().filter_map(|stored| {
+        let of = stored.entity;
+        let outdated = of.outdated(posture);
+        let waits = of.state == State::Received;
+        (waits || !outdated.is_empty()).then(|| Listed {
+            tenant: tenant.id().clone(),
+            id: stored.id,
+            kind: of.kind,
+            state: of.state,
+            due_on: of.due_on,
+            late: waits && of.due_on < irish_day(job.now),
+            outdated,
+        })
+    });
+    Ok(listed.collect())
+}

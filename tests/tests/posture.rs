@@ -1,0 +1,260 @@
+//! The posture: a control that breaks is shown as broken, a publication can be
+//! proved, and questionnaires say what the posture says.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use keystone::audit::bundle::verify_entry_line;
+use keystone::audit::merkle::Hash;
+use keystone::audit::note::VerifierKey;
+use keystone::audit::tlog_proof::TlogProof;
+use keystone::auth::Role;
+use keystone_tests::{Client, Stack};
+use serde_json::{Value, json};
+
+const POSTURE: &str = "/v1/trust/posture";
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+async fn run(stack: &Stack) -> Value {
+    let event = json!({ "operator": "test-operator" });
+    stack.aws().invoke(&stack.function("check-posture"), &event).await
+}
+
+async fn posture(client: &Client) -> Value {
+    client
+        .request("GET", POSTURE)
+        .header("accept", "application/json")
+        .send()
+        .await
+        .expect(200)
+        .json()
+}
+
+fn control<'p>(posture: &'p Value, id: &str) -> &'p Value {
+    let controls = posture["controls"].as_array().unwrap();
+    controls.iter().find(|control| control["id"] == id).unwrap()
+}
+
+fn result<'p>(posture: &'p Value, id: &str, check: &str) -> &'p Value {
+    let results = control(posture, id)["results"].as_array().unwrap();
+    results.iter().find(|result| result["check"] == check).unwrap()
+}
+
+async fn page(client: &Client) -> String {
+    let answer = client.request("GET", POSTURE).header("accept", "text/html").send().await;
+    let answer = answer.expect(200);
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    String::from_utf8(answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_control_that_breaks_is_shown_until_it_is_mended() {
+    let stack = Stack::load();
+    let stranger = stack.client();
+    let attested = json!({
+        "operator": "test-operator", "control": "C17.2", "record": "drills/2026-11",
+        "statement": "A restore drill took 2 h 10 min and lost nothing.", "done_on": "2026-11-02",
+    });
+    let attest = stack.function("attest-control");
+    stack.aws().invoke(&attest, &attested).await;
+    // Once more is the same.
+    let again = stack.aws().invoke(&attest, &attested).await;
+    assert_eq!(again["created"], false);
+
+    run(&stack).await;
+    let whole = posture(&stranger).await;
+    let rotation = result(&whole, "C3.1", "key-rotation");
+    assert_eq!(rotation["result"], "pass", "{rotation}");
+    for id in ["C4.2", "C9", "C10", "C13", "C17.2"] {
+        assert_eq!(control(&whole, id)["status"], "live", "{}", control(&whole, id));
+    }
+    // What cannot be seen here is not said to be so.
+    for id in ["C1.1", "C4.1", "C17.1"] {
+        let shown = control(&whole, id);
+        assert_eq!((&shown["declared"], &shown["status"]), (&json!("live"), &json!("unverified")));
+    }
+    for check in ["tenant-isolation", "append-only", "anonymous-refused"] {
+        let shown = whole["controls"].as_array().unwrap().iter();
+        let mut results = shown.flat_map(|control| control["results"].as_array().unwrap());
+        let found = results.find(|result| result["check"] == check).unwrap();
+        assert_eq!(found["result"], "pass", "{found}");
+    }
+    // The honest list, and what is late.
+    assert_eq!(control(&whole, "C19.4")["status"], "not_certified");
+    let mfa = control(&whole, "C8");
+    assert_eq!((&mfa["status"], &mfa["late"]), (&json!("in_progress"), &json!(true)));
+
+    // Broken for real.
+    stack.aws().set_key_rotation(stack.value("DATA_KEY"), false).await;
+    stack.aws().set_recovery(stack.value("THROTTLE_TABLE"), false).await;
+    let published = run(&stack).await;
+    stack.aws().set_key_rotation(stack.value("DATA_KEY"), true).await;
+    stack.aws().set_recovery(stack.value("THROTTLE_TABLE"), true).await;
+    assert!(published["degraded"].as_u64().unwrap() >= 2, "{published}");
+    let broken = posture(&stranger).await;
+    assert_eq!(broken["sha256"], published["sha256"]);
+    for (id, check) in [("C3.1", "key-rotation"), ("C17.2", "table-backups")] {
+        assert_eq!(control(&broken, id)["status"], "degraded");
+        let failed = result(&broken, id, check);
+        assert_eq!(failed["result"], "fail");
+        assert!(failed["checked_at"].as_str() > rotation["checked_at"].as_str());
+    }
+    let shown = page(&stranger).await;
+    let evidence = "KMS does not rotate the key that encrypts every store.";
+    let at = result(&broken, "C3.1", "key-rotation")["checked_at"].as_str().unwrap();
+    assert!(shown.contains("Degraded") && shown.contains(evidence) && shown.contains(at));
+    for foreign in ["<script", "<style", "<link", "src=", "http://", "https://"] {
+        assert!(!shown.contains(foreign), "{foreign}");
+    }
+
+    // Mended.
+    run(&stack).await;
+    let mended = posture(&stranger).await;
+    assert_eq!(result(&mended, "C3.1", "key-rotation")["result"], "pass");
+    assert_eq!(control(&mended, "C17.2")["status"], "live");
+    let csv = stranger.request("GET", POSTURE).header("accept", "text/csv").send().await;
+    csv.must(406);
+    the_log_proves_what_was_claimed(&stack, &broken).await;
+}
+
+/// What was published while something was broken can be fetched and proved
+/// afterwards.
+async fn the_log_proves_what_was_claimed(stack: &Stack, broken: &Value) {
+    let stranger = stack.client();
+    // Other tests may have broken trails of their own tenants.
+    stack.aws().invoke_to_the_end(&stack.function("publish-checkpoints"), &json!({})).await;
+    let log = stranger.get("/v1/trust/posture/log").await.expect(200).json();
+    let items = log["items"].as_array().unwrap();
+    assert!(items.len() >= 3);
+    let item = items.iter().find(|item| item["sha256"] == broken["sha256"]).unwrap();
+    let seq = item["seq"].as_u64().unwrap();
+
+    let proved = stranger.get(&format!("/v1/trust/posture/log?seq={seq}")).await.expect(200).json();
+    let document = proved["document"].as_str().unwrap();
+    assert_eq!(Hash::of(&[document.as_bytes()]).to_string(), broken["sha256"].as_str().unwrap());
+    let document: Value = serde_json::from_str(document).unwrap();
+    assert_eq!(control(&document, "C3.1")["status"], "degraded");
+
+    let keys = stranger.get("/v1/trust/audit-keys?tenant=keystone").await.expect(200).json();
+    let keys = keys["keys"].as_array().unwrap().iter();
+    let keys: Vec<VerifierKey> = keys.map(|key| key.as_str().unwrap().parse().unwrap()).collect();
+    let proof: TlogProof = proved["text"].as_str().unwrap().parse().unwrap();
+    let line = String::from_utf8(proof.extra.clone().unwrap()).unwrap();
+    let entry = verify_entry_line(&line).unwrap();
+    assert_eq!((entry.seq, proof.index), (seq, seq));
+    proof.verify(&entry.leaf, &keys).unwrap();
+    assert!(entry.canonical.contains(broken["sha256"].as_str().unwrap()));
+    assert!(entry.canonical.contains("posture.publish"));
+
+    // Nothing else of the provider's trail is shown.
+    let published: Vec<u64> = items.iter().filter_map(|item| item["seq"].as_u64()).collect();
+    let other = (0..seq).find(|other| !published.contains(other)).unwrap();
+    let other = stranger.get(&format!("/v1/trust/posture/log?seq={other}")).await;
+    other.must(404);
+    stranger.get("/v1/trust/posture/log?seq=-1").await.must(422);
+}
+
+#[tokio::test]
+async fn what_people_vouch_for_is_checked() {
+    let stack = Stack::load();
+    let attest = stack.function("attest-control");
+    for (field, value) in [
+        ("control", json!("C3.1")),
+        ("control", json!("C99")),
+        ("done_on", json!("2999-01-01")),
+        ("statement", json!("")),
+    ] {
+        let mut event = json!({
+            "operator": "test-operator", "control": "C14.2", "statement": "Seen.",
+            "record": "r", "done_on": "2026-11-01",
+        });
+        event[field] = value;
+        let refused = stack.aws().invoke_to_the_end(&attest, &event).await;
+        let message = refused["errorMessage"].as_str().unwrap();
+        assert!(message.contains(&format!("/{field}")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_posture_is_given_as_oscal() {
+    let stranger = Stack::load().client();
+    let results = stranger.get("/v1/trust/oscal").await.expect(200).json();
+    let results = &results["assessment-results"];
+    assert_eq!(results["metadata"]["oscal-version"], "1.1.3");
+    assert!(results["results"][0]["reviewed-controls"]["control-selections"].is_array());
+    let path = "/v1/trust/oscal?model=component-definition";
+    let definition = stranger.get(path).await.expect(200).json();
+    let component = &definition["component-definition"]["components"][0];
+    let implemented = &component["control-implementations"][0]["implemented-requirements"];
+    assert!(implemented.as_array().unwrap().len() > 30);
+    stranger.get("/v1/trust/oscal?model=profile").await.must(422);
+}
+
+#[tokio::test]
+async fn questionnaires_say_what_the_posture_says() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("buyer", &[Role::Admin, Role::OpsUser]).await;
+    let admin = tenant.user(Role::Admin);
+    let operate = async |action: Value| {
+        let event = json!({ "operator": "test-operator", "action": action });
+        stack.aws().invoke(&stack.function("handle-questionnaire"), &event).await
+    };
+    tenant
+        .user(Role::OpsUser)
+        .post("/v1/questionnaires", &json!({ "kind": "lite" }))
+        .await
+        .must(403);
+    let none = admin.post("/v1/questionnaires", &json!({ "kind": "bespoke" })).await.expect(422);
+    assert_eq!(none.json()["errors"][0]["field"], "/questions");
+
+    let asked = admin.post("/v1/questionnaires", &json!({ "kind": "full" })).await.expect(201);
+    let path = asked.header("location").unwrap().to_owned();
+    let draft = asked.json();
+    assert_eq!(draft["state"], "received");
+    assert!(draft["due_on"].as_str() > draft["received_on"].as_str());
+    let answers = draft["answers"].as_array().unwrap();
+    assert!(answers.len() >= 30);
+    let of = |id: &str| answers.iter().find(|answer| answer["question"] == id).unwrap();
+    // The honest list says so.
+    assert_eq!(of("A&A-02.1")["answer"], "no");
+    assert!(of("CEK-12.1")["explanation"].as_str().unwrap().contains("C3.1"));
+
+    let which = json!({ "tenant": tenant.slug(), "id": draft["id"] });
+    operate(json!({ "issue": { "questionnaire": which } })).await;
+    let issued = admin.get(&path).await.expect(200).json();
+    assert_eq!(issued["state"], "issued");
+    assert!(issued["issued_at"].is_string());
+    let csv = admin.request("GET", &path).header("accept", "text/csv").send().await.expect(200);
+    let csv = String::from_utf8(csv.body).unwrap();
+    assert!(csv.starts_with("question,topic,answer,explanation,controls,remark\r\n"));
+    assert!(csv.contains("IAM-14.1"));
+    let book = admin.request("GET", &path).header("accept", XLSX).send().await.expect(200);
+    assert_eq!(book.header("content-type"), Some(XLSX));
+    assert!(book.body.starts_with(b"PK"), "a ZIP archive");
+
+    // An answer that is no longer what the posture says is named.
+    let id = draft["id"].as_str().unwrap();
+    tenant.set_in_document("questionnaires", "_id", id, "answers.0.answer", "yes").await;
+    let read = admin.get(&path).await.expect(200).json();
+    assert_eq!(read["outdated"], json!(["A&A-02.1"]));
+    let listed = operate(json!({ "list": {} })).await;
+    let listed = listed["questionnaires"].as_array().unwrap();
+    let ours = listed.iter().find(|one| one["id"] == draft["id"]).unwrap();
+    assert_eq!(ours["outdated"], json!(["A&A-02.1"]));
+
+    // Somebody who is no customer, with questions of their own.
+    let taken = operate(json!({ "take": {
+        "organisation": "Big Retail plc", "contact": "buying@retail.example",
+        "questionnaire": {
+            "kind": "bespoke", "questions": [{ "id": "9", "text": "Is data encrypted?" }],
+        },
+    } }))
+    .await;
+    let which = json!({ "id": taken["id"] });
+    let controls = json!({ "9": ["C4.2"] });
+    operate(json!({ "issue": { "questionnaire": which, "controls": controls } })).await;
+    let read = operate(json!({ "read": which })).await;
+    let answer = &read["questionnaire"]["answers"][0];
+    assert!(answer["explanation"].as_str().unwrap().contains("C4.2"), "{read}");
+    assert!(read["csv"].as_str().unwrap().contains("Is data encrypted?"));
+    assert!(!stack.dump().await.holds(b"buying@retail.example"));
+    tenant.finish().await;
+}

@@ -503,6 +503,87 @@ pub fn notice(
     .to(&to.email)
 }
 
+/// Tells whoever reported a vulnerability, at `address`, what is done about it.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn vulnerability_report(address: &str, title: &str, told: &str) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Your report to Keystone",
+        name: "there",
+        paragraphs: vec![
+            format!("this is about what you reported to us: {title}"),
+            told.to_owned(),
+        ],
+        link: None,
+        closing: "The link that you got with your report shows where it stands.",
+    }
+    .to(address)
+}
+
+/// Tells the provider's `contact` of a deadline of a report of a vulnerability:
+/// `what` is to be done. The letter says nothing of what was reported.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn vulnerability_deadline(
+    contact: &Contact,
+    report: Id,
+    what: &str,
+    missed: bool,
+) -> Result<Mail, Problem> {
+    let told = if missed {
+        format!("the time for the {what} of the report {report} is over, and there is none.")
+    } else {
+        format!("the {what} of the report {report} is due within a day.")
+    };
+    Letter {
+        subject: if missed {
+            "A vulnerability report is overdue"
+        } else {
+            "A vulnerability report is due soon"
+        },
+        name: &contact.name,
+        paragraphs: vec![told],
+        link: None,
+        closing: "We promise an acknowledgement within 2 business days and a fix or mitigation \
+                  timeline within 10.",
+    }
+    .to(&contact.email)
+}
+
+/// Tells `contact` of `tenant` of a sub-processor to come: its name, what it does
+/// and where, and from which day (GDPR Art. 28(2)).
+///
+/// # Errors
+/// As [`invitation`].
+pub fn sub_processor(
+    tenant: &TenantRecord,
+    contact: &Contact,
+    (name, purpose, location): (&str, &str, &str),
+    effective_on: Date,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "A change of our sub-processors",
+        name: &contact.name,
+        paragraphs: vec![
+            format!(
+                "from {} at the earliest, {name} processes data for us, and so data of {}.",
+                day_in_words(effective_on),
+                tenant.legal_name
+            ),
+            format!("What for: {purpose}."),
+            format!("Where: {location}."),
+            "You may object until then: a super_admin finds the change in Keystone under \
+             sub-processors. While an objection is open the change waits."
+                .into(),
+        ],
+        link: None,
+        closing: "You get this as your tenant's primary contact (GDPR Art. 28(2)).",
+    }
+    .to(&contact.email)
+}
+
 /// A role as people call it.
 const fn in_plain_words(role: Role) -> &'static str {
     match role {

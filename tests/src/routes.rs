@@ -35,6 +35,7 @@ pub fn all() -> Vec<Listed> {
     };
     guarded("audit", &keystone_audit::routes::ROUTES);
     guarded("identity", &keystone_identity::routes::ROUTES);
+    guarded("disclosure", &keystone_disclosure::routes::ROUTES);
     guarded("incidents", &keystone_incidents::routes::ROUTES);
     guarded("privacy", &keystone_privacy::routes::ROUTES);
     guarded("traceability", &keystone_traceability::routes::ROUTES);
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Listed> {
         }));
     };
     public("audit", &keystone_audit::routes::PUBLIC_ROUTES);
+    public("disclosure", &keystone_disclosure::routes::PUBLIC_ROUTES);
     public("identity", &keystone_identity::routes::PUBLIC_ROUTES);
     public("operations", &keystone_operations::routes::ROUTES);
     public("trust", &keystone_trust::routes::PUBLIC_ROUTES);

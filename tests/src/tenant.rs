@@ -33,6 +33,8 @@ const BESIDE: &[&str] = &[
     "data_subject_request.remind",
     "data_subject_request.miss",
     "audit_trail.scope",
+    "sub_processor_notice.send",
+    "sub_processor_notice.settle",
     "incident.notify",
     "incident.record_by_hand",
     "incident.update",

@@ -1,7 +1,6 @@
 //! What the public can hold the provider to: its posture, which it checks by
 //! itself, and answers to security questionnaires that are made from it.
 
-pub mod business_days;
 pub mod catalogue;
 pub mod checks;
 pub mod jobs;

@@ -19,7 +19,7 @@ use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::business_days;
+use keystone::business_days;
 use crate::catalogue::control;
 use crate::posture::{PostureView, Status};
 

@@ -60,6 +60,8 @@ pub enum Purpose {
     EmailRequest,
     /// Redemption of a token of such a mail.
     EmailChange,
+    /// A report of a vulnerability, from anybody.
+    Report,
 }
 
 impl Purpose {
@@ -68,6 +70,7 @@ impl Purpose {
         match self {
             Self::ResetRequest => "reset-request-ip",
             Self::EmailRequest => "email-request-ip",
+            Self::Report => "report-ip",
             _ => "ip",
         }
     }
@@ -82,6 +85,7 @@ impl Purpose {
             Self::Reset => "reset",
             Self::EmailRequest => "email-request",
             Self::EmailChange => "email-change",
+            Self::Report => "report",
         }
     }
 }

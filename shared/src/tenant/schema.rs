@@ -408,8 +408,15 @@ pub const NOTICES: Collection = Collection {
     ..entities("notices", &[], &[BY_AGE])
 };
 
+/// Changes of sub-processors that the tenant was told of (GDPR Art. 28(2)), and
+/// its objections.
+pub const SUB_PROCESSOR_NOTICES: Collection = Collection {
+    people: Some(about(&[by_id("user", "objection.by", &["objection"])])),
+    ..entities("sub_processor_notices", &[], &[BY_AGE])
+};
+
 /// Collections that every tenant has.
-pub const COLLECTIONS: [&Collection; 27] = [
+pub const COLLECTIONS: [&Collection; 28] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -437,6 +444,7 @@ pub const COLLECTIONS: [&Collection; 27] = [
     &INCIDENTS,
     &NOTICES,
     &QUESTIONNAIRES,
+    &SUB_PROCESSOR_NOTICES,
 ];
 
 /// Breaches of personal data that were confirmed.
@@ -447,9 +455,19 @@ pub const BREACH_DELIVERIES: Collection =
 /// Notices that were published to tenants.
 pub const ANNOUNCEMENTS: Collection = entities("announcements", &[], &[BY_AGE]);
 
+/// Changes of sub-processors that were announced.
+pub const SUB_PROCESSOR_CHANGES: Collection =
+    entities("sub_processor_changes", &[], &[plain(&[("state", 1)]), BY_AGE]);
+/// Reports of vulnerabilities.
+pub const VULNERABILITY_REPORTS: Collection = entities(
+    "vulnerability_reports",
+    &["details"],
+    &[unique(&[("token_hash", 1)]), plain(&[("state", 1)]), BY_AGE],
+);
+
 /// Collections that only the provider has: the platform's own data.
-pub const PROVIDER_COLLECTIONS: [&Collection; 5] =
-    [&BREACHES, &BREACH_DELIVERIES, &ANNOUNCEMENTS, &POSTURES, &ATTESTATIONS];
+pub const PROVIDER_COLLECTIONS: [&Collection; 7] =
+    [&BREACHES, &BREACH_DELIVERIES, &ANNOUNCEMENTS, &POSTURES, &ATTESTATIONS, &SUB_PROCESSOR_CHANGES, &VULNERABILITY_REPORTS];
 
 /// The collections of `tenant`.
 pub fn collections_of(tenant: &TenantId) -> impl Iterator<Item = &'static Collection> {

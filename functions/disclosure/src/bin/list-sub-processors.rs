@@ -1,0 +1,8 @@
+//! `GET /legal/sub-processors`
+
+use keystone_disclosure::routes::list_sub_processors::{ROUTE, SETTINGS, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> keystone::Exit {
+    keystone::http::serve_public(&ROUTE, &SETTINGS, handle).await
+}

@@ -1,0 +1,42 @@
+//! Announces a change of sub-processors to every customer; invoked by an
+//! operator through IAM only.
+
+use jiff::civil::Date;
+use keystone::Problem;
+use keystone::audit::entry::ActorKind;
+use keystone::config::Setting;
+use keystone::job::Job;
+use keystone::tenant::Id;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::sub_processor::{Announced, Description, announce};
+
+/// What the job needs beyond what every function does.
+pub const SETTINGS: [Setting; 3] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+
+/// The event.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Name of the operator; enters the audit trails.
+    #[schemars(length(min = 1, max = 100))]
+    operator: String,
+    /// Id of the change, which the operator makes up; the same again goes on.
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    change: Id,
+    /// The sub-processor.
+    sub_processor: Description,
+    /// The day from which it is used, at least 30 days ahead.
+    #[schemars(with = "String", extend("format" = "date"))]
+    effective_on: Date,
+}
+
+/// The job.
+pub async fn handle(job: Job) -> Result<Announced, Problem> {
+    let input: Input = job.input()?;
+    let by = job.attribution(ActorKind::Operator, &input.operator);
+    let registry = job.platform.registry(job.now).await?;
+    announce(&registry, &by, (input.change, &input.sub_processor, input.effective_on)).await
+}

@@ -1,0 +1,50 @@
+//! Watches the deadlines of vulnerability reports, and lets sub-processors take
+//! effect whose time has come.
+
+use keystone::audit::entry::ActorKind;
+use keystone::config::Setting;
+use keystone::job::Job;
+use keystone::tenant::Id;
+use keystone::{Problem, telemetry};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::sub_processor::{Waits, activate_due};
+use crate::vulnerability::{Seen, watch};
+
+const NAME: &str = "watch-disclosures";
+
+/// What the job needs beyond what every function does.
+pub const SETTINGS: [Setting; 3] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+
+/// The event: empty from the schedule.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {}
+
+/// What a run did.
+#[derive(Debug, Serialize)]
+pub struct Watched {
+    /// Of reports.
+    reports: Seen,
+    /// Sub-processors that took effect.
+    activated: u64,
+    /// Those that did not, and why.
+    waiting: Vec<(Id, Waits)>,
+}
+
+/// The job. One half that fails does not stop the other; the run fails in the
+/// end, so that it is seen.
+pub async fn handle(job: Job) -> Result<Watched, Problem> {
+    let Input {} = job.input()?;
+    let by = job.attribution(ActorKind::Job, NAME);
+    let registry = job.platform.registry(job.now).await?;
+    let provider = registry.provider(job.now).await?;
+    let reports = watch(&provider, &by).await;
+    let activated = activate_due(&registry, &by).await;
+    let reports = reports?;
+    telemetry::counted(job.now, NAME, "vulnerability_deadlines_missed", reports.missed);
+    let (activated, waiting) = activated?;
+    Ok(Watched { reports, activated, waiting })
+}

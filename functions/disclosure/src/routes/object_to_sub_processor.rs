@@ -1,0 +1,45 @@
+//! `POST /v1/sub-processor-changes/{id}/objection`
+
+use keystone::Problem;
+use keystone::auth::Permission;
+use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
+use keystone::tenant::Id;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::sub_processor::{ToldView, object};
+
+/// The route.
+pub const ROUTE: Route = Route {
+    spec: Spec {
+        name: "object-to-sub-processor",
+        method: Method::Post,
+        path: "/v1/sub-processor-changes/{id}/objection",
+        summary: "Objects to a change of sub-processors; it then waits for the outcome.",
+        query: None,
+        body: Some(schema_of::<NewObjection>),
+        answer: Answer::json(200, schema_of::<ToldView>),
+    },
+    permission: Permission::ManageTenant,
+    assurance: Assurance::Full,
+};
+
+/// An objection.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewObjection {
+    /// Why the tenant objects.
+    #[schemars(length(min = 1, max = 2000))]
+    reason: String,
+}
+
+/// The handler.
+pub async fn handle(call: Call) -> Result<Reply, Problem> {
+    let change: Id = call.request().path("id")?;
+    let new: NewObjection = call.request().body()?;
+    let by = (call.principal().user(), call.now());
+    call.audited("sub_processor_notice.object", async |tx| {
+        Reply::ok(&ToldView::from(&object(tx, change, by, &new.reason).await?))
+    })
+    .await
+}

@@ -1,0 +1,311 @@
+//! What the provider owes to those outside: answers to reports of
+//! vulnerabilities, and notice of its sub-processors.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use futures::TryStreamExt;
+use jiff::{SignedDuration, ToSpan};
+use keystone::auth::Role;
+use keystone::{calendar, clock, random};
+use keystone_tests::{Client, Stack, Tenant, stack};
+use mongodb::Collection;
+use mongodb::bson::{DateTime, Document, doc};
+use serde_json::{Value, json};
+
+fn report() -> Value {
+    json!({
+        "title": "Tokens in a log",
+        "description": "A reset token can be read in the log of a proxy.",
+        "steps": "Ask for a reset through the proxy, read its log.",
+        "email": format!("finder-{}@example.org", hex::encode(stack::random::<6>())),
+        "credit": "Nóra Ní Bhriain",
+    })
+}
+
+fn stranger(stack: &Stack) -> Client {
+    stack.client().at(stack::address())
+}
+
+async fn provider(stack: &Stack, collection: &str) -> Collection<Document> {
+    stack.database().await.database("t_keystone").collection(collection)
+}
+
+/// The stored report that `token` reads.
+async fn stored(stack: &Stack, token: &str) -> Document {
+    let hash = keystone::auth::user::MailedToken::from_text(token).hash();
+    let reports = provider(stack, "vulnerability_reports").await;
+    reports.find_one(doc! { "token_hash": hash }).await.unwrap().unwrap()
+}
+
+async fn triage(stack: &Stack, report: &Document, step: Value) -> Value {
+    let event =
+        json!({ "operator": "Una", "report": report.get_str("_id").unwrap(), "step": step });
+    stack.aws().invoke_to_the_end(&stack.function("triage-vulnerability"), &event).await
+}
+
+async fn watch(stack: &Stack) -> Value {
+    stack.aws().invoke(&stack.function("watch-disclosures"), &json!({})).await
+}
+
+#[tokio::test]
+async fn a_report_is_answered_and_its_finder_thanked() {
+    let stack = Stack::load();
+    let new = report();
+    let received = stranger(&stack).post("/v1/security/reports", &new).await.expect(201).json();
+    let token = received["token"].as_str().unwrap().to_owned();
+    let path = format!("/v1/security/reports/{token}");
+    let status = async || stranger(&stack).get(&path).await.expect(200).json();
+    let first = status().await;
+    assert_eq!(first, received["report"]);
+    assert_eq!((&first["state"], &first["missed"]), (&json!("received"), &json!(false)));
+    assert!(first["acknowledge_by"].as_str() < first["plan_by"].as_str(), "{first}");
+
+    // Details of a hole and who found it are sealed, the token only hashed.
+    let kept = stored(&stack, &token).await;
+    let dump = stack.dump().await;
+    for part in ["Tokens in a log", "can be read in the log of a proxy", "Bhriain"] {
+        assert!(!dump.holds(part.as_bytes()), "{part}");
+    }
+    assert!(
+        !dump.holds(new["email"].as_str().unwrap().as_bytes()) && !dump.holds(token.as_bytes())
+    );
+
+    let refused = triage(&stack, &kept, json!({ "credit": {} })).await.to_string();
+    assert!(refused.contains("Only who reported what is resolved"), "{refused}");
+    triage(&stack, &kept, json!({ "acknowledge": {} })).await;
+    let again = triage(&stack, &kept, json!({ "acknowledge": {} })).await.to_string();
+    assert!(again.contains("acknowledged before"), "{again}");
+    let past = json!({ "plan": { "text": "Soon", "until": "2020-01-01" } });
+    let past = triage(&stack, &kept, past).await.to_string();
+    assert!(past.contains("Must not be in the past"), "{past}");
+    let until = calendar::day_of(clock::now()).saturating_add(9.days());
+    let plan = json!({ "plan": { "text": "The token moves into the body.", "until": until } });
+    triage(&stack, &kept, plan).await;
+    let planned = status().await;
+    assert_eq!((&planned["state"], &planned["planned_for"]), (&json!("planned"), &json!(until)));
+    assert!(planned["acknowledged_at"].is_string());
+    triage(&stack, &kept, json!({ "resolve": { "text": "Released in 4.2." } })).await;
+    let ended = triage(&stack, &kept, json!({ "reject": { "text": "No." } })).await.to_string();
+    assert!(ended.contains("The report has ended"), "{ended}");
+    let name = new["credit"].as_str().unwrap();
+    let credits = async || stranger(&stack).get("/security/credits").await.expect(200).json();
+    assert!(!credits().await.to_string().contains(name), "nobody is named before");
+    triage(&stack, &kept, json!({ "credit": {} })).await;
+    assert!(credits().await.to_string().contains(name));
+    let page = stranger(&stack).request("GET", "/security/credits").header("accept", "text/html");
+    let page = page.send().await.expect(200);
+    assert!(page.header("content-type").unwrap().starts_with("text/html"));
+    assert!(String::from_utf8(page.body).unwrap().contains(name));
+
+    let address = new["email"].as_str().unwrap();
+    for told in ["look into it", "The token moves into the body.", "Released in 4.2.", "Thank you"]
+    {
+        assert!(stack.mails_after_drain(address, told).await, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_is_none_is_refused_and_nobody_floods_us() {
+    let stack = Stack::load();
+    let client = stranger(&stack);
+    let mut wrong = report();
+    wrong["title"] = json!("");
+    wrong["email"] = json!("nobody");
+    wrong["bounty"] = json!(1000);
+    let answer = client.post("/v1/security/reports", &wrong).await.expect(422).json();
+    let fields: Vec<&str> =
+        answer["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect();
+    for field in ["/title", "/email", "/bounty"] {
+        assert!(fields.contains(&field), "{fields:?}");
+    }
+    client.get("/v1/security/reports/nobody-has-this").await.must(404);
+    // Whoever names nobody is asked for nothing.
+    let bare = json!({ "title": "a", "description": "b", "steps": "c" });
+    for _ in 0..10 {
+        client.post("/v1/security/reports", &bare).await.must(201);
+    }
+    let locked = client.post("/v1/security/reports", &bare).await.expect(429);
+    assert!(locked.header("retry-after").is_some());
+    // It is no failed sign-in: the address may still sign in.
+    let login = json!({ "tenant": "nobody", "email": "a@b.example", "password": "whatever it is" });
+    client.post("/v1/auth/login", &login).await.must(401);
+}
+
+#[tokio::test]
+async fn a_missed_deadline_is_recorded_once() {
+    let stack = Stack::load();
+    let received = stranger(&stack).post("/v1/security/reports", &report()).await.expect(201);
+    let token = received.json()["token"].as_str().unwrap().to_owned();
+    let id = stored(&stack, &token).await.get_str("_id").unwrap().to_owned();
+    let reports = provider(&stack, "vulnerability_reports").await;
+    let at = |hours| (clock::now() + SignedDuration::from_hours(hours)).to_string();
+    let soon = doc! { "$set": { "acknowledge_by": at(20), "plan_by": at(200) } };
+    reports.update_one(doc! { "_id": &id }, soon).await.unwrap();
+    let entries = async || {
+        let trail = stack.database().await.database("t_keystone_audit");
+        let of_report = doc! { "entry.resource.id": &id };
+        let trail = trail.collection::<Document>("entries");
+        let found: Vec<Document> = trail
+            .find(of_report)
+            .sort(doc! { "_id": 1 })
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        let action = |entry: &Document| {
+            entry.get_document("entry").unwrap().get_str("action").unwrap().to_owned()
+        };
+        found.iter().map(action).collect::<Vec<_>>()
+    };
+    let expected = ["receive", "remind"].map(|verb| format!("vulnerability_report.{verb}"));
+    for _ in 0..2 {
+        watch(&stack).await;
+        assert_eq!(entries().await, expected);
+    }
+    let over = doc! { "$set": { "acknowledge_by": at(-1), "plan_by": at(-1) } };
+    reports.update_one(doc! { "_id": &id }, over).await.unwrap();
+    let expected =
+        ["receive", "remind", "miss", "miss"].map(|v| format!("vulnerability_report.{v}"));
+    for _ in 0..2 {
+        watch(&stack).await;
+        assert_eq!(entries().await, expected);
+    }
+    let path = format!("/v1/security/reports/{token}");
+    assert_eq!(stranger(&stack).get(&path).await.expect(200).json()["missed"], true);
+}
+
+#[tokio::test]
+async fn security_txt_says_where_to_report() {
+    let stack = Stack::load();
+    let answer = stranger(&stack).get("/.well-known/security.txt").await.expect(200);
+    assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(text.starts_with("Contact: mailto:security@keystone.example\r\n"), "{text}");
+    let expires = text.lines().find_map(|line| line.strip_prefix("Expires: ")).unwrap();
+    let expires: jiff::Timestamp = expires.trim().parse().unwrap();
+    let days = expires.duration_since(clock::now()).as_hours() / 24;
+    assert!((28..=30).contains(&days), "{days}");
+}
+
+fn change(effective_in: i32) -> Value {
+    let day = calendar::days_after(calendar::day_of(clock::now()), effective_in);
+    json!({
+        "operator": "Una",
+        "change": random::id(clock::now()).unwrap(),
+        "sub_processor": {
+            "name": format!("Ledger {} GmbH", hex::encode(stack::random::<4>())),
+            "purpose": "Archiving of invoices",
+            "data": "Billing contacts",
+            "location": "Frankfurt",
+            "safeguards": "EU processing",
+            "contact": "dpo@ledger.example",
+        },
+        "effective_on": day,
+    })
+}
+
+async fn announce(stack: &Stack, change: &Value) -> Value {
+    stack.aws().invoke_to_the_end(&stack.function("announce-sub-processor"), change).await
+}
+
+async fn contact_email(stack: &Stack, tenant: &Tenant<'_>, email: &str) -> String {
+    let settings = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let settings = settings.collection::<Document>("settings");
+    let change = doc! { "$set": { "contacts.primary.email": email } };
+    let before = settings.find_one_and_update(doc! {}, change).await.unwrap().unwrap();
+    let contacts = before.get_document("contacts").unwrap();
+    contacts.get_document("primary").unwrap().get_str("email").unwrap().to_owned()
+}
+
+/// Makes every notice of the change one that was sent so many days ago.
+async fn sent_days_ago(stack: &Stack, change: &str, days: i64) {
+    let client = stack.database().await;
+    let at = clock::now() - SignedDuration::from_hours(24 * days);
+    let at = DateTime::from_millis(at.as_millisecond());
+    for name in client.list_database_names().await.unwrap() {
+        let database = client.database(&name);
+        let notices = database.collection::<Document>("sub_processor_notices");
+        let Some(told) = notices.find_one(doc! { "_id": change }).await.unwrap() else { continue };
+        let mail = told.get_str("mail").unwrap();
+        let sent = doc! { "$set": { "state": "sent", "updated_at": at } };
+        let outbox = database.collection::<Document>("outbox");
+        outbox.update_one(doc! { "_id": mail }, sent).await.unwrap();
+    }
+}
+
+// Every tenant of the stack is told, so nothing else may run beside it.
+#[tokio::test]
+async fn customers_hear_of_a_sub_processor_thirty_days_before() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("told", &[Role::Admin, Role::Viewer]).await;
+    let refused = announce(&stack, &change(29)).await.to_string();
+    assert!(refused.contains("Must be at least 30 days ahead"), "{refused}");
+
+    let new = change(30);
+    let id = new["change"].as_str().unwrap();
+    let name = new["sub_processor"]["name"].as_str().unwrap();
+    let email = contact_email(&stack, &tenant, "").await;
+    let blocked = announce(&stack, &new).await.to_string();
+    let why = format!("The tenant {} has no primary contact.", tenant.slug());
+    assert!(blocked.contains(&why), "{blocked}");
+    let listed = async || stranger(&stack).get("/legal/sub-processors").await.expect(200).json();
+    assert!(!listed().await.to_string().contains(name), "nothing is half-announced");
+    contact_email(&stack, &tenant, &email).await;
+
+    // Twice, as after a run that was interrupted: each is told once.
+    let told = announce(&stack, &new).await["told"].as_u64().unwrap();
+    assert!(told >= 1);
+    let again = announce(&stack, &new).await;
+    assert_eq!((&again["told"], again["before"].as_u64()), (&json!(0), Some(told)));
+    assert!(stack.mails_after_drain(&email, name).await);
+    assert_eq!(stack.mails_to(&email).await.iter().filter(|mail| mail.contains(name)).count(), 1);
+    let other = json!({ "id": id, "name": "Other" });
+    let mut changed = new.clone();
+    changed["sub_processor"]["name"] = other["name"].clone();
+    let conflict = announce(&stack, &changed).await.to_string();
+    assert!(conflict.contains("that of another change"), "{conflict}");
+
+    let state = async || {
+        let items = listed().await["items"].as_array().unwrap().clone();
+        items.into_iter().find(|item| item["name"] == name).unwrap()["state"].clone()
+    };
+    assert_eq!(state().await, "announced");
+    let page =
+        stranger(&stack).request("GET", "/legal/sub-processors").header("accept", "text/html");
+    let page = String::from_utf8(page.send().await.expect(200).body).unwrap();
+    assert!(page.contains(name) && page.contains("MongoDB Limited"), "{page}");
+
+    let path = format!("/v1/sub-processor-changes/{id}/objection");
+    let reason = json!({ "reason": "Our contract names Ireland only." });
+    tenant.user(Role::Admin).post(&path, &reason).await.must(403);
+    let viewed = tenant.user(Role::Viewer).get("/v1/sub-processor-changes").await.expect(200);
+    assert_eq!(viewed.json()["items"][0]["id"], id);
+    let objected = tenant.owner().post(&path, &reason).await.expect(200).json();
+    assert_eq!(objected["objection"]["outcome"], Value::Null);
+    tenant.owner().post(&path, &reason).await.must(409);
+
+    // Its day comes, all notices were delivered 30 days ago: the objection holds
+    // it up, then what was delivered a day too late, then nothing.
+    let changes = provider(&stack, "sub_processor_changes").await;
+    let today = calendar::day_of(clock::now()).to_string();
+    let come = doc! { "$set": { "effective_on": today } };
+    changes.update_one(doc! { "_id": id }, come).await.unwrap();
+    sent_days_ago(&stack, id, 31).await;
+    let waiting = watch(&stack).await["waiting"].to_string();
+    assert!(waiting.contains(id) && waiting.contains("objection"), "{waiting}");
+    assert_eq!(state().await, "announced");
+    let outcome = json!({
+        "operator": "Una", "tenant": tenant.slug(), "change": id, "outcome": "Only Ireland is used.",
+    });
+    stack.aws().invoke(&stack.function("settle-objection"), &outcome).await;
+    sent_days_ago(&stack, id, 29).await;
+    let waiting = watch(&stack).await["waiting"].to_string();
+    assert!(waiting.contains(id) && waiting.contains("until"), "{waiting}");
+    sent_days_ago(&stack, id, 30).await;
+    watch(&stack).await;
+    assert_eq!(state().await, "active");
+    let late = stack.tenant("later", &[]).await;
+    late.owner().post(&path, &reason).await.must(404);
+    late.finish().await;
+    tenant.finish().await;
+}

@@ -19,9 +19,9 @@ use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use keystone::business_days;
 use crate::catalogue::control;
 use crate::posture::{PostureView, Status};
+use keystone::business_days;
 
 const SOURCE: &str = include_str!("../questions.json");
 

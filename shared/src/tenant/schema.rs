@@ -466,8 +466,15 @@ pub const VULNERABILITY_REPORTS: Collection = entities(
 );
 
 /// Collections that only the provider has: the platform's own data.
-pub const PROVIDER_COLLECTIONS: [&Collection; 7] =
-    [&BREACHES, &BREACH_DELIVERIES, &ANNOUNCEMENTS, &POSTURES, &ATTESTATIONS, &SUB_PROCESSOR_CHANGES, &VULNERABILITY_REPORTS];
+pub const PROVIDER_COLLECTIONS: [&Collection; 7] = [
+    &BREACHES,
+    &BREACH_DELIVERIES,
+    &ANNOUNCEMENTS,
+    &POSTURES,
+    &ATTESTATIONS,
+    &SUB_PROCESSOR_CHANGES,
+    &VULNERABILITY_REPORTS,
+];
 
 /// The collections of `tenant`.
 pub fn collections_of(tenant: &TenantId) -> impl Iterator<Item = &'static Collection> {

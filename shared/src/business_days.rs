@@ -34,15 +34,15 @@ fn is_public_holiday(day: Date) -> bool {
             let friday = date(day.year(), 2, 1).weekday() == Weekday::Friday;
             day.weekday() == Weekday::Monday && !friday
         }
-        (5 | 6 | 8, 1..=7) => day.weekday() == Weekday::Monday,
-        // The last Monday of October.
-        (10, 25..=31) => day.weekday() == Weekday::Monday,
+        // The last Monday of October beside them.
+        (5 | 6 | 8, 1..=7) | (10, 25..=31) => day.weekday() == Weekday::Monday,
         _ => day == easter(day.year()).saturating_add(1.day()),
     }
 }
 
 /// Easter Sunday of the Gregorian calendar (Meeus, Astronomical Algorithms,
 /// chapter 8).
+#[expect(clippy::many_single_char_names, reason = "the book's names")]
 fn easter(year: i16) -> Date {
     let y = i32::from(year);
     let (a, b, c) = (y % 19, y / 100, y % 100);

@@ -34,15 +34,15 @@ fn is_public_holiday(day: Date) -> bool {
             let friday = date(day.year(), 2, 1).weekday() == Weekday::Friday;
             day.weekday() == Weekday::Monday && !friday
         }
-        (5 | 6 | 8, 1..=7) => day.weekday() == Weekday::Monday,
-        // The last Monday of October.
-        (10, 25..=31) => day.weekday() == Weekday::Monday,
+        // The last Monday of October beside them.
+        (5 | 6 | 8, 1..=7) | (10, 25..=31) => day.weekday() == Weekday::Monday,
         _ => day == easter(day.year()).saturating_add(1.day()),
     }
 }
 
 /// Easter Sunday of the Gregorian calendar (Meeus, Astronomical Algorithms,
 /// chapter 8).
+#[expect(clippy::many_single_char_names, reason = "the book's names")]
 fn easter(year: i16) -> Date {
     let y = i32::from(year);
     let (a, b, c) = (y % 19, y / 100, y % 100);
@@ -63,32 +63,60 @@ mod tests {
 
     #[test]
     fn easter_is_where_the_calendar_has_it() {
-        for (year, month, day) in
-            [(2023, 4, 9), (2024, 3, 31), (2025, 4, 20), (2026, 4, 5), (2027, 3, 28), (2030, 4, 21)]
-        {
+        for (year, month, day) in [
+            (2023, 4, 9),
+            (2024, 3, 31),
+            (2025, 4, 20),
+            (2027, 3, 28),
+            (2030, 4, 21),
+            (2038, 4, 25),
+        ] {
             assert_eq!(easter(year), date(year, month, day));
         }
     }
 
+    /// The holidays of a year that move, as calendars have them: St
+    /// Brigid, Easter Monday, May, June, August, October.
+    const MOVING: [(i16, &str); 8] = [
+        (2023, "02-06 04-10 05-01 06-05 08-07 10-30"),
+        (2024, "02-05 04-01 05-06 06-03 08-05 10-28"),
+        (2025, "02-03 04-21 05-05 06-02 08-04 10-27"),
+        (2026, "02-02 04-06 05-04 06-01 08-03 10-26"),
+        (2027, "02-01 03-29 05-03 06-07 08-02 10-25"),
+        (2028, "02-07 04-17 05-01 06-05 08-07 10-30"),
+        (2029, "02-05 04-02 05-07 06-04 08-06 10-29"),
+        (2030, "02-01 04-22 05-06 06-03 08-05 10-28"),
+    ];
+
     #[test]
-    fn public_holidays_are_no_business_days() {
-        for holiday in [
-            "2026-01-01",
-            "2026-02-02",
-            "2026-03-17",
-            "2026-04-06",
-            "2026-05-04",
-            "2026-06-01",
-            "2026-08-03",
-            "2026-10-26",
-            "2026-12-25",
-            "2030-02-01",
-        ] {
-            assert!(!is_business_day(holiday.parse().unwrap()), "{holiday}");
+    fn no_weekday_but_the_public_holidays_is_free() {
+        for (year, moving) in MOVING {
+            let fixed = ["01-01", "03-17", "12-25", "12-26"];
+            let holidays: Vec<Date> = moving
+                .split(' ')
+                .chain(fixed)
+                .map(|day| format!("{year}-{day}").parse().unwrap())
+                .collect();
+            let mut day = date(year, 1, 1);
+            while day.year() == year {
+                let weekday = !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
+                assert_eq!(is_business_day(day), weekday && !holidays.contains(&day), "{day}");
+                day = day.saturating_add(1.day());
+            }
         }
-        // 1 February 2030 is a Friday, so the Monday after is none.
+    }
+
+    #[test]
+    fn st_brigids_day_is_the_first_of_february_when_that_is_a_friday() {
+        assert!(!is_business_day(date(2030, 2, 1)));
         assert!(is_business_day(date(2030, 2, 4)));
-        assert!(is_business_day(date(2026, 4, 7)));
+    }
+
+    #[test]
+    fn a_holiday_on_a_weekend_frees_no_weekday() {
+        // New Year 2028, a Saturday; St Patrick's Day 2030, a Sunday.
+        assert!(is_business_day(date(2028, 1, 3)));
+        assert!(is_business_day(date(2030, 3, 18)));
     }
 
     #[test]

@@ -175,6 +175,21 @@ async fn a_missed_deadline_is_recorded_once() {
 }
 
 #[tokio::test]
+async fn a_late_step_is_a_miss_though_nobody_watched() {
+    let stack = Stack::load();
+    let received = stranger(&stack).post("/v1/security/reports", &report()).await.expect(201);
+    let token = received.json()["token"].as_str().unwrap().to_owned();
+    let kept = stored(&stack, &token).await;
+    let over = (clock::now() - SignedDuration::from_mins(1)).to_string();
+    let reports = provider(&stack, "vulnerability_reports").await;
+    let over = doc! { "$set": { "acknowledge_by": over } };
+    reports.update_one(doc! { "_id": kept.get_str("_id").unwrap() }, over).await.unwrap();
+    triage(&stack, &kept, json!({ "acknowledge": {} })).await;
+    let path = format!("/v1/security/reports/{token}");
+    assert_eq!(stranger(&stack).get(&path).await.expect(200).json()["missed"], true);
+}
+
+#[tokio::test]
 async fn security_txt_says_where_to_report() {
     let stack = Stack::load();
     let answer = stranger(&stack).get("/.well-known/security.txt").await.expect(200);
@@ -215,6 +230,17 @@ async fn contact_email(stack: &Stack, tenant: &Tenant<'_>, email: &str) -> Strin
     let before = settings.find_one_and_update(doc! {}, change).await.unwrap().unwrap();
     let contacts = before.get_document("contacts").unwrap();
     contacts.get_document("primary").unwrap().get_str("email").unwrap().to_owned()
+}
+
+/// Makes the tenant's message about the change one that was given up.
+async fn given_up(stack: &Stack, tenant: &Tenant<'_>, change: &str) {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let notices = database.collection::<Document>("sub_processor_notices");
+    let told = notices.find_one(doc! { "_id": change }).await.unwrap().unwrap();
+    let outbox = database.collection::<Document>("outbox");
+    let failed = doc! { "$set": { "state": "failed" } };
+    let changed = outbox.update_one(doc! { "_id": told.get_str("mail").unwrap() }, failed).await;
+    assert_eq!(changed.unwrap().modified_count, 1);
 }
 
 /// Makes every notice of the change one that was sent so many days ago.
@@ -259,10 +285,21 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     assert_eq!((&again["told"], again["before"].as_u64()), (&json!(0), Some(told)));
     assert!(stack.mails_after_drain(&email, name).await);
     assert_eq!(stack.mails_to(&email).await.iter().filter(|mail| mail.contains(name)).count(), 1);
+    // The evidence of delivery, for us and for the tenant.
+    let delivered = announce(&stack, &new).await["deliveries"].clone();
+    let of = |delivery: &&Value| delivery["tenant"] == tenant.slug();
+    let ours = delivered.as_array().unwrap().iter().find(of).unwrap();
+    assert_eq!(ours["mail"]["state"], "sent");
+    let told = tenant.owner().get("/v1/sub-processor-changes").await.expect(200).json();
+    assert_eq!(told["items"][0]["delivered_at"], ours["mail"]["since"]);
+    // A message that was given up is written again, and by 30 days later.
+    given_up(&stack, &tenant, id).await;
+    assert_eq!(announce(&stack, &new).await["told"], 1);
+    assert_eq!(announce(&stack, &new).await["told"], 0);
     let other = json!({ "id": id, "name": "Other" });
-    let mut changed = new.clone();
-    changed["sub_processor"]["name"] = other["name"].clone();
-    let conflict = announce(&stack, &changed).await.to_string();
+    let mut renamed = new.clone();
+    renamed["sub_processor"]["name"] = other["name"].clone();
+    let conflict = announce(&stack, &renamed).await.to_string();
     assert!(conflict.contains("that of another change"), "{conflict}");
 
     let state = async || {
@@ -280,6 +317,11 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     tenant.user(Role::Admin).post(&path, &reason).await.must(403);
     let viewed = tenant.user(Role::Viewer).get("/v1/sub-processor-changes").await.expect(200);
     assert_eq!(viewed.json()["items"][0]["id"], id);
+    // Its day may have come: while it waits, for whatever reason, one may object.
+    let notices = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let notices = notices.collection::<Document>("sub_processor_notices");
+    let come = doc! { "$set": { "effective_on": "2026-01-01" } };
+    notices.update_one(doc! { "_id": id }, come).await.unwrap();
     let objected = tenant.owner().post(&path, &reason).await.expect(200).json();
     assert_eq!(objected["objection"]["outcome"], Value::Null);
     tenant.owner().post(&path, &reason).await.must(409);
@@ -304,6 +346,15 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     sent_days_ago(&stack, id, 30).await;
     watch(&stack).await;
     assert_eq!(state().await, "active");
+    // What is used already is not announced again, but its use can end.
+    let refused = announce(&stack, &new).await.to_string();
+    assert!(refused.contains("took effect or was withdrawn"), "{refused}");
+    let end = json!({ "operator": "Una", "change": id, "reason": "The contract ended." });
+    stack.aws().invoke(&stack.function("withdraw-sub-processor"), &end).await;
+    assert!(!listed().await.to_string().contains(name));
+    let again =
+        stack.aws().invoke_to_the_end(&stack.function("withdraw-sub-processor"), &end).await;
+    assert!(again.to_string().contains("withdrawn before"), "{again}");
     let late = stack.tenant("later", &[]).await;
     late.owner().post(&path, &reason).await.must(404);
     late.finish().await;

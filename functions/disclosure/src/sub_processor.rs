@@ -51,6 +51,8 @@ pub enum State {
     Announced,
     /// It is used.
     Active,
+    /// It is not used, or no longer; the public list leaves it out.
+    Withdrawn,
 }
 
 /// An announced change, in the provider's tenant.
@@ -61,6 +63,9 @@ pub struct Change {
     state: State,
     effective_on: Date,
     activated_at: Option<Timestamp>,
+    withdrawn_at: Option<Timestamp>,
+    /// Why it was withdrawn.
+    reason: Option<String>,
 }
 
 impl Entity for Change {
@@ -136,7 +141,8 @@ pub async fn list(provider: &Tenant) -> Result<Vec<Listed>, Problem> {
         effective_on: None,
     });
     let page = Page { after: None, limit: LISTED };
-    let changes = provider.list::<Change>(Filter::all(), page).await?;
+    let shown = Filter::all().any("state", vec!["active".into(), "announced".into()]);
+    let changes = provider.list::<Change>(shown, page).await?;
     let changes = changes.into_iter().rev().map(|change| Listed {
         description: change.entity.description,
         state: change.entity.state,
@@ -152,24 +158,40 @@ pub struct Announced {
     told: u64,
     /// Tenants that had been told before.
     before: u64,
+    /// How far the message to each tenant came: the evidence of delivery.
+    deliveries: Vec<Delivery>,
+}
+
+/// How far the message to a tenant's primary contact came.
+#[derive(Debug, Serialize)]
+struct Delivery {
+    tenant: TenantId,
+    mail: Option<mail::Progress>,
 }
 
 /// Announces a change to every customer. The same call again goes on where the
-/// one before ended, and tells nobody twice.
+/// one before ended: it tells nobody twice, but for those whose message was given
+/// up, and says how far each message came.
 ///
 /// # Errors
 /// 422 when the day is less than 30 days away or a tenant has no primary
 /// contact, naming each; then nobody is told. 409 when the id is that of another
-/// change, 503 when a store does not answer.
+/// change or of one that waits no longer, 503 when a store does not answer.
 pub async fn announce(
     registry: &Registry<'_>,
     by: &Attribution,
     (id, description, effective_on): (Id, &Description, Date),
 ) -> Result<Announced, Problem> {
+    let provider = registry.provider(by.now).await?;
+    let known = provider.get::<Change>(id).await?;
     let earliest = calendar::days_after(calendar::day_of(by.now), NOTICE_DAYS);
-    if effective_on < earliest {
-        let why = format!("Must be at least {NOTICE_DAYS} days ahead: {earliest} or later.");
-        return Err(Problem::invalid("/effective_on", why));
+    match &known {
+        Some(known) => same(&known.entity, description, effective_on)?,
+        None if effective_on < earliest => {
+            let why = format!("Must be at least {NOTICE_DAYS} days ahead: {earliest} or later.");
+            return Err(Problem::invalid("/effective_on", why));
+        }
+        None => {}
     }
     let mut tenants = Vec::new();
     let mut missing = Vec::new();
@@ -185,8 +207,12 @@ pub async fn announce(
     if !missing.is_empty() {
         return Err(Problem::Invalid(missing));
     }
-    let provider = registry.provider(by.now).await?;
-    keep(&provider, by, id, description, effective_on).await?;
+    if known.is_none() {
+        keep(&provider, by, id, description, effective_on).await?;
+    }
+    // Who is told later than the others, since a run was interrupted or a message
+    // was given up, has 30 days as well.
+    let effective_on = effective_on.max(earliest);
     let mut done = Announced::default();
     for tenant in &tenants {
         if tell(tenant, by, id, description, effective_on).await? {
@@ -194,11 +220,28 @@ pub async fn announce(
         } else {
             done.before += 1;
         }
+        let mail = match tenant.get::<Told>(id).await? {
+            Some(told) => mail::progress(tenant, told.entity.mail).await?,
+            None => None,
+        };
+        done.deliveries.push(Delivery { tenant: tenant.id().clone(), mail });
     }
     Ok(done)
 }
 
-/// Keeps the change, unless a run before did.
+/// Whether the change that is known is the one that is announced again.
+fn same(known: &Change, description: &Description, effective_on: Date) -> Result<(), Problem> {
+    let refuse = |why: &str| Err(Problem::Conflict(why.into()));
+    if known.description != *description || known.effective_on != effective_on {
+        return refuse("This id is that of another change.");
+    }
+    if known.state != State::Announced {
+        return refuse("The change took effect or was withdrawn.");
+    }
+    Ok(())
+}
+
+/// Keeps the change.
 async fn keep(
     provider: &Tenant,
     by: &Attribution,
@@ -211,13 +254,9 @@ async fn keep(
         state: State::Announced,
         effective_on,
         activated_at: None,
+        withdrawn_at: None,
+        reason: None,
     };
-    if let Some(known) = provider.get::<Change>(id).await? {
-        let same =
-            known.entity.description == *description && known.entity.effective_on == effective_on;
-        let other = "This id is that of another change.";
-        return if same { Ok(()) } else { Err(Problem::Conflict(other.into())) };
-    }
     provider
         .audited(by, "sub_processor_change.announce", async |tx: &mut WriteTx<'_>| {
             tx.insert(id, change.clone()).await?;
@@ -227,7 +266,7 @@ async fn keep(
 }
 
 /// Tells a tenant, in one transaction with the message to its primary contact;
-/// false when it was told before.
+/// false when it was told before and the message was not given up.
 async fn tell(
     tenant: &Tenant,
     by: &Attribution,
@@ -235,14 +274,20 @@ async fn tell(
     description: &Description,
     effective_on: Date,
 ) -> Result<bool, Problem> {
-    if tenant.get::<Told>(id).await?.is_some() {
-        return Ok(false);
+    let before = tenant.get::<Told>(id).await?;
+    if let Some(told) = &before {
+        let sent = mail::progress(tenant, told.entity.mail).await?;
+        if sent.is_none_or(|sent| sent.state != mail::State::Failed) {
+            return Ok(false);
+        }
     }
-    let mut before = false;
+    let mut overtaken = false;
     let told = tenant
         .audited(by, "sub_processor_notice.send", async |tx: &mut WriteTx<'_>| {
-            before = tx.get::<Told>(id).await?.is_some();
-            if before {
+            let now = tx.get::<Told>(id).await?;
+            overtaken =
+                now.as_ref().map(|now| now.version) != before.as_ref().map(|before| before.version);
+            if overtaken {
                 return Err(Problem::Stale);
             }
             let contact = tx.settings().await?.entity.contacts.primary;
@@ -253,15 +298,49 @@ async fn tell(
                 effective_on,
             )?;
             let mail = mail::enqueue(tx, by.now, contact.subject(), &letter).await?;
-            let description = description.clone();
-            tx.insert(id, Told { description, effective_on, mail, objection: None }).await?;
+            if let Some(now) = now {
+                tx.replace(&now, Told { effective_on, mail, ..now.entity.clone() }).await?;
+            } else {
+                let description = description.clone();
+                tx.insert(id, Told { description, effective_on, mail, objection: None }).await?;
+            }
             Ok(())
         })
         .await;
     match told {
-        Err(_) if before => Ok(false),
+        // Another run was faster, or the tenant has just objected.
+        Err(_) if overtaken => Ok(false),
         other => other.map(|()| true),
     }
+}
+
+/// Withdraws a change, or ends the use of a sub-processor.
+///
+/// # Errors
+/// 404 when there is none, 409 when it was withdrawn before, 503 when the
+/// database does not answer.
+pub async fn withdraw(
+    provider: &Tenant,
+    by: &Attribution,
+    change: Id,
+    reason: &str,
+) -> Result<(), Problem> {
+    provider
+        .audited(by, "sub_processor_change.withdraw", async |tx: &mut WriteTx<'_>| {
+            let before = tx.get::<Change>(change).await?.ok_or(Problem::NotFound)?;
+            if before.entity.state == State::Withdrawn {
+                return Err(Problem::Conflict("The change was withdrawn before.".into()));
+            }
+            let after = Change {
+                state: State::Withdrawn,
+                withdrawn_at: Some(by.now),
+                reason: Some(reason.to_owned()),
+                ..before.entity.clone()
+            };
+            tx.replace(&before, after).await?;
+            Ok(())
+        })
+        .await
 }
 
 /// A notice as its tenant sees it.
@@ -276,28 +355,54 @@ pub struct ToldView {
     /// The day from which it is used at the earliest.
     #[schemars(with = "String", extend("format" = "date"))]
     effective_on: Date,
-    /// When the tenant was told.
+    /// When the notice was written.
     #[schemars(with = "String", extend("format" = "date-time"))]
     told_at: Timestamp,
+    /// When the mail service took the message to the primary contact.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    delivered_at: Option<Timestamp>,
     /// The tenant's objection.
     objection: Option<Objection>,
 }
 
-impl From<&Stored<Told>> for ToldView {
-    fn from(stored: &Stored<Told>) -> Self {
-        let Told { description, effective_on, objection, .. } = stored.entity.clone();
-        Self { id: stored.id, description, effective_on, told_at: stored.created_at, objection }
+impl ToldView {
+    /// The notice, with what became of its message.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn of(tenant: &Tenant, stored: &Stored<Told>) -> Result<Self, Problem> {
+        let Told { description, effective_on, mail, objection } = stored.entity.clone();
+        let sent = mail::progress(tenant, mail).await?;
+        let sent = sent.filter(|sent| sent.state == mail::State::Sent);
+        Ok(Self {
+            id: stored.id,
+            description,
+            effective_on,
+            told_at: stored.created_at,
+            delivered_at: sent.map(|sent| sent.since),
+            objection,
+        })
     }
+}
+
+/// Whether `change` was announced and has neither taken effect nor been
+/// withdrawn: while it waits, customers may object.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn is_waiting(provider: &Tenant, change: Id) -> Result<bool, Problem> {
+    let found = provider.get::<Change>(change).await?;
+    Ok(found.is_some_and(|change| change.entity.state == State::Announced))
 }
 
 /// Objects to a change for the tenant.
 ///
 /// # Errors
 /// 404 when the tenant was told of no such change; 409 when it objected before,
-/// or the day has come.
+/// or the change is not `waiting` any more.
 pub async fn object(
     tx: &mut WriteTx<'_>,
-    change: Id,
+    (change, waiting): (Id, bool),
     (by, at): (Id, Timestamp),
     reason: &str,
 ) -> Result<Stored<Told>, Problem> {
@@ -305,8 +410,8 @@ pub async fn object(
     if before.entity.objection.is_some() {
         return Err(Problem::Conflict("The tenant objected before.".into()));
     }
-    if calendar::day_of(at) >= before.entity.effective_on {
-        return Err(Problem::Conflict("The day of the change has come.".into()));
+    if !waiting {
+        return Err(Problem::Conflict("The change took effect or was withdrawn.".into()));
     }
     let reason = reason.to_owned();
     let objection = Some(Objection { by, at, reason, outcome: None, settled_at: None });
@@ -375,6 +480,10 @@ pub async fn activate_due(
         provider
             .audited(by, "sub_processor_change.activate", async |tx: &mut WriteTx<'_>| {
                 let before = tx.get::<Change>(change.id).await?.ok_or(Problem::NotFound)?;
+                // Somebody may have withdrawn it meanwhile; the next run knows.
+                if before.entity.state != State::Announced {
+                    return Err(Problem::Stale);
+                }
                 let (state, activated_at) = (State::Active, Some(by.now));
                 tx.replace(&before, Change { state, activated_at, ..before.entity.clone() })
                     .await?;

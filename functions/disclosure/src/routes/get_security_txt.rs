@@ -31,7 +31,6 @@ fn text(contact: &str, url: &str, now: Timestamp) -> String {
     let expires = (now + LASTS).strftime("%Y-%m-%dT00:00:00Z");
     format!(
         "Contact: mailto:{contact}\r\n\
-         Contact: {url}/security/report\r\n\
          Expires: {expires}\r\n\
          Acknowledgments: {url}/security/credits\r\n\
          Preferred-Languages: en\r\n\

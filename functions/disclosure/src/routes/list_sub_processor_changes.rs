@@ -28,5 +28,5 @@ pub const ROUTE: Route = Route {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let query: PageQuery = call.request().query()?;
     let page = call.page::<Told>(Filter::all(), &query).await?;
-    Reply::ok(&page.map(|told| ToldView::from(told)))
+    Reply::ok(&page.try_map_async(async |told| ToldView::of(call.tenant(), told).await).await?)
 }

@@ -7,7 +7,7 @@ use keystone::tenant::Id;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::sub_processor::{ToldView, object};
+use crate::sub_processor::{ToldView, is_waiting, object};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -38,8 +38,11 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let change: Id = call.request().path("id")?;
     let new: NewObjection = call.request().body()?;
     let by = (call.principal().user(), call.now());
+    let provider = call.platform().registry(call.now()).await?.provider(call.now()).await?;
+    let waiting = is_waiting(&provider, change).await?;
     call.audited("sub_processor_notice.object", async |tx| {
-        Reply::ok(&ToldView::from(&object(tx, change, by, &new.reason).await?))
+        let told = object(tx, (change, waiting), by, &new.reason).await?;
+        Reply::ok(&ToldView::of(tx.tenant(), &told).await?)
     })
     .await
 }

@@ -550,7 +550,7 @@ async fn a_status_moves_once_and_its_history_shows_every_move() {
     let shown = owner.get(&format!("{path}/history")).await.expect(200).json();
     assert_eq!((&shown["intact"], &shown["status"]), (&json!(false), &json!(now)));
     let id = shown["id"].as_str().unwrap();
-    tenant.set_in_document("events", "_id", id, "status", "verified").await;
+    tenant.set_in_document("events", "_id", id, "status", "closed").await;
     let shown = owner.get(&format!("{path}/history")).await.expect(200).json();
     assert_eq!(shown["intact"], false);
     tenant.finish().await;

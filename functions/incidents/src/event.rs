@@ -128,7 +128,7 @@ pub struct Updated {
     /// The incident.
     pub incident: Id,
     /// Which phase, from 1 without gaps; they are told in this order.
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 100))]
     pub sequence: i64,
     /// What is known now.
     #[schemars(length(min = 1, max = 4000))]

@@ -20,9 +20,9 @@
 //!   off is told from one that was tampered with.
 //!
 //! Whoever hashes every entry line and joins the subtrees arrives at the root
-//! that the checkpoint signs, with memory for the tree's right edge only. What a
-//! bundle does not prove: that the entries behind the gaps do not fit the
-//! filter. A bundle without filter has no gaps, and shows everything.
+//! that the checkpoint signs, with memory for the tree's right edge only. Each
+//! entry shown is held against the filter. What a bundle does not prove: that the
+//! entries behind the gaps do not fit it. A bundle without filter has no gaps, and shows everything.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -35,6 +35,7 @@ use crate::merkle::{Hash, Subtree, TreeHead, gap};
 use crate::note::VerifierKey;
 pub use crate::scan::ScanError;
 use crate::scan::{Line, Scratch, line};
+use crate::selection::Selection;
 
 /// What the first line names as its format.
 pub const FORMAT: &str = "keystone-audit-bundle/1";
@@ -308,7 +309,8 @@ pub fn verify(
     let first = lines.next()?.ok_or(BundleError { line: 1, fault: Fault::Empty })?;
     let (header, checkpoint) =
         read_header(first, keys).map_err(|fault| BundleError { line: 1, fault })?;
-    let mut state = State::new(&header, checkpoint);
+    let mut state =
+        State::new(&header, checkpoint).map_err(|fault| BundleError { line: 1, fault })?;
     let mut scratch = Scratch::default();
     loop {
         let number = lines.number + 1;
@@ -361,6 +363,7 @@ struct State {
     /// The tenant's id as JSON.
     tenant: String,
     everything: bool,
+    selection: Option<Selection>,
     tree: TreeHead,
     entries: u64,
     gaps: u64,
@@ -372,8 +375,11 @@ struct State {
 }
 
 impl State {
-    fn new(header: &Header, checkpoint: Checkpoint) -> Self {
-        Self {
+    fn new(header: &Header, checkpoint: Checkpoint) -> Result<Self, Fault> {
+        let stated = header.filter.as_ref();
+        let selection = stated.map(|filter| Selection::of(filter).ok_or(Fault::Filter));
+        Ok(Self {
+            selection: selection.transpose()?,
             checkpoint,
             tenant: Value::from(header.tenant.as_str()).to_string(),
             everything: header.filter.is_none(),
@@ -385,7 +391,7 @@ impl State {
             commitments: 0,
             first: None,
             last: String::new(),
-        }
+        })
     }
 
     fn entry(&mut self, line: &crate::scan::EntryLine<'_>) -> Result<(), Fault> {
@@ -406,6 +412,10 @@ impl State {
         }
         if entry.leaf != line.stated_leaf {
             return Err(Fault::Leaf { seq, stated: line.stated_leaf, found: entry.leaf });
+        }
+        let misfit = self.selection.as_ref().and_then(|wanted| wanted.misfit(entry.canonical));
+        if let Some(member) = misfit {
+            return Err(Fault::Unwanted { seq, member });
         }
         self.tree.append_subtree(0, entry.leaf).map_err(|_| Fault::Misplaced)?;
         self.entries += 1;
@@ -597,6 +607,17 @@ pub enum Fault {
         first: u64,
         /// The last.
         last: u64,
+    },
+    /// The header's filter is none that an export can have.
+    #[error("the filter that the header states is none of an audit trail")]
+    Filter,
+    /// An entry that the stated filter leaves out.
+    #[error("entry {seq} does not fit the filter that the header states, by its {member}")]
+    Unwanted {
+        /// Its number.
+        seq: u64,
+        /// The filter's member.
+        member: &'static str,
     },
     /// The end line counts otherwise.
     #[error("the end line counts {stated} entries, the bundle shows {found}")]

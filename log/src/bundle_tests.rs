@@ -198,6 +198,33 @@ fn withheld_and_erased_values_are_counted() {
 }
 
 #[test]
+fn what_is_shown_fits_the_filter_that_is_stated() {
+    let log = log(3);
+    let fits = serde_json::json!({
+        "action": "batch.update", "actor": "u-1", "resource_type": "batch", "resource_id": "b-1",
+        "from": "2026-01-02T03:04:05Z", "to": "2026-01-02T03:04:06Z", "volume": 1, "ip": "::1",
+    });
+    assert!(check(&log.bundle([1], Some(fits.clone()))).is_ok());
+    for (member, value) in [
+        ("action", "batch.create"),
+        ("actor", "u-2"),
+        ("resource_type", "event"),
+        ("resource_id", "b-2"),
+        ("from", "2026-01-02T03:04:06Z"),
+        ("to", "2026-01-02T03:04:05Z"),
+    ] {
+        let mut stated = fits.clone();
+        stated[member] = value.into();
+        let error = check(&log.bundle([1], Some(stated))).unwrap_err().to_string();
+        let expected =
+            format!("entry 1 does not fit the filter that the header states, by its {member}");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    let wrong = serde_json::json!({ "action": 1 });
+    assert!(matches!(check(&log.bundle([1], Some(wrong))).unwrap_err().fault, Fault::Filter));
+}
+
+#[test]
 fn a_bundle_without_filter_shows_everything() {
     let log = log(9);
     let error = check(&log.bundle([0, 8], None)).unwrap_err();

@@ -16,4 +16,5 @@ pub mod entry;
 pub mod merkle;
 pub mod note;
 mod scan;
+mod selection;
 pub mod tlog_proof;

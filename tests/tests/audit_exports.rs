@@ -406,11 +406,23 @@ async fn a_review_says_who_looked_at_what_and_when_the_next_is_due() {
         assert_eq!(item[member], review[member]);
     }
     let at = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let attested_at = at(&item["attested_at"]);
-    let cadence = at(&after["next_due_at"]).duration_since(attested_at);
+    // A period before the tenant's first day leaves all of the trail to review.
+    assert_eq!(after["next_due_at"], before["next_due_at"]);
+    let begun = before["reviewed_to"].clone();
+    let now = jiff::Timestamp::from_millisecond(at(&item["attested_at"]).as_millisecond()).unwrap();
+    let mut of_today = review.clone();
+    of_today["from"] = (now - jiff::SignedDuration::from_millis(1)).to_string().into();
+    of_today["to"] = now.to_string().into();
+    admin.post("/v1/audit/reviews", &of_today).await.must(201);
+    assert_eq!(due().await["reviewed_to"], begun, "a moment is no review");
+    of_today["from"] = begun;
+    admin.post("/v1/audit/reviews", &of_today).await.must(201);
+    let reviewed = due().await;
+    assert_eq!(at(&reviewed["reviewed_to"]), now);
+    let cadence = at(&reviewed["next_due_at"]).duration_since(now);
     assert_eq!(cadence, jiff::SignedDuration::from_hours(24 * 30));
     let query = "/v1/audit?action=audit_review.attest";
-    let entry = admin.get(query).await.expect(200).json()["items"][0].clone();
-    assert_eq!(entry["seq"], item["tree_size"], "it attests all that stood before it");
+    let entries = admin.get(query).await.expect(200).json();
+    assert_eq!(entries["items"][2]["seq"], item["tree_size"], "it attests all that stood before");
     tenant.finish().await;
 }

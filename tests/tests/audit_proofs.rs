@@ -449,3 +449,17 @@ async fn tampering_with_the_database_is_found_and_named() {
     self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
     tenant.finish().await;
 }
+
+#[tokio::test]
+async fn a_tenant_that_is_hidden_from_the_registry_is_missed() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("hidden", &[]).await;
+    publish(tenant.owner()).await;
+    let registry = stack.database().await.database("keystone_control");
+    let registry = registry.collection::<Document>("tenants");
+    let by_slug = doc! { "_id": tenant.slug() };
+    let entry = registry.find_one_and_delete(by_slug).await.unwrap().expect("an entry");
+    must_find(&stack, &tenant, "it has archived checkpoints and is in no registry").await;
+    registry.insert_one(entry).await.unwrap();
+    tenant.finish().await;
+}

@@ -222,7 +222,7 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         "sweep-audit-exports",
     ];
     assert_eq!(holders("kms:GenerateDataKey"), encrypters);
-    let key_makers = ["maintain-keys", "provision-tenant"];
+    let key_makers = ["maintain-keys", "prepare-tenants", "provision-tenant"];
     assert_eq!(holders("kms:GenerateDataKeyWithoutPlaintext"), key_makers);
     assert_eq!(holders("secretsmanager:PutSecretValue"), ["rotate-session-secret"]);
     assert_eq!(holders("ses:SendEmail"), ["drain-outbox"]);

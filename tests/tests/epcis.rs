@@ -12,6 +12,7 @@ use futures::future::join_all;
 use keystone::auth::Role;
 use keystone::http::escaped;
 use keystone_tests::{Answer, Client, Stack, stack};
+use mongodb::bson::{Document, doc};
 use serde_json::{Map, Value, json};
 
 const CONTEXT: &str = "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld";
@@ -533,9 +534,23 @@ async fn a_status_moves_once_and_its_history_shows_every_move() {
     owner.get("/v1/events/urn:x:status/history").await.must(200);
     owner.get("/v1/events/urn:x:nothing").await.must(404);
 
-    // Whoever changes the event behind the functions' back is found out.
+    // Whoever changes the event behind the functions' back is found out, also
+    // when history and event tell the same: the audit trail tells otherwise.
     let id = shown["id"].as_str().unwrap();
-    tenant.set_in_document("events", "_id", id, "status", "verified").await;
+    let database = stack.database().await;
+    let name = format!("t_{}", tenant.slug());
+    let history = database.database(&format!("{name}_audit"));
+    let history = history.collection::<Document>("event_history");
+    let removed = history.delete_one(doc! { "event_id": id, "seq": 3_i64 }).await.unwrap();
+    assert_eq!(removed.deleted_count, 1);
+    let hash = links[2]["hash"].as_str().unwrap();
+    let back = doc! { "status": &now, "history": { "seq": 2_i64, "hash": hash } };
+    let events = database.database(&name).collection::<Document>("events");
+    events.update_one(doc! { "_id": id }, doc! { "$set": back }).await.unwrap();
+    let shown = owner.get(&format!("{path}/history")).await.expect(200).json();
+    assert_eq!((&shown["intact"], &shown["status"]), (&json!(false), &json!(now)));
+    let id = shown["id"].as_str().unwrap();
+    tenant.set_in_document("events", "_id", id, "status", "closed").await;
     let shown = owner.get(&format!("{path}/history")).await.expect(200).json();
     assert_eq!(shown["intact"], false);
     tenant.finish().await;

@@ -57,6 +57,11 @@ pub(crate) fn report(verified: &Verified) -> Report {
             .push("Nothing is left out: every entry that the checkpoint covers is shown.".into());
     } else {
         checked.push(format!("{hidden} entries are left out, in {gaps} gaps."));
+        checked.push(
+            "Each entry shown fits the filter that the writer states, as far as the entry shows \
+             what the filter asks for (it does not show its source address)."
+                .into(),
+        );
         unchecked.push(format!(
             "That what is left out does not fit the filter, which the writer states to be {}.",
             header.filter.as_ref().map_or("none".into(), ToString::to_string)
@@ -74,8 +79,12 @@ pub(crate) fn report(verified: &Verified) -> Report {
         header.generated_at
     ));
     unchecked.push("That what people entered is true.".into());
+    let part = if *hidden == 0 { "all of" } else { "a part of" };
     Report {
-        verdict: format!("{entries} of {size} entries of the audit trail of {}", header.tenant),
+        verdict: format!(
+            "{entries} of {size} entries, {part} the audit trail of {}",
+            header.tenant
+        ),
         checked,
         unchecked,
     }

@@ -17,9 +17,12 @@ pub struct Archive {
     bucket: String,
 }
 
-/// Where a tenant's checkpoints lie, below the bucket.
+/// Where all checkpoints lie.
+const FOLDER: &str = "checkpoints/";
+
+/// Where a tenant's checkpoints lie.
 fn prefix(tenant: &TenantId) -> String {
-    format!("checkpoints/{tenant}/")
+    format!("{FOLDER}{tenant}/")
 }
 
 /// Where the checkpoint of `size` entries lies. Of fixed width, so that text
@@ -101,6 +104,23 @@ impl Archive {
             .map_err(|error| StoreError::unavailable("s3", &error))?;
         let name = listed.contents().first().and_then(aws_sdk_s3::types::Object::key);
         Ok(name.and_then(|name| size_of(&prefix, name)))
+    }
+
+    /// The tenants of which there are checkpoints.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when S3 does not answer.
+    pub async fn tenants(&self) -> Result<BTreeSet<TenantId>, StoreError> {
+        let mut tenants = BTreeSet::new();
+        let listed = self.client.list_objects_v2().bucket(&self.bucket).prefix(FOLDER);
+        let mut pages = listed.delimiter("/").into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::unavailable("s3", &error))?;
+            let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
+            let names = folders.filter_map(|folder| folder.strip_prefix(FOLDER));
+            tenants.extend(names.filter_map(|name| TenantId::parse(name.trim_end_matches('/'))));
+        }
+        Ok(tenants)
     }
 
     /// The sizes of a tenant's archived checkpoints.

@@ -8,6 +8,9 @@ use keystone::tenant::{Entity, Filter, Id, Page, Settings, Stored, Tenant, schem
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Reviews read at once.
+const PAGE: i64 = 100;
+
 /// A review: who looked at which period, in a trail of which size, and what
 /// they found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -137,23 +140,68 @@ pub struct ReviewList {
     /// Pass it as `cursor` for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
-    /// When the next review is due, by the cadence in the tenant's settings.
+    /// Until when the trail was reviewed without a gap, from the tenant's
+    /// beginning.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub reviewed_to: Timestamp,
+    /// When the next review is due: the cadence in the tenant's settings after
+    /// `reviewed_to`.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub next_due_at: Timestamp,
     /// Whether that is past.
     pub overdue: bool,
 }
 
-/// When the tenant's next review is due: the cadence after the last one, or
-/// after the tenant began.
+/// Until when a trail that began at `begun` was reviewed without a gap. A period
+/// after a gap counts once the gap is reviewed.
+fn reviewed_to(begun: Timestamp, mut periods: Vec<(Timestamp, Timestamp)>) -> Timestamp {
+    periods.sort_unstable();
+    periods.into_iter().fold(
+        begun,
+        |reviewed, (from, to)| {
+            if from <= reviewed { reviewed.max(to) } else { reviewed }
+        },
+    )
+}
+
+/// Until when the tenant's trail was reviewed, and when the next review is due.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn next_due(tenant: &Tenant) -> Result<Timestamp, Problem> {
+pub async fn standing(tenant: &Tenant) -> Result<(Timestamp, Timestamp), Problem> {
     let settings: Stored<Settings> = tenant.settings().await?;
-    let newest = Page { after: None, limit: 1 };
-    let last = tenant.list::<Review>(Filter::all(), newest).await?;
-    let since = last.first().map_or(settings.created_at, |review| review.created_at);
+    let mut periods = Vec::new();
+    let mut after = None;
+    loop {
+        let page = tenant.list::<Review>(Filter::all(), Page { after, limit: PAGE }).await?;
+        periods.extend(page.iter().map(|review| (review.entity.from, review.entity.to)));
+        match page.last() {
+            Some(last) if i64::try_from(page.len()) == Ok(PAGE) => after = Some(last.id),
+            _ => break,
+        }
+    }
+    let reviewed = reviewed_to(settings.created_at, periods);
     let days = i64::from(settings.entity.audit_review_days);
-    Ok(since + SignedDuration::from_hours(24 * days))
+    Ok((reviewed, reviewed + SignedDuration::from_hours(24 * days)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_reviewed_without_a_gap_counts() {
+        let day = |day: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * day);
+        let reviewed = |periods: &[(i64, i64)]| {
+            let periods = periods.iter().map(|(from, to)| (day(*from), day(*to))).collect();
+            reviewed_to(day(10), periods)
+        };
+        assert_eq!(reviewed(&[]), day(10));
+        assert_eq!(reviewed(&[(0, 5)]), day(10), "before the trail began");
+        assert_eq!(reviewed(&[(0, 20)]), day(20));
+        assert_eq!(reviewed(&[(20, 30), (10, 20)]), day(30), "in any order");
+        assert_eq!(reviewed(&[(10, 20), (21, 30)]), day(20), "a gap");
+        assert_eq!(reviewed(&[(10, 30), (12, 15)]), day(30), "one within another");
+        assert_eq!(reviewed(&[(29, 30)]), day(10), "a moment of today is no review");
+    }
 }

@@ -4,7 +4,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Entity, Filter, Id, Order, Stored, Tenant, WriteTx, schema};
+use keystone::tenant::{AuditFilter, Entity, Filter, Id, Order, Stored, Tenant, WriteTx, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -233,6 +233,31 @@ pub async fn transitions(tenant: &Tenant, event: Id) -> Result<Vec<Transition>, 
     Ok(found.into_iter().map(|stored| stored.entity).collect())
 }
 
+/// The action under which the audit trail records a change of status.
+pub const CHANGED: &str = "event.set_status";
+
+/// Whether the newest change of the event's status in the audit trail is the
+/// last link of its history: who rewrites the history, hashes included, cannot
+/// rewrite the trail.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn is_audited(tenant: &Tenant, event: &Stored<StoredEvent>) -> Result<bool, Problem> {
+    let filter = AuditFilter {
+        action: Some(CHANGED.into()),
+        resource_id: Some(event.id.to_string()),
+        ..AuditFilter::default()
+    };
+    let newest = tenant.audit_entries_where(&filter, None, 1).await?;
+    let Link { seq, hash } = &event.entity.history;
+    Ok(newest.first().map_or(*seq == 0, |record| {
+        record.entry.delta.iter().any(|change| {
+            let value = change.value.as_ref().and_then(serde_json::Value::as_str);
+            change.path.ends_with("/history/hash") && value == Some(hash)
+        })
+    }))
+}
+
 /// An event's status, after it was changed.
 #[derive(Serialize, JsonSchema)]
 pub struct StatusView {
@@ -292,21 +317,28 @@ pub struct HistoryView {
     status: Status,
     /// Version, as in the `ETag`.
     version: i64,
-    /// Whether the links are dense, follow one another and end where the event
-    /// says; false says that somebody tampered with them.
+    /// Whether the links are dense, follow one another, and end where the event
+    /// and the audit trail say; false says that somebody tampered with them.
     intact: bool,
     /// What became of the status, oldest first.
     links: Vec<LinkView>,
 }
 
 impl HistoryView {
-    /// The history of `event`, every link computed anew.
+    /// Whether nobody tampered with it.
+    pub const fn is_intact(&self) -> bool {
+        self.intact
+    }
+
+    /// The history of `event`, every link computed anew; `audited` is what
+    /// [`is_audited`] says of it.
     ///
     /// # Errors
     /// [`Problem::Internal`] when a link has no canonical form.
     pub fn new(
         stored: &Stored<StoredEvent>,
         mut transitions: Vec<Transition>,
+        audited: bool,
     ) -> Result<Self, Problem> {
         let event = &stored.entity;
         transitions.sort_by_key(|transition| transition.seq);
@@ -327,7 +359,7 @@ impl HistoryView {
             previous: event.digest.clone(),
             hash: recorded.hash.clone(),
         }];
-        let (mut last, mut status, mut intact) = (recorded, event.recorded_as, true);
+        let (mut last, mut status, mut intact) = (recorded, event.recorded_as, audited);
         for transition in transitions {
             let at = Timestamp::from_millisecond(transition.at).unwrap_or_default();
             let saying = Saying {
@@ -355,9 +387,6 @@ impl HistoryView {
             });
         }
         intact &= last == event.history && status == event.status;
-        if !intact {
-            tracing::error!(event = %stored.id, "the history of an event is not intact");
-        }
         Ok(Self {
             id: stored.id,
             event_id: event.event_id.clone(),
@@ -456,7 +485,7 @@ mod tests {
     fn every_change_of_a_history_shows() {
         let moves = [Status::Disputed, Status::Verified, Status::Closed];
         let intact = |event: &Stored<StoredEvent>, transitions| {
-            HistoryView::new(event, transitions).unwrap().intact
+            HistoryView::new(event, transitions, true).unwrap().intact
         };
         let (event, transitions) = moved(&moves);
         assert!(intact(&event, transitions.clone()));

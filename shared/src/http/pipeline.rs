@@ -10,10 +10,11 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use tracing::Instrument;
 
 use super::route::CSV;
-use super::{Call, Event, PublicCall, PublicRoute, Reply, Request, Response, Route, Spec};
+use super::{Call, Event, Method, PublicCall, PublicRoute, Reply, Request, Response, Route, Spec};
 use crate::auth::user::User;
 use crate::auth::{Grant, Principal};
 use crate::config::{Config, Setting};
+use crate::crypto::Subject;
 use crate::platform::Platform;
 use crate::tenant::{TenantId, TenantState};
 use crate::{Problem, clock, telemetry};
@@ -192,13 +193,23 @@ impl Pipeline {
             .of_session(&session, now)
             .await?
             .ok_or(Problem::Unauthenticated)?;
-        let (user, settings) = tokio::join!(tenant.get::<User>(session.user), async {
-            // Who proved a second factor has every factor there is.
-            if session.has_second_factor() || route.assurance.serves_enrolment() {
-                return Ok(None);
-            }
-            tenant.settings().await.map(Some)
-        });
+        let (user, settings, own_keys) = tokio::join!(
+            tenant.get::<User>(session.user),
+            async {
+                // Who proved a second factor has every factor there is.
+                if session.has_second_factor() || route.assurance.serves_enrolment() {
+                    return Ok(None);
+                }
+                tenant.settings().await.map(Some)
+            },
+            async {
+                // What seals the address of whoever changes something.
+                if route.spec.method == Method::Get {
+                    return Ok(());
+                }
+                tenant.prefetch([Subject::User(session.user)]).await
+            },
+        );
         let user =
             user?.filter(|user| user.entity.accepts(&session)).ok_or(Problem::Unauthenticated)?;
         let role = user.entity.role;
@@ -214,6 +225,7 @@ impl Pipeline {
         if route.assurance.needs_recent() && !session.is_recent(now) {
             return Err(Problem::SignInTooOld);
         }
+        own_keys?;
         Ok(Call {
             principal: Principal::new(role, session),
             tenant,

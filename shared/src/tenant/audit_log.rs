@@ -10,7 +10,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{
     Bson, Document, deserialize_from_bson, deserialize_from_document, doc, serialize_to_bson,
 };
-use mongodb::options::ReturnDocument;
+use mongodb::options::{ReturnDocument, UpdateOneModel, WriteModel};
 use zeroize::Zeroizing;
 
 use super::read::bytes;
@@ -170,28 +170,27 @@ pub(super) async fn append(
         let envelope = tenant.keys.seal(place(entry.id.into()), subject, &plain).await?;
         sealed.push(envelope.to_document());
     }
-    tenant
-        .audit_entries()
-        .insert_one(doc! {
-            "_id": seq,
-            "tenant_id": tenant.id().as_str(),
-            "at": bson_time(at),
-            "entry": serialize_to_bson(&entry)?,
-            "leaf": leaf.to_string(),
-            "nodes": serialize_to_bson(&nodes)?,
-            "personal": sealed,
-            "ip": ip.map_or(Bson::Null, |ip| bytes(&ip)),
-        })
-        .session(&mut *session)
-        .await?;
-    tenant
-        .collection::<Document>(schema::AUDIT_HEAD)
-        .update_one(
-            doc! { "_id": HEAD_ID, "tenant_id": tenant.id().as_str(), "size": seq },
-            doc! { "$set": serialize_to_bson(&tree)? },
-        )
-        .session(session)
-        .await?;
+    let stored = tenant.audit_entries().insert_one_model(doc! {
+        "_id": seq,
+        "tenant_id": tenant.id().as_str(),
+        "at": bson_time(at),
+        "entry": serialize_to_bson(&entry)?,
+        "leaf": leaf.to_string(),
+        "nodes": serialize_to_bson(&nodes)?,
+        "personal": sealed,
+        "ip": ip.map_or(Bson::Null, |ip| bytes(&ip)),
+    })?;
+    let moved = UpdateOneModel::builder()
+        .namespace(tenant.collection::<Document>(schema::AUDIT_HEAD).namespace())
+        .filter(doc! { "_id": HEAD_ID, "tenant_id": tenant.id().as_str(), "size": seq })
+        .update(doc! { "$set": serialize_to_bson(&tree)? })
+        .build();
+    // One command for both: this is the last wait of every write but its commit.
+    let both = [WriteModel::from(stored), WriteModel::from(moved)];
+    let done = tenant.database.client.bulk_write(both).session(session).await?;
+    if (done.inserted_count, done.matched_count) != (1, 1) {
+        return Err(StoreError::defect("the audit head was not where this transaction left it"));
+    }
     Ok(())
 }
 

@@ -175,6 +175,11 @@ impl From<mongodb::error::Error> for StoreError {
             ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == WRITE_CONFLICT => {
                 Self::Conflict
             }
+            ErrorKind::BulkWrite(failed)
+                if failed.write_errors.values().any(|write| write.code == WRITE_CONFLICT) =>
+            {
+                Self::Conflict
+            }
             ErrorKind::Command(command) if NOT_NOW.contains(&command.code) => {
                 Self::unavailable("mongodb", &error)
             }

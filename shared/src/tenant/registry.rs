@@ -202,6 +202,14 @@ impl<'p> Registry<'p> {
         found.ok_or_else(|| StoreError::defect("there is no provider; prepare-tenants makes it"))
     }
 
+    /// Whether there is an entry of this tenant, whatever its state.
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`].
+    pub async fn knows(&self, id: &TenantId) -> Result<bool, StoreError> {
+        Ok(self.record(id).await?.is_some())
+    }
+
     /// Opens a tenant that [`Registry::walk`] returned.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, PageQuery, Reply, Route, Spec, schema_of};
 use keystone::tenant::Filter;
 
-use crate::review::{Review, ReviewList, ReviewView, next_due};
+use crate::review::{Review, ReviewList, ReviewView, standing};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -26,10 +26,11 @@ pub const ROUTE: Route = Route {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let query: PageQuery = call.request().query()?;
     let page = call.page::<Review>(Filter::all(), &query).await?;
-    let next_due_at = next_due(call.tenant()).await?;
+    let (reviewed_to, next_due_at) = standing(call.tenant()).await?;
     Reply::ok(&ReviewList {
         items: page.items.iter().map(ReviewView::from).collect(),
         next_cursor: page.next_cursor,
+        reviewed_to,
         next_due_at,
         overdue: next_due_at < call.now(),
     })

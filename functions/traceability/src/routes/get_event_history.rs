@@ -5,7 +5,7 @@ use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::event::find;
-use crate::status::{HistoryView, transitions};
+use crate::status::{HistoryView, is_audited, transitions};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -25,7 +25,19 @@ pub const ROUTE: Route = Route {
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id: String = call.request().path("id")?;
-    let stored = find(call.tenant(), &id).await?;
-    let view = HistoryView::new(&stored, transitions(call.tenant(), stored.id).await?)?;
-    Ok(Reply::ok(&view)?.with_version(stored.version))
+    let tenant = call.tenant();
+    let mut stored = find(tenant, &id).await?;
+    loop {
+        let audited = is_audited(tenant, &stored).await?;
+        let view = HistoryView::new(&stored, transitions(tenant, stored.id).await?, audited)?;
+        // What changed while it was read is read again.
+        let now = find(tenant, &id).await?;
+        if now.version == stored.version {
+            if !view.is_intact() {
+                tracing::error!(event = %stored.id, "the history of an event is not intact");
+            }
+            return Ok(Reply::ok(&view)?.with_version(stored.version));
+        }
+        stored = now;
+    }
 }

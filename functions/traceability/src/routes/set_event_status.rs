@@ -5,7 +5,7 @@ use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::event::find_in;
-use crate::status::{Move, StatusView};
+use crate::status::{CHANGED, Move, StatusView};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -28,7 +28,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let version = call.request().if_match()?;
     let change: Move = call.request().body()?;
     let by = (call.new_id()?, call.principal().user(), call.now());
-    call.audited("event.set_status", async |tx| {
+    call.audited(CHANGED, async |tx| {
         let before = find_in(tx, &event).await?;
         let after = change.apply(tx, &before, version, by).await?;
         Ok(Reply::ok(&StatusView::new(&after))?.with_version(after.version))

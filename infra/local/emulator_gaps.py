@@ -59,7 +59,8 @@ def _table(aws, refs: dict, name: str, properties: dict) -> None:
     client = aws.client("dynamodb")
     recovery = {"PointInTimeRecoveryEnabled": properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]}
     client.update_continuous_backups(TableName=refs[name], PointInTimeRecoverySpecification=recovery)
-    sse = {**properties["SSESpecification"], "KMSMasterKeyId": refs[properties["SSESpecification"]["KMSMasterKeyId"]["Ref"]]}
+    key = refs[properties["SSESpecification"]["KMSMasterKeyId"]["Ref"]]
+    sse = {"Enabled": True, "SSEType": properties["SSESpecification"]["SSEType"], "KMSMasterKeyId": key}
     protected = refs[properties["DeletionProtectionEnabled"]["Ref"]] == "true"
     client.update_table(TableName=refs[name], SSESpecification=sse, DeletionProtectionEnabled=protected)
     if (wanted := properties.get("TimeToLiveSpecification")) is None:

@@ -7,6 +7,7 @@ the emulator's sake:
 - permissions boundaries of roles;
 - of tables: expiry of items, point-in-time recovery, encryption by our key, and deletion
   protection, which it stores as text; of the archive: the object lock;
+- encryption of buckets by our key;
 - names under execute-api, so whoever calls the API itself gets its address here.
 
 Two things are wider than on AWS: the emulator authorises SendEmail against
@@ -71,6 +72,10 @@ def _table(aws, refs: dict, name: str, properties: dict) -> None:
 
 
 def _bucket(aws, refs: dict, name: str, properties: dict) -> None:
+    algorithm = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+    default = {"SSEAlgorithm": algorithm["SSEAlgorithm"], "KMSMasterKeyID": refs[algorithm["KMSMasterKeyID"]["Fn::GetAtt"][0]]}
+    rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}
+    aws.client("s3").put_bucket_encryption(Bucket=refs[name], ServerSideEncryptionConfiguration={"Rules": [rule]})
     if (lock := properties.get("ObjectLockConfiguration")) is None:
         return
     retention = lock["Rule"]["DefaultRetention"]

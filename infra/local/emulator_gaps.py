@@ -5,7 +5,9 @@ the emulator's sake:
 
 - gateway responses, which SAM writes as OpenAPI extensions;
 - permissions boundaries of roles;
-- expiry of table items, and the archive's object lock;
+- of tables: expiry of items, point-in-time recovery, encryption by our key, and deletion
+  protection, which it stores as text; of the archive: the object lock;
+- encryption of buckets by our key;
 - names under execute-api, so whoever calls the API itself gets its address here.
 
 Two things are wider than on AWS: the emulator authorises SendEmail against
@@ -55,15 +57,25 @@ def _role(aws, refs: dict, name: str, properties: dict) -> None:
 
 
 def _table(aws, refs: dict, name: str, properties: dict) -> None:
+    client = aws.client("dynamodb")
+    recovery = {"PointInTimeRecoveryEnabled": properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]}
+    client.update_continuous_backups(TableName=refs[name], PointInTimeRecoverySpecification=recovery)
+    key = refs[properties["SSESpecification"]["KMSMasterKeyId"]["Ref"]]
+    sse = {"Enabled": True, "SSEType": properties["SSESpecification"]["SSEType"], "KMSMasterKeyId": key}
+    protected = refs[properties["DeletionProtectionEnabled"]["Ref"]] == "true"
+    client.update_table(TableName=refs[name], SSESpecification=sse, DeletionProtectionEnabled=protected)
     if (wanted := properties.get("TimeToLiveSpecification")) is None:
         return
-    client = aws.client("dynamodb")
     current = client.describe_time_to_live(TableName=refs[name])["TimeToLiveDescription"]
     if current.get("AttributeName") != wanted["AttributeName"]:
         client.update_time_to_live(TableName=refs[name], TimeToLiveSpecification=wanted)
 
 
 def _bucket(aws, refs: dict, name: str, properties: dict) -> None:
+    algorithm = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+    default = {"SSEAlgorithm": algorithm["SSEAlgorithm"], "KMSMasterKeyID": refs[algorithm["KMSMasterKeyID"]["Fn::GetAtt"][0]]}
+    rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}
+    aws.client("s3").put_bucket_encryption(Bucket=refs[name], ServerSideEncryptionConfiguration={"Rules": [rule]})
     if (lock := properties.get("ObjectLockConfiguration")) is None:
         return
     retention = lock["Rule"]["DefaultRetention"]

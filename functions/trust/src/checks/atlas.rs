@@ -102,7 +102,7 @@ struct AwsKms {
     enabled: bool,
     #[serde(default)]
     valid: bool,
-    #[serde(default)]
+    #[serde(default, rename = "customerMasterKeyID")]
     customer_master_key_id: String,
 }
 

@@ -18,7 +18,7 @@ mod trail;
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use jiff::SignedDuration;
 use keystone::config::Setting;
 use keystone::job::Job;
@@ -212,9 +212,12 @@ impl From<reqwest::Error> for Blind {
 }
 
 /// An AWS call that failed. Its code is public knowledge, its message is not.
-fn refused(error: &impl ProvideErrorMetadata) -> Blind {
+fn refused<E>(error: &E) -> Blind
+where
+    E: ProvideErrorMetadata + std::error::Error,
+{
     let code = error.code().unwrap_or("no answer");
-    tracing::warn!(code, cause = error.message(), "a check was not answered");
+    tracing::warn!(code, cause = %DisplayErrorContext(error), "a check was not answered");
     Blind::Reason(format!("AWS did not tell ({code})."))
 }
 

@@ -295,5 +295,12 @@ async fn nothing_is_taken_that_is_not_there() {
     owner.patch(&path, "\"1\"", &json!({ "state": "on_hold" })).await.must(200);
     let answer = owner.post("/v1/dispatches", &dispatch(json!([portion(&held, "1", "KGM")]))).await;
     assert_eq!(fields(&answer), ["/lots/0/batch_id"]);
+    // But it can be thrown away, also once it is withdrawn, as far as it is there.
+    let waste = |value: &str| json!({ "at": AT, "lots": [portion(&held, value, "KGM")] });
+    owner.post("/v1/waste", &waste("0.4")).await.must(201);
+    owner.patch(&path, "\"2\"", &json!({ "state": "withdrawn" })).await.must(200);
+    owner.post("/v1/waste", &waste("0.6")).await.must(201);
+    let answer = owner.post("/v1/waste", &waste("0.1")).await;
+    assert_eq!(fields(&answer), ["/lots/0/quantity/value"]);
     tenant.finish().await;
 }

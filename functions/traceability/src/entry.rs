@@ -80,6 +80,25 @@ impl<'t, 'c> Entry<'t, 'c> {
         at: &str,
         portions: &[Portion],
     ) -> Result<Vec<Line>, Problem> {
+        self.taken(at, portions, |state| state == BatchState::Available).await
+    }
+
+    /// As [`Entry::portions`], of lots in any state: what may not be used any
+    /// more is what is thrown away.
+    pub(crate) async fn thrown_away(
+        &mut self,
+        at: &str,
+        portions: &[Portion],
+    ) -> Result<Vec<Line>, Problem> {
+        self.taken(at, portions, |_| true).await
+    }
+
+    async fn taken(
+        &mut self,
+        at: &str,
+        portions: &[Portion],
+        may: impl Fn(BatchState) -> bool,
+    ) -> Result<Vec<Line>, Problem> {
         let mut lines: Vec<Line> = Vec::with_capacity(portions.len());
         for (index, portion) in portions.iter().enumerate() {
             let at = format!("{at}/{index}");
@@ -88,7 +107,7 @@ impl<'t, 'c> Entry<'t, 'c> {
                 self.wrong(format!("{at}/batch_id"), "There is no such batch.");
                 continue;
             };
-            if batch.entity.state != BatchState::Available {
+            if !may(batch.entity.state) {
                 self.wrong(format!("{at}/batch_id"), "This batch may not be used now.");
             }
             let line = self.line(&batch, &portion.quantity).await?;

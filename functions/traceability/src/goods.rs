@@ -248,7 +248,7 @@ impl NewWaste {
     ) -> Result<Recorded, Problem> {
         let mut entry = Entry::new(tx, call);
         let site = entry.site(self.site_id).await?;
-        let lots = entry.portions("/lots", &self.lots).await?;
+        let lots = entry.thrown_away("/lots", &self.lots).await?;
         let members = object(&[
             ("type", text("ObjectEvent")),
             ("action", text("DELETE")),

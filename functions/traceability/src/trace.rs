@@ -464,9 +464,10 @@ pub fn balance(lot: &str, lines: &[Movement]) -> Balance {
         let missing = missing.normalize();
         stock.push(AmountView { value: there, unit });
         unaccounted.push(AmountView { value: missing, unit });
-        if came > Decimal::ZERO {
-            let share = (missing * Decimal::ONE_HUNDRED / came).round_dp(2).normalize();
-            percent.push(AmountView { value: share, unit });
+        // A share that no number holds is left out: of next to nothing that came.
+        let share = missing.checked_mul(Decimal::ONE_HUNDRED).and_then(|all| all.checked_div(came));
+        if let Some(share) = share.filter(|_| came > Decimal::ZERO) {
+            percent.push(AmountView { value: share.round_dp(2).normalize(), unit });
         }
     }
     Balance {
@@ -537,5 +538,14 @@ mod tests {
             assert_eq!(value(&balance.stock), stock, "{lines:?}");
             assert_eq!(value(&balance.unaccounted), unaccounted, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_share_of_next_to_nothing_is_left_out() {
+        let lines =
+            [line(Role::Received, "0.000000000000001"), line(Role::Dispatched, "999999999999000")];
+        assert!(balance("lot", &lines).unaccounted_percent.is_empty());
+        let lines = [line(Role::Received, "3"), line(Role::Dispatched, "4")];
+        assert_eq!(balance("lot", &lines).unaccounted_percent[0].value.to_string(), "-33.33");
     }
 }

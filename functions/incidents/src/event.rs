@@ -259,7 +259,7 @@ pub(crate) mod tests {
         })
     }
 
-    fn opened(detail_type: &str, detail: Value) -> Result<Event, Problem> {
+    fn opened(detail_type: &str, detail: &Value) -> Result<Event, Problem> {
         let now = "2026-03-01T09:00:00Z".parse().unwrap();
         let envelope = json!({
             "version": "0", "source": SOURCE, "detail-type": detail_type, "detail": detail,
@@ -274,13 +274,13 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_wrong_with_an_event_is_named() {
-        assert!(matches!(opened(CONFIRMED, detail()), Ok(Event::Confirmed(_))));
+        assert!(matches!(opened(CONFIRMED, &detail()), Ok(Event::Confirmed(_))));
         let mut wrong = detail();
         wrong["tenants"][0]["affected"]["subjects"] = json!(-1);
         wrong["contact"]["email"] = json!("nobody");
         wrong["nature"] = json!("");
         wrong["colour"] = json!("red");
-        let mut named = fields(opened(CONFIRMED, wrong));
+        let mut named = fields(opened(CONFIRMED, &wrong));
         named.sort_unstable();
         let expected = ["/colour", "/contact/email", "/nature", "/tenants/0/affected/subjects"];
         assert_eq!(named, expected);
@@ -292,21 +292,21 @@ pub(crate) mod tests {
         provider["tenant"] = json!("keystone");
         wrong["tenants"] = json!([one, one, provider]);
         let expected = ["/confirmed_at", "/tenants/1/tenant", "/tenants/2/tenant"];
-        assert_eq!(fields(opened(CONFIRMED, wrong)), expected);
+        assert_eq!(fields(opened(CONFIRMED, &wrong)), expected);
 
-        assert_eq!(fields(opened("BreachForgotten", detail())), ["/detail-type"]);
+        assert_eq!(fields(opened("BreachForgotten", &detail())), ["/detail-type"]);
         let update = json!({ "incident": detail()["incident"], "sequence": 0, "text": "More" });
-        assert_eq!(fields(opened(UPDATED, update)), ["/sequence"]);
+        assert_eq!(fields(opened(UPDATED, &update)), ["/sequence"]);
         let told = json!({
             "incident": detail()["incident"], "tenant": "acme", "at": "2026-03-01T09:06:00Z",
             "how": "Una telephoned Orla",
         });
-        assert_eq!(fields(opened(TOLD_BY_HAND, told)), ["/at"]);
+        assert_eq!(fields(opened(TOLD_BY_HAND, &told)), ["/at"]);
     }
 
     #[test]
     fn numbers_are_said_in_words() {
-        let Ok(Event::Confirmed(event)) = opened(CONFIRMED, detail()) else { panic!("taken") };
+        let Ok(Event::Confirmed(event)) = opened(CONFIRMED, &detail()) else { panic!("taken") };
         let affected = &event.tenants[0].affected;
         assert_eq!(affected.subjects_in_words(), "about 40 (customers)");
         let records = "number not known yet (addresses, telephone numbers)";

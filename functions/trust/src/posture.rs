@@ -360,7 +360,7 @@ pub(crate) mod tests {
         assert_eq!(status(&[&pass, &unknown]), Status::Unverified);
         assert_eq!(status(&[&pass, &fail, &unknown]), Status::Degraded);
         for declared in [Declared::InProgress, Declared::Planned, Declared::NotCertified] {
-            assert_ne!(Status::of(declared, &[pass.clone()], NOW), Status::Live);
+            assert_ne!(Status::of(declared, std::slice::from_ref(&pass), NOW), Status::Live);
         }
     }
 

@@ -266,12 +266,12 @@ fn compiled(id: &str, topic: &str, controls: &[String], posture: &PostureView) -
     let explained = states.iter().map(|state| {
         let mut text = format!("{} ({}): {}", state.id, state.status.words(), state.claim);
         if let Some(target) = state.target_on {
-            text.push_str(&format!(" Due {target}{}.", if state.late { ", late" } else { "" }));
+            text.extend([" Due ", &target.to_string(), if state.late { ", late." } else { "." }]);
         }
         for result in &state.results {
             let (check, verdict) = (result.check.name(), result.result.words());
             let (at, evidence) = (&result.checked_at, &result.evidence);
-            text.push_str(&format!(" [{check}: {verdict} at {at}: {evidence}]"));
+            text.extend([" [", check, ": ", verdict, " at ", at, ": ", evidence, "]"]);
         }
         text
     });

@@ -56,7 +56,7 @@ pub const SETTINGS: [Setting; 16] = [
 pub const FRESH: SignedDuration = SignedDuration::from_hours(26);
 
 /// After so long a check is given up.
-const CHECK_LIMIT: Duration = Duration::from_secs(60);
+const CHECK_LIMIT: Duration = Duration::from_mins(1);
 /// After so long an answer of HTTP is given up.
 const HTTP_LIMIT: Duration = Duration::from_secs(10);
 

@@ -4,6 +4,8 @@
 use jiff::Timestamp;
 use jsonschema::ValidationOptions;
 
+use crate::auth::user::canonical_email;
+
 /// 0001-01-01T00:00:00Z.
 const FIRST_MOMENT: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
@@ -57,7 +59,15 @@ pub(crate) fn in_words(format: &str) -> &str {
 /// any script (RFC 6532), in the lengths of RFC 5321 §4.5.3.1. Not the forms of
 /// the standard that only machines use: a quoted local part, an address literal
 /// or a domain without a dot.
+/// What it is kept as ([`canonical_email`]) must be one as well: compatibility
+/// forms hide characters that no address has, as `⑴` hides brackets.
 pub fn is_email(text: &str) -> bool {
+    let canonical = canonical_email(text);
+    let lasting = canonical_email(&canonical) == canonical;
+    has_form_of_email(text) && has_form_of_email(&canonical) && lasting
+}
+
+fn has_form_of_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let is_atom = |part: &str| {
         let fits = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
@@ -256,6 +266,11 @@ mod tests {
             "a@-b.example",
             "a@b..example",
             "a@b@c.example",
+            // Brackets, a comma, blanks, once they are in the form that is kept.
+            "victim\u{2474}@b.example",
+            "a\u{1f101}b@b.example",
+            "\u{fdfa}@b.example",
+            "\u{fe70}a@b.example",
         ] {
             assert!(!is_email(bad), "{bad}");
         }

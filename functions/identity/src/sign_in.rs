@@ -30,6 +30,18 @@ pub struct SignedIn {
     second_factor_required: bool,
 }
 
+/// The user who makes the request, read again: their sessions may have been
+/// ended since the pipeline accepted this one, and then nothing may follow from
+/// it.
+///
+/// # Errors
+/// 401 when they were; 503 when the database does not answer.
+pub async fn caller(call: &Call) -> Result<Stored<User>, Problem> {
+    let user = call.tenant().get::<User>(call.principal().user()).await?;
+    let still = |user: &Stored<User>| call.principal().is_accepted_by(&user.entity);
+    user.filter(still).ok_or(Problem::Unauthenticated)
+}
+
 /// Opens a session for `user`, who has just proved every factor.
 ///
 /// # Errors

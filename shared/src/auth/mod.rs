@@ -31,6 +31,11 @@ impl Principal {
         Self { role, session }
     }
 
+    /// Whether `user`, read again, still accepts this session.
+    pub fn is_accepted_by(&self, user: &user::User) -> bool {
+        user.accepts(&self.session)
+    }
+
     /// Id of the user.
     pub fn user(&self) -> Id {
         self.session.user

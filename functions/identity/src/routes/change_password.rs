@@ -3,7 +3,6 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::password::{Password, PasswordContext, PasswordInput};
-use keystone::auth::user::User;
 use keystone::config::Setting;
 use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
@@ -53,8 +52,7 @@ pub struct PasswordChange {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let change: PasswordChange = call.request().body()?;
     let (platform, request, tenant) = (call.platform(), call.request(), call.tenant());
-    let user =
-        tenant.get::<User>(call.principal().user()).await?.ok_or(Problem::Unauthenticated)?;
+    let user = sign_in::caller(&call).await?;
     let context = PasswordContext {
         email: &user.entity.email,
         name: &user.entity.name,

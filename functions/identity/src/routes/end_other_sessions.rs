@@ -2,7 +2,6 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::auth::user::User;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::sign_in::{self, SignedIn};
@@ -28,8 +27,7 @@ pub const ROUTE: Route = Route {
 /// caller's is made for the count to come.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let (platform, tenant) = (call.platform(), call.tenant());
-    let user =
-        tenant.get::<User>(call.principal().user()).await?.ok_or(Problem::Unauthenticated)?;
+    let user = sign_in::caller(&call).await?;
     let after = user.entity.clone().signed_out();
     let session = sign_in::carry_on(&call, after.credentials, false).await?;
     let sid = session.sid;

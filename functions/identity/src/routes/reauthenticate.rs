@@ -54,8 +54,7 @@ pub struct Proofs {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let proofs: Proofs = call.request().body()?;
     let (platform, request, tenant) = (call.platform(), call.request(), call.tenant());
-    let user =
-        tenant.get::<User>(call.principal().user()).await?.ok_or(Problem::Unauthenticated)?;
+    let user = sign_in::caller(&call).await?;
     let has_factor = user.entity.second_factor_since().is_some();
     if has_factor && proofs.code.is_none() {
         return Err(Problem::invalid("/code", "Is required: your account has a second factor."));

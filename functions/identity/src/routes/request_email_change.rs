@@ -58,8 +58,7 @@ pub struct EmailChange {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let change: EmailChange = call.request().body()?;
     let (platform, request, tenant) = (call.platform(), call.request(), call.tenant());
-    let user =
-        tenant.get::<User>(call.principal().user()).await?.ok_or(Problem::Unauthenticated)?;
+    let user = sign_in::caller(&call).await?;
     let address = canonical_email(&change.email);
     if address == user.entity.email {
         return Err(Problem::invalid("/email", "Is the address that you have."));

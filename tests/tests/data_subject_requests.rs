@@ -421,6 +421,30 @@ async fn plant_erasure(stack: &Stack, tenant: &Tenant<'_>, subject: &str) {
     database.collection("erasures").insert_one(erasure).await.unwrap();
 }
 
+/// What the user did about a notice in the console and a change of
+/// sub-processors: operators send both, and not to one tenant of a test.
+async fn plant_notices(stack: &Stack, tenant: &Tenant<'_>, user: &str) {
+    let at = mongodb::bson::DateTime::from_millis(clock::now().as_millisecond());
+    let base = || {
+        let id = keystone::random::id(clock::now()).unwrap().to_string();
+        doc! {
+            "_id": id, "tenant_id": tenant.slug(), "version": 2_i64,
+            "created_at": at, "updated_at": at,
+        }
+    };
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let mut notice = base();
+    notice.insert("title", "Maintenance");
+    notice.insert("acknowledgements", vec![doc! { "by": user, "at": clock::now().to_string() }]);
+    database.collection("notices").insert_one(notice).await.unwrap();
+    let mut told = base();
+    told.insert(
+        "objection",
+        doc! { "by": user, "reason": "Ada objects", "outcome": mongodb::bson::Bson::Null },
+    );
+    database.collection("sub_processor_notices").insert_one(told).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_user_gets_all_that_is_held_of_them_and_nothing_of_anybody_else() {
     let stack = Stack::load();
@@ -432,6 +456,7 @@ async fn a_user_gets_all_that_is_held_of_them_and_nothing_of_anybody_else() {
     let subject = format!("user:{id}");
     leave_traces(&stack, &tenant, &ada, &dairy).await;
     plant_erasure(&stack, &tenant, &subject).await;
+    plant_notices(&stack, &tenant, &id).await;
     let (path, _) = in_progress(owner, "access", "user", &id).await;
     let (view, files) = bundle(&stack, owner, &path).await;
     let owners = owner.claims()["sub"].as_str().unwrap().to_owned();
@@ -460,6 +485,7 @@ async fn a_user_gets_all_that_is_held_of_them_and_nothing_of_anybody_else() {
         "Ada rehearses",
         "Ada is content",
         "Ada read all of it",
+        "Ada objects",
         "Siobhan Xylander",
         &address,
     ] {

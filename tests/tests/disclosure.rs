@@ -347,6 +347,8 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     watch(&stack).await;
     assert_eq!(state().await, "active");
     // What is used already is not announced again, but its use can end.
+    let as_announced = doc! { "$set": { "effective_on": new["effective_on"].as_str() } };
+    changes.update_one(doc! { "_id": id }, as_announced).await.unwrap();
     let refused = announce(&stack, &new).await.to_string();
     assert!(refused.contains("took effect or was withdrawn"), "{refused}");
     let end = json!({ "operator": "Una", "change": id, "reason": "The contract ended." });

@@ -181,7 +181,7 @@ def database(authenticate: bool = True) -> Daemon:
         port=settings.MONGODB_PORT,
         port_variable=settings.MONGODB_PORT_VARIABLE,
         command=[
-            settings.venv_program("database", "python"), settings.venv_program("database", "secantusd-py"),
+            settings.venv_program("database", "python"), str(Path(__file__).with_name("database_server.py")),
             "--host", "127.0.0.1", "--port", str(settings.MONGODB_PORT),
             "--storage-path", str(settings.DATABASE_STATE), "--log-level", "WARNING",
             *(["--auth"] if authenticate else []),

@@ -20,6 +20,11 @@ const CONTROL: &str = "keystone_control";
 /// one request overlap reads.
 const POOL: u32 = 4;
 
+/// A connection that was idle for longer is closed: between two requests an
+/// environment may be frozen for hours, and what is between it and the server
+/// forgets such connections.
+const IDLE_LIMIT: Duration = Duration::from_mins(1);
+
 /// All well below any function's own timeout.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const SELECTION_LIMIT: Duration = Duration::from_secs(3);
@@ -44,6 +49,7 @@ impl Database {
         let mut options = ClientOptions::parse(secret.uri).await?;
         options.app_name = Some("keystone".into());
         options.max_pool_size = Some(POOL);
+        options.max_idle_time = Some(IDLE_LIMIT);
         options.connect_timeout = Some(CONNECT_LIMIT);
         options.server_selection_timeout = Some(SELECTION_LIMIT);
         options.read_concern = Some(ReadConcern::majority());

@@ -17,7 +17,7 @@ fn report() -> Value {
         "description": "A reset token can be read in the log of a proxy.",
         "steps": "Ask for a reset through the proxy, read its log.",
         "email": format!("finder-{}@example.org", hex::encode(stack::random::<6>())),
-        "credit": "Nóra Ní Bhriain",
+        "credit": format!("Nóra Ní Bhriain of {}", hex::encode(stack::random::<6>())),
     })
 }
 
@@ -62,7 +62,8 @@ async fn a_report_is_answered_and_its_finder_thanked() {
     // Details of a hole and who found it are sealed, the token only hashed.
     let kept = stored(&stack, &token).await;
     let dump = stack.dump().await;
-    for part in ["Tokens in a log", "can be read in the log of a proxy", "Bhriain"] {
+    let name = new["credit"].as_str().unwrap();
+    for part in ["Tokens in a log", "can be read in the log of a proxy", name] {
         assert!(!dump.holds(part.as_bytes()), "{part}");
     }
     assert!(
@@ -86,7 +87,6 @@ async fn a_report_is_answered_and_its_finder_thanked() {
     triage(&stack, &kept, json!({ "resolve": { "text": "Released in 4.2." } })).await;
     let ended = triage(&stack, &kept, json!({ "reject": { "text": "No." } })).await.to_string();
     assert!(ended.contains("The report has ended"), "{ended}");
-    let name = new["credit"].as_str().unwrap();
     let credits = async || stranger(&stack).get("/security/credits").await.expect(200).json();
     assert!(!credits().await.to_string().contains(name), "nobody is named before");
     triage(&stack, &kept, json!({ "credit": {} })).await;

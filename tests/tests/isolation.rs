@@ -51,6 +51,7 @@ async fn furnish(stack: &Stack, tenant: &Tenant<'_>) -> Property {
     let questionnaire = owner.post("/v1/questionnaires", &questionnaire).await.expect(201).id();
     let session = owner.claims()["sid"].as_str().unwrap().to_owned();
     let (incident, notice) = breach(stack, tenant).await;
+    let change = told_of_a_change(stack, tenant).await;
     Property {
         ids: vec![
             supplier.clone(),
@@ -67,6 +68,7 @@ async fn furnish(stack: &Stack, tenant: &Tenant<'_>) -> Property {
             session,
             incident,
             notice,
+            change,
         ],
         product,
         gtin,
@@ -85,6 +87,20 @@ async fn breach(stack: &Stack, tenant: &Tenant<'_>) -> (String, String) {
     (text("incident_id"), text("id"))
 }
 
+/// That the tenant was told of a change of sub-processors; gives the change. An
+/// announcement would go to every tenant of the stack.
+async fn told_of_a_change(stack: &Stack, tenant: &Tenant<'_>) -> String {
+    let change = keystone::random::id(keystone::clock::now()).unwrap().to_string();
+    let at = mongodb::bson::DateTime::now();
+    let told = mongodb::bson::doc! {
+        "_id": &change, "tenant_id": tenant.slug(), "version": 1_i64,
+        "created_at": at, "updated_at": at, "objection": mongodb::bson::Bson::Null,
+    };
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    database.collection("sub_processor_notices").insert_one(told).await.unwrap();
+    change
+}
+
 /// A request to `listed` at `id` whose only fault can be the id.
 async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
     let path = routes::fill(listed.spec.path, id);
@@ -99,6 +115,7 @@ async fn request(client: &Client, listed: &Listed, id: &str) -> Answer {
         (_, "make-recall-pack" | "make-subject-bundle") => json!({}),
         (_, "update-data-subject-request") => json!({ "state": "in_progress" }),
         (_, "close-recall") => json!({ "conclusion": "Spite" }),
+        (_, "object-to-sub-processor") => json!({ "reason": "Spite" }),
         (_, "offboard-user") => json!({ "reason": "Spite" }),
         (_, "erase-customer" | "erase-supplier" | "erase-user") => json!({ "ground": "unlawful" }),
         ("PATCH", _) => json!({ "name": "Stolen" }),
@@ -149,6 +166,7 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/data-subject-requests".to_owned(),
         "/v1/incidents".to_owned(),
         "/v1/notices".to_owned(),
+        "/v1/sub-processor-changes".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),

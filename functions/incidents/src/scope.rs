@@ -51,6 +51,9 @@ pub enum Category {
     ExportedData,
     /// Source addresses and other personal values in exports of the trail.
     ExportedTrail,
+    /// What people wrote in data-subject requests, and bundles of what is held
+    /// of them.
+    SubjectRequests,
 }
 
 /// What was shown of a category.
@@ -182,6 +185,7 @@ impl Category {
             Self::RecallContacts => "recall_contacts",
             Self::ExportedData => "exported_data",
             Self::ExportedTrail => "exported_trail",
+            Self::SubjectRequests => "subject_requests",
         }
     }
 }
@@ -198,6 +202,9 @@ fn category(entry: &CommittedEntry) -> Option<Category> {
         }
         "tenant.export_data" => Some(Category::ExportedData),
         "audit_export.fetch" => Some(Category::ExportedTrail),
+        "data_subject_request.disclose" | "data_subject_request.hand_over" => {
+            Some(Category::SubjectRequests)
+        }
         _ => None,
     }
 }
@@ -268,6 +275,16 @@ mod tests {
             ("recall_pack.fetch", "p", json!({ "contacts": false })),
             ("recall_pack.fetch", "p", json!({ "contacts": true })),
             ("tenant.export_data", "acme", json!({ "collection": "customers", "documents": 50 })),
+            (
+                "data_subject_request.disclose",
+                "q",
+                json!({ "disclosed": ["answer"], "records": 1 }),
+            ),
+            (
+                "data_subject_request.hand_over",
+                "q",
+                json!({ "documents": 30, "bundle": { "id": "b" } }),
+            ),
             ("batch.update", "l", json!({ "origin": "FR" })),
             ("session.create", "u", json!({})),
         ] {
@@ -282,11 +299,12 @@ mod tests {
             ("customer_contacts", 4, 9, 0),
             ("exported_data", 1, 50, 0),
             ("recall_contacts", 2, 0, 2),
+            ("subject_requests", 2, 31, 0),
             ("supplier_banking", 1, 1, 0),
         ];
         assert_eq!(told, expected);
         // A pack without contacts shows nobody, and says that it was fetched.
-        assert_eq!((scope.entries, scope.sign_ins, scope.changes), (11, 1, 2));
+        assert_eq!((scope.entries, scope.sign_ins, scope.changes), (13, 1, 2));
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub struct BundleView {
 pub struct Bundle {
     view: BundleView,
     request_version: i64,
+    period: Period,
     /// How many documents there are of each collection.
     counts: BTreeMap<&'static str, usize>,
 }
@@ -115,6 +116,7 @@ impl NewBundle {
                 sha256: sha256.to_string(),
             },
             request_version: contents.request.version,
+            period: contents.period,
             counts: holdings.map(|holding| (holding.collection, holding.documents.len())).collect(),
         })
     }
@@ -193,11 +195,14 @@ impl Bundle {
     /// What the audit trail keeps of it.
     pub fn facts(&self) -> Value {
         let view = &self.view;
-        json!({ "bundle": {
+        // The number stands where the scope of a breach looks for it.
+        json!({ "documents": view.documents, "bundle": {
             "id": view.id,
             "sha256": view.sha256,
             "documents": self.counts,
             "entries": view.entries,
+            "from": self.period.from,
+            "to": self.period.to,
         } })
     }
 

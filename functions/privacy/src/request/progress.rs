@@ -230,6 +230,10 @@ impl Patch {
         if let Some(ending) = &self.ending {
             let owner = after.owner();
             after.answer = seal(tenant, id, "answer", owner, Some(&ending.answer)).await?;
+            // The watch leaves alone what has ended, so a late answer is a miss here.
+            if ending.told_on > after.due_on {
+                after.watch.missed_at.get_or_insert(by.now);
+            }
             after.ending = Some(Ending {
                 at: by.now,
                 told_on: ending.told_on,

@@ -1,6 +1,6 @@
 //! Restriction of processing (GDPR Art. 18): a mark on a person's record. While
 //! it stands, no change of the record is committed ([`crate::tenant::WriteTx`]
-//! sees to that, for every route), it is not erased, and whoever reads it sees
+//! sees to that, for every route), it is not erased, and its own route shows
 //! what is sealed masked. docs/adr/0027 says what goes on nevertheless.
 
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub struct Restriction {
     pub request_id: Id,
 }
 
-/// What goes on although a record is restricted: whoever leaves is kept from
-/// signing in at once (Art. 18(2), rights of others).
-pub(crate) const SPARED: [&str; 1] = ["user.offboard"];
+/// What goes on although a record is restricted: whoever leaves, or whose
+/// session or second factor somebody else has, is kept from signing in at once
+/// (Art. 18(2), rights of others).
+pub(crate) const SPARED: [&str; 3] =
+    ["user.offboard", "user.end_sessions", "user.remove_second_factor"];

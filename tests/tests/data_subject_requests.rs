@@ -677,6 +677,10 @@ async fn a_restricted_user_works_on_and_can_be_offboarded() {
         "new_password": "Combine harvester under nine moons",
     });
     ada.post("/v1/auth/password", &change).await.must(200);
+    // Somebody else may have their session or their app: both can be ended.
+    owner.delete(&format!("{record}/sessions")).await.must(204);
+    let without = owner.delete(&format!("{record}/totp")).await;
+    assert!(!without.json().to_string().contains("restricted"), "there is none to remove");
     owner.post(&format!("{record}/offboard"), &json!({ "reason": "Left" })).await.must(200);
     let again = json!({ "email": tenant.address_of("ada"), "name": "Ada", "role": "viewer" });
     owner.post("/v1/users", &again).await.must(409);
@@ -762,6 +766,13 @@ async fn deadlines_are_watched_and_a_miss_is_recorded() {
     owner.patch(&format!("{PATH}/{}", answered.id()), &answered.etag(), &body).await.must(200);
     due_in(&tenant, &answered.id(), -1).await;
     assert_eq!(run().await, outcome(0, 0));
+
+    // An answer after the day is a miss, though no run saw it.
+    let late = owner.post(PATH, &somebody).await.expect(201);
+    due_in(&tenant, &late.id(), -1).await;
+    let shown =
+        owner.patch(&format!("{PATH}/{}", late.id()), &late.etag(), &body).await.expect(200);
+    assert!(shown.json()["watch"]["missed_at"].is_string(), "{}", shown.json());
     tenant.finish().await;
 }
 

@@ -573,8 +573,10 @@ impl<'t> WriteTx<'t> {
         let shown = |mark: Value| json!({ schema::RESTRICTION: mark });
         let changes = delta(Some(&shown(before)), Some(&shown(to_json(&after))), &[]);
         let changes = changes.map_err(StoreError::defect)?;
+        // `updated_at` stays: from it counts how long a former user is kept, and
+        // the mark says itself since when it stands.
         let change = doc! {
-            "$set": { schema::RESTRICTION: after, "updated_at": bson_time(self.now) },
+            "$set": { schema::RESTRICTION: after },
             "$inc": { "version": 1_i64 },
         };
         let done = records.update_one(one, change).session(&mut self.session).await;

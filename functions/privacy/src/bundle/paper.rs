@@ -30,6 +30,9 @@ fn in_words(collection: &str) -> &str {
         "recall_notices" => "What was said to you, or recorded by you, in recalls",
         "recall_packs" => "Recall packs that you made",
         "data_subject_requests" => "Requests about your data",
+        "notices" => "Notices that you acknowledged",
+        "sub_processor_notices" => "Your objections to sub-processors",
+        "sessions" => "Sessions in which you are signed in",
         other => other,
     }
 }

@@ -184,3 +184,20 @@ impl Table for Activity<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use keystone::tenant::schema;
+
+    use super::*;
+
+    #[test]
+    fn every_collection_that_can_be_in_a_bundle_has_words() {
+        for collection in schema::COLLECTIONS {
+            let named = collection.people.is_some_and(|people| !people.references.is_empty());
+            if named || !collection.sealed.is_empty() {
+                assert_ne!(in_words(collection.name), collection.name);
+            }
+        }
+    }
+}

@@ -2,7 +2,6 @@
 //! machine-readable data attached, its `PAdES` signature by a key in KMS, and
 //! the bucket from which it is fetched. What a report says is its context's.
 
-mod cell;
 pub mod pades;
 mod page;
 mod picture;
@@ -18,7 +17,6 @@ use krilla::embed::{AssociationKind, EmbeddedFile, MimeType};
 use krilla::metadata::{DateTime, Metadata};
 use krilla::{Document, SerializeSettings};
 
-pub use cell::harmless;
 use page::Canvas;
 pub use page::{Line, Pen};
 pub use picture::{AREA, Picture, Shape};

@@ -17,6 +17,7 @@ pub mod audit;
 pub mod auth;
 pub mod business_days;
 pub mod calendar;
+pub mod cell;
 pub mod clock;
 pub mod config;
 pub mod crypto;

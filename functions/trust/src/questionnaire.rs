@@ -13,15 +13,15 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use keystone::audit::entry::at_text;
+use keystone::cell::harmless;
 use keystone::crypto::{Sealed, at_rest_option};
 use keystone::tenant::{Entity, Filter, Id, Part, StoreError, Stored, Tenant, WriteTx, schema};
-use keystone::{FieldError, Problem};
+use keystone::{FieldError, Problem, business_days};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::control;
 use crate::posture::{PostureView, Status};
-use keystone::business_days;
 
 const SOURCE: &str = include_str!("../questions.json");
 
@@ -424,7 +424,7 @@ impl QuestionnaireView {
         table.write_record(COLUMNS).map_err(failed)?;
         for row in self.rows() {
             // A program that opens the table must not take text for a formula.
-            table.write_record(row.map(|cell| harmless(&cell))).map_err(failed)?;
+            table.write_record(row.map(|cell| harmless(&cell).into_owned())).map_err(failed)?;
         }
         let bytes = table.into_inner().map_err(|error| internal(&error))?;
         String::from_utf8(bytes).map_err(|error| internal(&error))
@@ -462,15 +462,6 @@ const WIDTHS: [f64; 6] = [12.0, 50.0, 14.0, 100.0, 16.0, 12.0];
 fn internal(error: &dyn std::fmt::Display) -> Problem {
     tracing::error!(cause = %error, "a table cannot be written");
     Problem::Internal
-}
-
-/// Text that no spreadsheet takes for a formula.
-fn harmless(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    }
 }
 
 /// What says whether a questionnaire is in time.

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use keystone::Problem;
 use keystone::audit::entry::at_text;
+use keystone::cell::harmless;
 use keystone::tenant::{AuditRecord, StoreError};
-use keystone_report::harmless;
 use serde_json::Value;
 
 use crate::view::AuditEntryView;

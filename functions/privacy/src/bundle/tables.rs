@@ -3,8 +3,8 @@
 //! has the values as they are.
 
 use keystone::Problem;
+use keystone::cell::harmless;
 use keystone::tenant::StoreError;
-use keystone_report::harmless;
 use serde_json::{Map, Value};
 
 use super::Contents;

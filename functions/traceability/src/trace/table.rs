@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use keystone::Problem;
+use keystone::{Problem, cell};
 use rust_decimal::Decimal;
 
 use super::{AmountView, Graph, Node, PartnerView};
@@ -65,15 +65,9 @@ fn text(quantity: Option<Decimal>) -> String {
     quantity.map(|quantity| quantity.to_string()).unwrap_or_default()
 }
 
-/// The cell so that no spreadsheet takes it for a formula. A number may be
-/// negative.
+/// As [`cell::harmless`]; a number may be negative.
 fn harmless(cell: &str) -> Cow<'_, str> {
-    let risky = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    if risky && cell.parse::<Decimal>().is_err() {
-        Cow::Owned(format!("'{cell}"))
-    } else {
-        Cow::Borrowed(cell)
-    }
+    if cell.parse::<Decimal>().is_ok() { Cow::Borrowed(cell) } else { cell::harmless(cell) }
 }
 
 fn defect(error: impl std::fmt::Display) -> Problem {

@@ -40,12 +40,6 @@ impl Subject {
         id.parse().ok().and_then(|id| Self::named(kind, id)).unwrap_or(Self::Tenant)
     }
 
-    /// The subject of this kind with this id; `None` for a kind that is none of
-    /// a person.
-    pub fn person(kind: &str, id: Id) -> Option<Self> {
-        Self::named(kind, id)
-    }
-
     /// The kind: `tenant`, `customer`, `supplier` or `user`.
     pub fn kind(&self) -> &'static str {
         self.parts().0

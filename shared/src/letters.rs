@@ -363,12 +363,13 @@ pub fn subject_request_deadline(
         )
     } else {
         format!(
-            "a person's request about their data at {} must be answered by {}: {} left.",
+            "a person's request about their data at {} must be answered by {}: {}.",
             tenant.legal_name,
             day_in_words(due_on),
             match days_left {
-                1 => "1 day is".to_owned(),
-                days => format!("{days} days are"),
+                0 => "today is the last day".to_owned(),
+                1 => "1 day is left".to_owned(),
+                days => format!("{days} days are left"),
             }
         )
     };
@@ -675,7 +676,7 @@ mod tests {
         for (days_left, said) in [
             (7, "must be answered by 28 February 2026: 7 days are left."),
             (1, "must be answered by 28 February 2026: 1 day is left."),
-            (0, "must be answered by 28 February 2026: 0 days are left."),
+            (0, "must be answered by 28 February 2026: today is the last day."),
             (-1, "ended on 28 February 2026, and it is not answered."),
         ] {
             let mail = subject_request_deadline(&tenant, &contact, id, due, days_left).unwrap();

@@ -36,7 +36,10 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let bundle = new.make(&call, request, id).await?;
     call.audited("data_subject_request.hand_over", async |tx| {
         let before = tx.get::<SubjectRequest>(request).await?.ok_or(Problem::NotFound)?;
-        let before = before.at_version(bundle.request_version())?;
+        // The client named no version, so none of theirs is stale.
+        let before = before.at_version(bundle.request_version()).map_err(|_| {
+            Problem::Conflict("The request was changed meanwhile. Make the bundle again.".into())
+        })?;
         tx.facts(&bundle.facts(), &[])?;
         tx.replace(&before, bundle.recorded_in(&before.entity, call.now())).await?;
         let location = format!("/v1/data-subject-requests/{request}");

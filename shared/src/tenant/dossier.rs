@@ -3,11 +3,12 @@
 //! name them. Of others there is nothing in it (Art. 15(4)): what was sealed
 //! for somebody else stays closed, and other people's ids are left out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{Bson, Document, deserialize_from_bson, doc};
+use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_vec};
 use serde_json::{Map, Value, json};
 
 use super::audit_log::{SOURCE_IP, USER_AGENT, envelopes};
@@ -19,8 +20,10 @@ use crate::Problem;
 use crate::audit::entry::{CommittedEntry, Personal, at_text};
 use crate::crypto::{CryptoError, Envelope, Place, Subject, decode};
 
-/// Most documents of one collection that a dossier holds.
+/// Most documents that a dossier holds, and most bytes of them as they are
+/// stored: it is made within one request.
 pub const MOST_DOCUMENTS: usize = 5_000;
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 /// Most audit entries that a dossier holds.
 pub const MOST_ENTRIES: usize = 10_000;
 
@@ -69,6 +72,22 @@ impl Period {
     }
 }
 
+/// What a dossier holds so far.
+#[derive(Default)]
+struct Held {
+    documents: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn take(&mut self, document: &Document) -> Result<(), Problem> {
+        self.documents += 1;
+        self.bytes += serialize_to_vec(document).map_err(StoreError::from)?.len();
+        let fits = self.documents <= MOST_DOCUMENTS && self.bytes <= MOST_BYTES;
+        if fits { Ok(()) } else { Err(too_much()) }
+    }
+}
+
 /// A stored document, with the references by which it was found.
 struct Found {
     document: Document,
@@ -97,9 +116,9 @@ impl Tenant {
     /// store does not answer.
     pub async fn dossier(&self, subject: Subject, period: Period) -> Result<Dossier, Problem> {
         self.prefetch([subject]).await?;
-        let mut holdings = Vec::new();
+        let (mut holdings, mut held) = (Vec::new(), Held::default());
         for collection in schema::collections_of(self.id()) {
-            let found = self.found(collection, subject, period).await?;
+            let found = self.found(collection, subject, period, &mut held).await?;
             let mut documents = Vec::with_capacity(found.len());
             for found in found.into_values().rev() {
                 documents.push(self.theirs(collection, subject, found).await?);
@@ -119,6 +138,7 @@ impl Tenant {
         collection: &'static Collection,
         subject: Subject,
         period: Period,
+        held: &mut Held,
     ) -> Result<BTreeMap<String, Found>, Problem> {
         let name = subject.to_string();
         let references = collection.people.map_or(&[][..], |people| people.references);
@@ -138,11 +158,14 @@ impl Tenant {
                 self.entities(collection).find(query).await.map_err(StoreError::from)?;
             while let Some(document) = cursor.try_next().await.map_err(StoreError::from)? {
                 let id = document.get_str("_id").map_err(StoreError::defect)?.to_owned();
-                let one = found.entry(id).or_insert(Found { document, references: Vec::new() });
+                let one = match found.entry(id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        held.take(&document)?;
+                        new.insert(Found { document, references: Vec::new() })
+                    }
+                };
                 one.references.extend(reference);
-                if found.len() > MOST_DOCUMENTS {
-                    return Err(too_much());
-                }
             }
         }
         Ok(found)
@@ -456,8 +479,8 @@ fn too_much() -> Problem {
     Problem::invalid(
         "/from",
         format!(
-            "There is more than one bundle holds ({MOST_DOCUMENTS} documents of a kind, \
-             {MOST_ENTRIES} audit entries). Ask for several periods, one after another."
+            "There is more than one bundle holds ({MOST_DOCUMENTS} documents of 32 MiB in \
+             all, {MOST_ENTRIES} audit entries). Ask for several periods, one after another."
         ),
     )
 }

@@ -99,7 +99,7 @@ impl Delivery {
     }
 
     /// Whether the tenant was told all that is known of `breach`. Who was told by
-    /// hand needs no letter that was given up.
+    /// hand needs no notice that was given up.
     pub fn is_settled(&self, breach: &Breach) -> bool {
         let waits = self.letters.iter().any(|letter| letter.state == MailState::Pending);
         self.letters.len() > breach.updates.len() && !waits && !self.has_failed()
@@ -110,10 +110,11 @@ impl Delivery {
         delivered_at(&self.letters, self.by_hand_at)
     }
 
-    /// Whether a letter was given up that nobody has made up for.
+    /// Whether a letter was given up that nobody has made up for: who was told by
+    /// hand knows what the first one says, and not what came later.
     pub fn has_failed(&self) -> bool {
-        let failed = self.letters.iter().any(|letter| letter.state == MailState::Failed);
-        failed && self.by_hand_at.is_none()
+        let made_up = usize::from(self.by_hand_at.is_some());
+        self.letters.iter().skip(made_up).any(|letter| letter.state == MailState::Failed)
     }
 
     /// Both clocks at `now`.

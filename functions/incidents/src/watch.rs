@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use keystone::Problem;
 use keystone::tenant::{Enrolled, Filter, Page, Registry, Stored, Tenant, WriteTx};
+use keystone::{Problem, telemetry};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -71,7 +71,9 @@ pub async fn watch(
             let tenants = reachable(registry).await?;
             let mut watch =
                 Watch { registry, provider, teller, tenants, deadline, seen, first_problem };
-            watch.look_at(breach).await?;
+            if let Err(problem) = watch.look_at(breach).await {
+                watch.first_problem.get_or_insert(problem);
+            }
             (seen, first_problem) = (watch.seen, watch.first_problem);
         }
     }
@@ -104,13 +106,18 @@ impl Watch<'_, '_> {
             return Ok(true);
         }
         if Instant::now() >= self.deadline {
+            self.count(&stored.entity, false);
             self.first_problem.get_or_insert(Problem::Unavailable);
             return Ok(false);
         }
+        let mut gone = false;
         let seen = match self.see(breach, &stored.entity).await {
             Ok(seen) => seen,
             // It was closed since: nothing is wrong here, and nothing can be told.
-            Err(Problem::NotFound) => stored.entity.clone(),
+            Err(Problem::NotFound) => {
+                gone = true;
+                stored.entity.clone()
+            }
             Err(problem) => {
                 let tenant = &stored.entity.tenant;
                 tracing::error!(tenant, %problem, "a tenant could not be told of a breach");
@@ -120,6 +127,10 @@ impl Watch<'_, '_> {
         };
         let now = self.teller.by.now;
         let after = next(seen, now);
+        // Who is gone can be told nothing any more; that the time passed stays
+        // recorded.
+        let settled = after.is_settled(&breach.entity) || (gone && after.missed);
+        self.count(&after, settled);
         let done = self.record(stored, &after).await;
         if let Err(problem) = done {
             // Another run recorded it; the next sees what is left.
@@ -131,12 +142,15 @@ impl Watch<'_, '_> {
         let raised = after.alarms.len().saturating_sub(stored.entity.alarms.len());
         self.seen.alarms += raised as u64;
         self.seen.missed += u64::from(after.missed && !stored.entity.missed);
-        let settled = after.is_settled(&breach.entity);
-        self.seen.waiting += u64::from(!settled);
-        let late =
-            after.delivered_at().is_none() && !alarms_due(after.confirmed_at, now).is_empty();
-        self.seen.at_risk += u64::from(after.has_failed() || late);
         Ok(settled)
+    }
+
+    /// Counts a tenant that is still to be told something.
+    fn count(&mut self, delivery: &Delivery, settled: bool) {
+        let late = delivery.delivered_at().is_none()
+            && !alarms_due(delivery.confirmed_at, self.teller.by.now).is_empty();
+        self.seen.waiting += u64::from(!settled);
+        self.seen.at_risk += u64::from(!settled && (delivery.has_failed() || late));
     }
 
     /// Tells the tenant what is left, and reads back how far the letters came.
@@ -168,9 +182,18 @@ impl Watch<'_, '_> {
             return Ok(());
         };
         let Delivery { tenant, breach_id, alarms, .. } = after;
+        // Metrics of what is new are written before it is recorded: a run that
+        // dies in between says it twice, and never not at all.
+        let count = |metric, count| {
+            telemetry::counted(self.teller.by.now, "watch-breaches", metric, count);
+        };
+        if alarms.len() > was.alarms.len() {
+            count("breach_alarms", (alarms.len() - was.alarms.len()) as u64);
+        }
         match action {
             "breach_delivery.miss" => {
                 tracing::error!(tenant, %breach_id, "72 h after confirmation: deadline missed");
+                count("breach_deadlines_missed", 1);
             }
             "breach_delivery.alarm" => {
                 tracing::error!(tenant, %breach_id, ?alarms, "a tenant is not notified of a breach");

@@ -115,7 +115,8 @@ impl Question {
         let ip = self.ip.as_deref().and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
         AuditFilter {
             actor: self.user.map(|id| id.to_string()),
-            from: self.from,
+            // A session has no entry from before it was made.
+            from: self.from.max(self.session.map(Id::made_at)),
             to: self.to,
             ip: ip.map(|ip| ip.to_canonical().to_string()),
             ..AuditFilter::default()

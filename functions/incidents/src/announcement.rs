@@ -82,6 +82,7 @@ pub async fn publish(
             done.unfinished = true;
             break;
         }
+        let slug = enrolled.id().clone();
         let told = async {
             let tenant = registry.for_job(enrolled, by.now).await?;
             deliver(&tenant, by, id, new).await
@@ -90,6 +91,7 @@ pub async fn publish(
             Ok(true) => done.tenants += 1,
             Ok(false) => done.before += 1,
             Err(problem) => {
+                tracing::error!(tenant = %slug, %problem, "a notice could not be published");
                 first_problem.get_or_insert(problem);
             }
         }

@@ -29,7 +29,8 @@ impl Look<'_> {
 
     /// The operations of the published API document that need a session.
     async fn guarded(&self) -> Result<Vec<Operation>, Blind> {
-        let document: Value = self.get("/openapi.json", "*/*").await?.json().await?;
+        let document = self.get("/openapi.json", "*/*").await?.error_for_status()?;
+        let document: Value = document.json().await?;
         let mut found = Vec::new();
         for (path, methods) in document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {
@@ -62,8 +63,23 @@ impl Look<'_> {
     async fn open_among(&self, operations: &[&Operation]) -> Result<Vec<String>, Blind> {
         let answers = operations.iter().map(|operation| self.anonymously(operation));
         let answers = futures::future::try_join_all(answers).await?;
-        let open = operations.iter().zip(answers).filter(|(_, status)| *status != 401);
-        Ok(open.map(|(operation, _)| operation.name.clone()).collect())
+        let mut open = Vec::new();
+        for (operation, status) in operations.iter().zip(answers) {
+            if !refuses(status)? {
+                open.push(operation.name.clone());
+            }
+        }
+        Ok(open)
+    }
+}
+
+/// Whether the API refuses who is not signed in. One that is busy or down says
+/// nothing of that.
+pub(super) fn refuses(status: u16) -> Result<bool, Blind> {
+    match status {
+        401 => Ok(true),
+        429 | 500.. => Err(Blind::Reason(format!("The API answered {status}."))),
+        _ => Ok(false),
     }
 }
 
@@ -98,8 +114,8 @@ pub(super) async fn anonymous_refused(look: &Look<'_>) -> Result<Finding, Blind>
     if guarded.is_empty() {
         return Err(Blind::Reason("The API document names no guarded operation.".into()));
     }
-    let hour = usize::try_from(look.job.now.as_second() / 3600).unwrap_or(0);
-    let turn = hour * ASKED % guarded.len();
+    let day = usize::try_from(look.job.now.as_second() / 86_400).unwrap_or(0);
+    let turn = day * ASKED % guarded.len();
     let asked: Vec<&Operation> =
         guarded.iter().cycle().skip(turn).take(ASKED.min(guarded.len())).collect();
     let open = look.open_among(&asked).await?;
@@ -174,6 +190,17 @@ pub(super) async fn security_txt(look: &Look<'_>) -> Result<Finding, Blind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_that_is_busy_or_down_is_not_seen_to_let_anybody_in() {
+        assert_eq!(refuses(401).ok(), Some(true));
+        for open in [200, 204, 403, 404, 422] {
+            assert_eq!(refuses(open).ok(), Some(false), "{open}");
+        }
+        for unseen in [429, 500, 502, 503, 504] {
+            assert!(refuses(unseen).is_err(), "{unseen}");
+        }
+    }
 
     #[test]
     fn the_preload_list_asks_for_a_year_and_both_words() {

@@ -6,6 +6,7 @@ use keystone::auth::session::IDLE_LIMIT;
 use keystone::config::Setting;
 use serde_json::{Value, json};
 
+use super::publication::refuses;
 use super::{Blind, Finding, Look, refused};
 
 /// What the claim says (C9).
@@ -38,20 +39,20 @@ pub(super) async fn tokens(look: &Look<'_>) -> Result<Finding, Blind> {
     let mut taken = 0;
     for token in &forgeries {
         let answer = look.http.get(&url).bearer_auth(token).send().await?;
-        taken += usize::from(answer.status().as_u16() != 401);
+        taken += usize::from(!refuses(answer.status().as_u16())?);
     }
     let secrets = aws_sdk_secretsmanager::Client::new(look.job.platform.aws().await?);
     let secret = look.setting(Setting::SessionSecret)?;
     let secret = secrets.describe_secret().secret_id(secret).send().await;
     let secret = secret.map_err(|error| refused(&error))?;
-    let by_our_key = secret.kms_key_id().is_some();
+    let by_a_key = secret.kms_key_id().is_some();
     let idle = IDLE_LIMIT.as_hours();
-    let holds = taken == 0 && by_our_key && idle == CLAIMED_IDLE_HOURS;
+    let holds = taken == 0 && by_a_key && idle == CLAIMED_IDLE_HOURS;
     let evidence = format!(
-        "Of {} forged tokens (no signature, a wrong one, another algorithm) {taken} were taken; \
-         the secret {} kept under our key; sessions end after {idle} hours without use.",
+        "Of {} tokens that were made without the secret {taken} were taken; the secret {} \
+         encrypted by a customer key; sessions end after {idle} hours without use.",
         forgeries.len(),
-        if by_our_key { "is" } else { "is not" },
+        if by_a_key { "is" } else { "is not" },
     );
     let facts = json!({ "forged": forgeries.len(), "taken": taken, "idle_hours": idle });
     Ok(Finding::of(holds, evidence, facts))

@@ -138,6 +138,10 @@ checks! {
     SubProcessorList = "sub-processor-list";
     /// The published contact for those who find a vulnerability.
     DisclosureContact = "disclosure-contact";
+    /// No report of a vulnerability was left waiting for longer than is promised.
+    DisclosureDeadlines = "disclosure-deadlines";
+    /// No tenant was told of a breach too late.
+    BreachDeadlines = "breach-deadlines";
     /// What a person vouched for, lately enough.
     Attestation = "attestation";
 }
@@ -289,6 +293,8 @@ impl<'j> Look<'j> {
             Check::AtlasBackups => atlas::backups(self).await,
             Check::AtlasEncryption => atlas::encryption(self).await,
             Check::AtlasRegion => atlas::region(self).await,
+            Check::DisclosureDeadlines => trail::deadlines(self, "vulnerability_report.miss").await,
+            Check::BreachDeadlines => trail::deadlines(self, "breach_delivery.miss").await,
             Check::Attestation => attestation::fresh(self, control).await,
         }
     }

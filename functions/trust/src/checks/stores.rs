@@ -127,7 +127,9 @@ pub(super) async fn encryption(look: &Look<'_>) -> Result<Finding, Blind> {
     }
     let stores = TABLES.len() + BUCKETS.len() + SECRETS.len();
     let evidence = if wrong.is_empty() {
-        format!("All {stores} tables, buckets and secrets are encrypted by the deployment's key.")
+        format!(
+            "All {stores} tables, buckets and secrets that were looked at are encrypted by the deployment's key."
+        )
     } else {
         let wrong = wrong.join(", ");
         format!(

@@ -1,5 +1,6 @@
 //! The daily self-check of all audit trails, as it left its result.
 
+use jiff::SignedDuration;
 use keystone::audit::entry::{Outcome, at_text};
 use keystone::tenant::AuditFilter;
 use serde_json::json;
@@ -8,6 +9,28 @@ use super::{Blind, FRESH, Finding, Look};
 
 /// What `audit-self-check` leaves in the provider's trail.
 const ACTION: &str = "audit_trails.check";
+
+/// How long a missed deadline counts against the claim that there is none.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 90);
+
+/// Whether a watcher recorded `miss` lately.
+pub(super) async fn deadlines(look: &Look<'_>, miss: &str) -> Result<Finding, Blind> {
+    let filter = AuditFilter {
+        action: Some(miss.into()),
+        from: Some(look.job.now - REMEMBERED),
+        ..AuditFilter::default()
+    };
+    let found = look.provider.audit_entries_where(&filter, None, 1).await?;
+    let days = REMEMBERED.as_hours() / 24;
+    Ok(match found.first() {
+        None => Finding::of(true, format!("No deadline was missed in {days} days."), json!({})),
+        Some(last) => {
+            let when = at_text(last.entry.at);
+            let evidence = format!("A deadline was missed in {days} days, lastly at {when}.");
+            Finding::of(false, evidence, json!({ "last_missed_at": when }))
+        }
+    })
+}
 
 pub(super) async fn self_check(look: &Look<'_>) -> Result<Finding, Blind> {
     let filter = AuditFilter { action: Some(ACTION.into()), ..AuditFilter::default() };

@@ -2,12 +2,16 @@
 //! proved, and questionnaires say what the posture says.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt;
 use keystone::audit::bundle::verify_entry_line;
 use keystone::audit::merkle::Hash;
 use keystone::audit::note::VerifierKey;
 use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
 use keystone_tests::{Client, Stack};
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 const POSTURE: &str = "/v1/trust/posture";
@@ -115,6 +119,70 @@ async fn a_control_that_breaks_is_shown_until_it_is_mended() {
     let csv = stranger.request("GET", POSTURE).header("accept", "text/csv").send().await;
     csv.must(406);
     the_log_proves_what_was_claimed(&stack, &broken).await;
+}
+
+/// What the system itself knows to be wrong shows: a deadline that was missed, a
+/// questionnaire that is late, a value that is not where it was sealed, and a
+/// password that costs less than is claimed.
+#[tokio::test]
+async fn what_is_late_or_wrong_in_the_data_degrades_its_control() {
+    let stack = Stack::load();
+    let stranger = stack.client();
+    let tenant = stack.tenant("doubtful", &[]).await;
+    let owner = tenant.owner();
+    let customers = futures::future::join_all(["+353861234567", "+353869998877"].map(|phone| {
+        let customer = keystone_tests::samples::customer("1 Quay Street", phone);
+        async move { owner.post("/v1/customers", &customer).await.expect(201).id() }
+    }))
+    .await;
+    let asked = owner.post("/v1/questionnaires", &json!({ "kind": "lite" })).await.expect(201).id();
+    let report = json!({ "title": "a", "description": "b", "steps": "c" });
+    let finder = stack.client().at(keystone_tests::stack::address());
+    let report = finder.post("/v1/security/reports", &report).await.expect(201).json();
+    let token = report["token"].as_str().unwrap();
+    let hash = keystone::auth::user::MailedToken::from_text(token).hash();
+
+    let database = stack.database().await;
+    let own = database.database(&format!("t_{}", tenant.slug()));
+    let all = own.collection::<Document>("customers");
+    let phone = all.find_one(doc! { "_id": &customers[1] }).await.unwrap().unwrap();
+    let moved = doc! { "$set": { "phone": phone.get("phone").unwrap() } };
+    all.update_one(doc! { "_id": &customers[0] }, moved).await.unwrap();
+    tenant.set_in_document("questionnaires", "_id", &asked, "due_on", "2026-01-02").await;
+    let cheap = "$2b$10$abcdefghijklmnopqrstuuu0123456789012345678901234567890";
+    let email = tenant.email_of(Role::SuperAdmin);
+    tenant.set_in_document("users", "email", &email, "password.hash", cheap).await;
+    let reports = database.database("t_keystone").collection::<Document>("vulnerability_reports");
+    let over = doc! { "$set": { "acknowledge_by": "2026-01-02T00:00:00Z" } };
+    reports.update_one(doc! { "token_hash": hash }, over).await.unwrap();
+    stack.aws().invoke(&stack.function("watch-disclosures"), &json!({})).await;
+
+    run(&stack).await;
+    let shown = posture(&stranger).await;
+    for (id, check) in [
+        ("C5", "sealed-fields"),
+        ("C7", "password-hashes"),
+        ("C16", "disclosure-deadlines"),
+        ("C20", "questionnaires-on-time"),
+    ] {
+        let failed = result(&shown, id, check);
+        assert_eq!(failed["result"], "fail", "{failed}");
+        assert_eq!(control(&shown, id)["status"], "degraded");
+    }
+    // Who asked for the run is recorded, and not published.
+    let trail = database.database("t_keystone_audit").collection::<Document>("entries");
+    let actors = async |action: &str| {
+        let found = trail.find(doc! { "entry.action": action }).await.unwrap();
+        let found: Vec<Document> = found.try_collect().await.unwrap();
+        let actor = |entry: &Document| {
+            let actor = entry.get_document("entry").unwrap().get_document("actor").unwrap();
+            actor.get_str("id").unwrap().to_owned()
+        };
+        found.iter().map(actor).collect::<BTreeSet<_>>()
+    };
+    assert!(actors("posture.ask").await.contains("test-operator"));
+    assert!(!actors("posture.publish").await.contains("test-operator"));
+    tenant.close().await;
 }
 
 /// What was published while something was broken can be fetched and proved

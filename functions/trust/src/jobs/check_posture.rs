@@ -1,12 +1,13 @@
 //! Looks at everything that is claimed, and publishes what it found.
 
 use keystone::Problem;
-use keystone::audit::entry::ActorKind;
+use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::job::Job;
 use keystone::tenant::WriteTx;
 use keystone::{random, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::checks::Look;
 use crate::posture::{Document, PUBLISH, Posture, Status};
@@ -41,11 +42,14 @@ pub struct Published {
 /// run that was killed has published nothing, and the next begins anew.
 pub async fn handle(job: Job) -> Result<Published, Problem> {
     let input: Input = job.input()?;
-    let by = match &input.operator {
-        Some(operator) => job.attribution(ActorKind::Operator, operator),
-        None => job.attribution(ActorKind::Job, "check-posture"),
-    };
     let provider = job.platform.registry(job.now).await?.provider(job.now).await?;
+    // The entry of a publication is public for good, so no person's name is in it.
+    let by = job.attribution(ActorKind::Job, "check-posture");
+    if let Some(operator) = &input.operator {
+        let asks = job.attribution(ActorKind::Operator, operator);
+        let posture = Resource { kind: "posture".into(), id: job.request_id.clone() };
+        provider.record(&asks, "posture.ask", posture, Outcome::Success, json!({})).await?;
+    }
     let look = Look::begin(&job, &provider).await?;
     let document = Document::compile(&look, job.now).await;
     let posture = Posture::new(&document)?;

@@ -322,6 +322,7 @@ async fn questionnaires_say_what_the_posture_says() {
     let controls = json!({ "9": ["C4.2"] });
     operate(json!({ "issue": { "questionnaire": which, "controls": controls } })).await;
     let read = operate(json!({ "read": which })).await;
+    assert_eq!(read["contact"], "buying@retail.example", "the answers have to go somewhere");
     let answer = &read["questionnaire"]["answers"][0];
     assert!(answer["explanation"].as_str().unwrap().contains("C4.2"), "{read}");
     assert!(read["csv"].as_str().unwrap().contains("Is data encrypted?"));

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::civil::Date;
 use keystone::Problem;
-use keystone::audit::entry::ActorKind;
+use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::config::Setting;
 use keystone::crypto::{Place, Subject};
 use keystone::job::Job;
@@ -14,6 +14,7 @@ use keystone::random;
 use keystone::tenant::{Entity, Filter, Id, Page, Tenant, TenantId, Visit, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::posture::PostureView;
 use crate::questionnaire::{
@@ -24,7 +25,7 @@ use crate::questionnaire::{
 pub const SETTINGS: [Setting; 3] =
     [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
 
-/// Questionnaires of a tenant that a list shows.
+/// Questionnaires of a tenant in one state that a list shows.
 const LISTED: i64 = 100;
 
 /// The event.
@@ -118,6 +119,9 @@ pub enum Done {
         csv: String,
         /// As a workbook, base64.
         xlsx: String,
+        /// E-mail address that the answers go to, of somebody who is no customer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        contact: Option<String>,
     },
     /// Those that want attention.
     List {
@@ -136,12 +140,7 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
         Action::Take(take) => {
             take.questionnaire.check("/action/take/questionnaire")?;
             let id = random::id(job.now)?;
-            let place = Place {
-                collection: Questionnaire::COLLECTION.name,
-                document: id,
-                field: "contact",
-            };
-            let contact = provider.seal(place, Subject::Tenant, &take.contact).await?;
+            let contact = provider.seal(contact_of(id), Subject::Tenant, &take.contact).await?;
             let new = take.questionnaire.received(take.organisation, Some(contact), job.now);
             provider
                 .audited(&by, "questionnaire.take", async |tx: &mut WriteTx<'_>| {
@@ -169,14 +168,24 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
             let tenant = tenant_of(&job, which.tenant.as_deref()).await?;
             let tenant = tenant.as_ref().unwrap_or(&provider);
             let stored = tenant.get::<Questionnaire>(which.id).await?.ok_or(Problem::NotFound)?;
+            let sealed = stored.entity.contact.as_ref();
+            let contact = tenant.open_kept(contact_of(stored.id), sealed).await?;
+            if contact.is_some() {
+                let about =
+                    Resource { kind: Questionnaire::RESOURCE.into(), id: stored.id.to_string() };
+                let facts = json!({ "disclosed": ["contact"], "records": 1 });
+                let action = "questionnaire.disclose";
+                tenant.record(&by, action, about, Outcome::Success, facts).await?;
+            }
             let view = QuestionnaireView::new(&stored, &posture);
             let (csv, xlsx) = (view.csv()?, STANDARD.encode(view.xlsx()?));
-            Ok(Done::Read { questionnaire: Box::new(view), csv, xlsx })
+            let contact = contact.map(|contact| contact.expose().clone());
+            Ok(Done::Read { questionnaire: Box::new(view), csv, xlsx, contact })
         }
         Action::List {} => {
             let posture = PostureView::read(&provider, job.now).await?;
             let mut questionnaires = Vec::new();
-            for enrolled in registry.walk(Visit::Serving).await? {
+            for enrolled in registry.walk(Visit::Kept).await? {
                 let tenant = registry.for_job(enrolled, job.now).await?;
                 questionnaires.extend(listed(&job, &tenant, &posture).await?);
             }
@@ -185,11 +194,15 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
     }
 }
 
+fn contact_of(id: Id) -> Place<'static> {
+    Place { collection: Questionnaire::COLLECTION.name, document: id, field: "contact" }
+}
+
 /// The tenant with this slug; `None` for none given.
 async fn tenant_of(job: &Job, slug: Option<&str>) -> Result<Option<Tenant>, Problem> {
     let Some(slug) = slug else { return Ok(None) };
     let registry = job.platform.registry(job.now).await?;
-    let mut walk = registry.walk(Visit::Serving).await?.into_iter();
+    let mut walk = registry.walk(Visit::Kept).await?.into_iter();
     let enrolled = walk.find(|enrolled| enrolled.id().as_str() == slug);
     let enrolled = enrolled.ok_or(Problem::NotFound)?;
     Ok(Some(registry.for_job(enrolled, job.now).await?))
@@ -197,9 +210,12 @@ async fn tenant_of(job: &Job, slug: Option<&str>) -> Result<Option<Tenant>, Prob
 
 /// Those of a tenant that wait, or whose answers are wrong by now.
 async fn listed(job: &Job, tenant: &Tenant, posture: &PostureView) -> Result<Vec<Listed>, Problem> {
-    let page = Page { after: None, limit: LISTED };
-    let found = tenant.list::<Questionnaire>(Filter::all(), page).await?;
-    let listed = found.into_iter().filter_map(|stored| {
+    let in_state = async |state: &str| {
+        let page = Page { after: None, limit: LISTED };
+        tenant.list::<Questionnaire>(Filter::all().eq("state", state), page).await
+    };
+    let found = [in_state("received").await?, in_state("issued").await?];
+    let listed = found.into_iter().flatten().filter_map(|stored| {
         let of = stored.entity;
         let outdated = of.outdated(posture);
         let waits = of.state == State::Received;

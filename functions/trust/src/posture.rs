@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use keystone::Problem;
 use keystone::audit::entry::at_text;
 use keystone::audit::merkle::Hash;
-use keystone::tenant::{Entity, Filter, Page, StoreError, Stored, Tenant, schema};
+use keystone::tenant::{Entity, Filter, Page, StoreError, Tenant, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -273,15 +273,23 @@ impl PostureView {
     pub async fn read(provider: &Tenant, now: Timestamp) -> Result<Self, StoreError> {
         let newest = Page { after: None, limit: 1 };
         let found = provider.list::<Posture>(Filter::all(), newest).await?;
-        let Some(Stored { entity: posture, .. }) = found.into_iter().next() else {
+        let found = found.into_iter().next().map(|stored| stored.entity);
+        // One of another release may name checks that this one does not have.
+        let read = found.and_then(|posture| match posture.read() {
+            Ok(document) => Some((posture.sha256, document)),
+            Err(error) => {
+                tracing::error!(%error, "the last posture is none of this release");
+                None
+            }
+        });
+        let Some((sha256, document)) = read else {
             let controls =
                 controls().iter().map(|control| ControlState::new(control, Vec::new(), now));
             return Ok(Self { published_at: None, sha256: None, controls: controls.collect() });
         };
-        let document = posture.read()?;
         Ok(Self {
             published_at: Some(document.published_at),
-            sha256: Some(posture.sha256),
+            sha256: Some(sha256),
             controls: document.controls.into_iter().map(|control| control.at(now)).collect(),
         })
     }

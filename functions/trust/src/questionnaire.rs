@@ -258,7 +258,8 @@ fn compiled(id: &str, topic: &str, controls: &[String], posture: &PostureView) -
         Reply::Open
     } else if any(&[Status::NotCertified, Status::Planned, Status::InProgress]) {
         Reply::No
-    } else if any(&[Status::Degraded, Status::Unverified]) {
+    } else if any(&[Status::Degraded, Status::Unverified]) || states.len() < controls.len() {
+        // Of a control that the last posture did not have nothing was seen.
         Reply::NotConfirmed
     } else {
         Reply::Yes

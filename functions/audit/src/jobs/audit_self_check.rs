@@ -6,7 +6,7 @@ use std::time::Duration;
 use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::job::Job;
-use keystone::tenant::{SignedCheckpoint, StoreError, Tenant, Visit};
+use keystone::tenant::{Registry, SignedCheckpoint, StoreError, Tenant, TenantId, Visit};
 use keystone::{erasure, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,6 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
     let mut total = Checked::default();
     let mut named = Vec::new();
     let mut count = 0;
-    let mut provider_in_doubt = false;
     let mut first_problem = None;
     let mut tenants = registry.walk(Visit::Kept).await?;
     // Each is the first on some day, so that none is always what time runs out for.
@@ -79,7 +78,6 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
         match done.await {
             Ok(findings) => {
                 count += findings.count;
-                provider_in_doubt |= id.is_provider() && findings.count > 0;
                 for finding in findings.named {
                     tracing::error!(tenant = %id, finding, "the audit trail was tampered with");
                     named.push(format!("{id}: {finding}."));
@@ -91,17 +89,21 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
             }
         }
     }
-    for id in archive.tenants().await? {
-        let wanted = input.tenant.as_deref().is_none_or(|only| only == id.as_str());
-        if wanted && !registry.knows(&id).await? {
-            tracing::error!(tenant = %id, "the tenant of archived checkpoints is gone");
-            named.push(format!("{id}: it has archived checkpoints and is in no registry."));
-            count += 1;
+    match gone(&archive, &registry, input.tenant.as_deref()).await {
+        Ok(gone) => {
+            for id in gone {
+                tracing::error!(tenant = %id, "the tenant of archived checkpoints is gone");
+                named.push(format!("{id}: it has archived checkpoints and is in no registry."));
+                count += 1;
+            }
+        }
+        Err(problem) => {
+            first_problem.get_or_insert(problem);
         }
     }
     if input.tenant.is_none() {
         let clean = count == 0 && first_problem.is_none();
-        let left = leave_result(&job, clean, &total, count, provider_in_doubt).await;
+        let left = leave_result(&job, clean, &total, count).await;
         if let Err(problem) = left {
             first_problem.get_or_insert(problem);
         }
@@ -114,18 +116,31 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
     first_problem.map_or(Ok(total), Err)
 }
 
+/// The tenants of which there are archived checkpoints, and no entry in the
+/// registry.
+async fn gone(
+    archive: &Archive,
+    registry: &Registry<'_>,
+    only: Option<&str>,
+) -> Result<Vec<TenantId>, Problem> {
+    let mut gone = Vec::new();
+    for id in archive.tenants().await? {
+        if only.is_none_or(|only| only == id.as_str()) && !registry.knows(&id).await? {
+            gone.push(id);
+        }
+    }
+    Ok(gone)
+}
+
 /// Leaves the result of a run over all trails in the provider's, where the
-/// posture finds it; unless that one is in doubt itself.
+/// posture finds it. Were that one in doubt itself, it is still better told than
+/// not.
 async fn leave_result(
     job: &Job,
     clean: bool,
     total: &Checked,
     findings: u64,
-    provider_in_doubt: bool,
 ) -> Result<(), Problem> {
-    if provider_in_doubt {
-        return Ok(());
-    }
     let provider = job.platform.registry(job.now).await?.provider(job.now).await?;
     let resource = Resource { kind: "audit_trails".into(), id: "all".into() };
     let facts = json!({ "checked": total, "findings": findings });

@@ -44,7 +44,7 @@ pub(super) async fn sign_in(look: &Look<'_>) -> Result<Finding, Blind> {
     let window = WINDOW.as_secs();
     let holds = admitted == CLAIMED.0 && window == CLAIMED.1 && later;
     let evidence = format!(
-        "Of {} attempts at once at an account that nobody has {admitted} were admitted; the next \
+        "Of {} attempts one after another at an account that nobody has {admitted} were admitted; the next \
          {} after {} minutes.",
         LIMIT + 1,
         if later { "was" } else { "was not" },

@@ -293,8 +293,13 @@ async fn a_missed_deadline_is_recorded_and_shown() {
     let (early, detail) = (breach(&[near.slug()], 71), breach(&[tenant.slug()], 73));
     notify_and_hold(&stack, near.slug(), &early).await;
     notify_and_hold(&stack, tenant.slug(), &detail).await;
+    let began = clock::now();
     watch(&stack).await;
     watch(&stack).await;
+    let logs = stack.logs(began - SignedDuration::from_secs(1)).await;
+    for metric in ["\"breach_deadlines_missed\":1", "\"breach_alarms\":3"] {
+        assert!(logs.contains(metric), "{metric}");
+    }
     let all: [mongodb::bson::Bson; 3] = [24_i64.into(), 48_i64.into(), 60_i64.into()];
     for (breach, slug, missed, action) in [
         (&early, near.slug(), false, "breach_delivery.alarm"),

@@ -364,5 +364,9 @@ pub(crate) mod tests {
         told.by_hand_at = Some(Timestamp::UNIX_EPOCH);
         assert_eq!(told.delivered_at(), told.by_hand_at);
         assert!(!told.has_failed());
+        // What came later they were not told so.
+        let mut told = delivery(&[MailState::Failed, MailState::Failed]);
+        told.by_hand_at = Some(Timestamp::UNIX_EPOCH);
+        assert!(told.has_failed());
     }
 }

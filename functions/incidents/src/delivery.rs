@@ -95,9 +95,16 @@ pub async fn record_by_hand(
     let affected = Delivery::id(event.incident, &event.tenant);
     let delivery = provider.get::<Delivery>(affected).await?;
     let enrolled = reachable(registry).await?.remove(&event.tenant);
-    let (Some(delivery), Some(enrolled)) = (delivery, enrolled) else {
+    let Some(delivery) = delivery else {
         return Err(Problem::invalid("/tenant", "Is not affected by this incident."));
     };
+    let Some(enrolled) = enrolled else {
+        return Err(Problem::invalid("/tenant", "Was closed since."));
+    };
+    // It ends our clock, and cannot be taken back.
+    if event.at < delivery.entity.confirmed_at {
+        return Err(Problem::invalid("/at", "Must not be before the confirmation."));
+    }
     let tenant = registry.for_job(enrolled, teller.by.now).await?;
     teller.tell(&tenant, &breach, &delivery.entity).await?;
     let id = id_of(breach.id, &tenant, delivery.entity.confirmed_at);

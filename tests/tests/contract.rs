@@ -193,9 +193,23 @@ fn every_function_may_do_what_it_lists_and_nothing_else() {
             }
         }
     }
-    // A public route's function reaches nothing unless it checks a secret.
-    for name in ["HealthFunction", "OpenApiFunction"] {
+    // A public route's function reaches nothing unless it checks a secret or
+    // shows what is the provider's; and what only shows makes and changes nothing.
+    for name in ["HealthFunction", "OpenApiFunction", "GetSecurityTxtFunction"] {
         assert_eq!(statements(&functions[name], &managed), Vec::<Value>::new(), "{name}");
+    }
+    let shows = ["secretsmanager:GetSecretValue", "kms:Decrypt", "dynamodb:BatchGetItem"];
+    for name in [
+        "GetOscalFunction",
+        "GetPostureFunction",
+        "GetVulnerabilityReportFunction",
+        "ListPosturesFunction",
+        "ListSecurityCreditsFunction",
+        "ListSubProcessorsFunction",
+    ] {
+        let statements = statements(&functions[name], &managed);
+        let actions = statements.iter().flat_map(|one| one_or_many(&one["Action"]));
+        assert_eq!(actions.collect::<Vec<_>>(), shows, "{name}");
     }
 }
 

@@ -28,6 +28,7 @@ pub mod samples;
 pub mod stack;
 pub mod tenant;
 pub mod trail;
+pub mod vault;
 pub mod verdicts;
 
 pub use client::{Answer, Client};

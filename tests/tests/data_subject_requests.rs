@@ -678,8 +678,12 @@ async fn nothing_opens_that_was_sealed_for_who_was_erased() {
 
     // Of whom, where: an operator with the database as it was, as it is, and
     // every key that there still is.
-    let erased =
-        [format!("customer:{customer}"), format!("supplier:{supplier}"), format!("user:{user}")];
+    let erased = [
+        format!("customer:{customer}"),
+        format!("customer:{repeated}"),
+        format!("supplier:{supplier}"),
+        format!("user:{user}"),
+    ];
     let after = vault::keys(&stack, tenant.slug(), &none, &none).await;
     let (mut gone, mut kept) = (BTreeSet::new(), 0);
     for found in backup.iter().chain(&all_sealed(&stack, &tenant).await) {

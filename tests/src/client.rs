@@ -162,11 +162,13 @@ impl Request {
     }
 
     /// Sends it. Now and then the emulator answers nobody for some seconds, a
-    /// function then gives up on a store and says 503; a read is sent again, as
-    /// `Retry-After` asks, and whatever else fails a test.
+    /// function then gives up on a store and says 503; a read and a change of a
+    /// version that is named are sent again, as `Retry-After` asks, since neither
+    /// can be done twice. Whatever else fails a test.
     #[expect(clippy::print_stderr, reason = "what was sent again is to be seen")]
     pub async fn send(self) -> Answer {
-        let again = self.what.starts_with("GET ").then(|| self.builder.try_clone()).flatten();
+        let once = ["GET ", "PATCH "].iter().any(|method| self.what.starts_with(method));
+        let again = once.then(|| self.builder.try_clone()).flatten();
         let begun = Instant::now();
         let mut answer = answer(&self.what, self.builder).await;
         if let Some(builder) = again

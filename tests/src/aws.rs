@@ -12,6 +12,8 @@ use aws_sigv4::sign::v4;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+/// How often what the emulator stumbled over is asked again.
+const ASKED_AGAIN: u32 = 50;
 /// Events that one answer about a log holds at most.
 const LONGEST_LOG: usize = 10_000;
 
@@ -194,7 +196,15 @@ impl Aws {
     async fn json_call(&self, service: &str, json: &str, target: &str, input: &Value) -> Value {
         let media_type = format!("application/x-amz-json-{json}");
         let headers = [("content-type", media_type.as_str()), ("x-amz-target", target)];
-        let answered = self.call(service, "POST", "/", &headers, input.to_string()).await;
+        let mut answered = self.call(service, "POST", "/", &headers, input.to_string()).await;
+        // The emulator walks its logs while functions add to them.
+        for _ in 0..ASKED_AGAIN {
+            if !answered.body.to_string().contains("changed size during iteration") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            answered = self.call(service, "POST", "/", &headers, input.to_string()).await;
+        }
         assert_eq!(answered.status, 200, "{target}: {}", answered.body);
         answered.body
     }

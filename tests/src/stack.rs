@@ -76,7 +76,7 @@ impl Stack {
         let endpoint = value("AWS_ENDPOINT_URL");
         TcpStream::connect(endpoint.trim_start_matches("http://")).expect(missing);
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(180))
+            .timeout(Duration::from_mins(3))
             .build()
             .expect("a client without TLS needs nothing");
         let aws = Aws {

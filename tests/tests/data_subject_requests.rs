@@ -1,5 +1,5 @@
 //! Requests of people about their data: who may, by when, with which evidence.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read as _};

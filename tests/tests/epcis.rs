@@ -557,7 +557,7 @@ async fn a_status_moves_once_and_its_history_shows_every_move() {
     tenant.finish().await;
 }
 
-/// Events that have every member of the standard, and some of nobody's.
+/// An event of each kind, with its members of the standard.
 fn full_events() -> Vec<Value> {
     let common = json!({
         "eventTime": "2026-03-01T08:00:00.000+01:00",
@@ -601,19 +601,19 @@ fn full_events() -> Vec<Value> {
     let things = json!(["urn:epc:id:sgtin:4012345.011111.1"]);
     let parent = json!("urn:epc:id:sscc:4012345.0000000001");
     let disposed = json!({ "set": ["damaged"], "unset": ["in_transit"] });
+    let holding = |kind: &str| {
+        json!({
+            "type": kind, "action": "ADD", "parentID": parent,
+            "childEPCs": things, "childQuantityList": quantities,
+        })
+    };
     let own = [
         json!({
             "type": "ObjectEvent", "action": "ADD", "epcList": things,
             "quantityList": quantities, "persistentDisposition": disposed,
         }),
-        json!({
-            "type": "AggregationEvent", "action": "ADD", "parentID": parent,
-            "childEPCs": things, "childQuantityList": quantities,
-        }),
-        json!({
-            "type": "AssociationEvent", "action": "ADD", "parentID": parent,
-            "childEPCs": things, "childQuantityList": quantities,
-        }),
+        holding("AggregationEvent"),
+        holding("AssociationEvent"),
         json!({
             "type": "TransactionEvent", "action": "ADD", "parentID": parent,
             "epcList": things, "quantityList": quantities,

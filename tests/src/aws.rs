@@ -12,8 +12,6 @@ use aws_sigv4::sign::v4;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-/// How often what the emulator stumbled over is asked again.
-const ASKED_AGAIN: u32 = 50;
 /// Events that one answer about a log holds at most.
 const LONGEST_LOG: usize = 10_000;
 
@@ -132,14 +130,6 @@ impl Aws {
         self.json_call("secretsmanager", "1.1", &format!("secretsmanager.{action}"), input).await
     }
 
-    /// The names of the log groups with this prefix.
-    pub async fn log_groups(&self, prefix: &str) -> Vec<String> {
-        let input = json!({ "logGroupNamePrefix": prefix });
-        let found = self.json_call("logs", "1.1", "Logs_20140328.DescribeLogGroups", &input).await;
-        let groups = found["logGroups"].as_array().expect("log groups").iter();
-        groups.map(|group| group["logGroupName"].as_str().expect("a name").to_owned()).collect()
-    }
-
     /// What was logged into a group since `start`, a line for each event.
     pub async fn log_events(&self, group: &str, start: Timestamp) -> String {
         let end = keystone::clock::now() + SignedDuration::from_mins(1);
@@ -196,15 +186,7 @@ impl Aws {
     async fn json_call(&self, service: &str, json: &str, target: &str, input: &Value) -> Value {
         let media_type = format!("application/x-amz-json-{json}");
         let headers = [("content-type", media_type.as_str()), ("x-amz-target", target)];
-        let mut answered = self.call(service, "POST", "/", &headers, input.to_string()).await;
-        // The emulator walks its logs while functions add to them.
-        for _ in 0..ASKED_AGAIN {
-            if !answered.body.to_string().contains("changed size during iteration") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            answered = self.call(service, "POST", "/", &headers, input.to_string()).await;
-        }
+        let answered = self.call(service, "POST", "/", &headers, input.to_string()).await;
         assert_eq!(answered.status, 200, "{target}: {}", answered.body);
         answered.body
     }

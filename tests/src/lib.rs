@@ -26,6 +26,7 @@ pub mod routes;
 pub mod runtime_api;
 pub mod samples;
 pub mod stack;
+pub mod subject_requests;
 pub mod tenant;
 pub mod trail;
 pub mod vault;

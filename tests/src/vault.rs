@@ -8,11 +8,15 @@ use aws_sdk_kms::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kms::error::BoxError;
 use futures::TryStreamExt;
-use keystone::crypto::{DataKey, Keyring, SubjectSecrets, TenantKeys, Vault};
+use keystone::crypto::{
+    CryptoError, DataKey, Keyring, Place, Sealed, SubjectSecrets, TenantKeys, Vault, at_rest,
+};
 use keystone::tenant::TenantId;
-use mongodb::bson::doc;
+use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
+use serde::Deserialize;
+use serde_json::Value;
 
-use crate::Stack;
+use crate::{Stack, Tenant};
 
 /// Counts the requests that a client sends.
 #[derive(Debug, Clone, Default)]
@@ -77,5 +81,79 @@ fn vault(stack: &Stack, kms: &Counter, table: &Counter) -> Vault {
     Vault {
         kms: aws_sdk_kms::Client::from_conf(kms),
         secrets: SubjectSecrets::new(client, stack.value("SUBJECT_KEY_TABLE")),
+    }
+}
+
+/// A sealed value that was found in the database.
+pub struct Found {
+    /// Collection.
+    pub collection: String,
+    /// Id of the document, or of the audit entry.
+    pub document: String,
+    /// Top-level field.
+    pub field: String,
+    /// The value.
+    pub sealed: Sealed<Value>,
+}
+
+#[derive(Deserialize)]
+struct Wrapped {
+    #[serde(with = "at_rest")]
+    sealed: Sealed<Value>,
+}
+
+/// Collects what is sealed in `value`, of the top-level field `field`.
+fn sealed_in(value: &Bson, place: (&str, &str, &str), found: &mut Vec<Found>) {
+    match value {
+        Bson::Array(items) => items.iter().for_each(|item| sealed_in(item, place, found)),
+        Bson::Document(inner) => {
+            match deserialize_from_document(doc! { "sealed": inner.clone() }) {
+                Ok(Wrapped { sealed }) => {
+                    let (collection, document, field) = place;
+                    let (collection, document, field) =
+                        (collection.into(), document.into(), field.into());
+                    found.push(Found { collection, document, field, sealed });
+                }
+                Err(_) => inner.values().for_each(|member| sealed_in(member, place, found)),
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Everything sealed that lies in any collection of the tenant.
+pub async fn all_sealed(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    for suffix in ["", "_audit", "_keys"] {
+        let database = stack.database().await.database(&format!("t_{}{suffix}", tenant.slug()));
+        for collection in database.list_collection_names().await.expect("it answers") {
+            let all = database
+                .collection::<Document>(&collection)
+                .find(doc! {})
+                .await
+                .expect("it answers");
+            let all: Vec<Document> = all.try_collect().await.expect("it answers");
+            for document in all {
+                // An audit entry is a document by its number, and sealed by its id.
+                let own = document.get_document("entry").ok().unwrap_or(&document);
+                let id = own.get_str("id").or(document.get_str("_id")).unwrap_or_default();
+                for (field, value) in &document {
+                    sealed_in(value, (&collection, id, field), &mut found);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Whether the value opens with the keys that there are now. One that opens
+/// and is no JSON counts as opened.
+pub async fn opens(keys: &TenantKeys, found: &Found) -> bool {
+    let Found { collection, document, field, sealed } = found;
+    let place = Place { collection, document: document.parse().expect("an id"), field };
+    match sealed.open(keys, place).await {
+        Ok(_) | Err(CryptoError::Malformed) => true,
+        Err(CryptoError::Erased) => false,
+        Err(other) => panic!("{collection}.{field} of {document}: {other}"),
     }
 }

@@ -1,74 +1,30 @@
 //! Requests of people about their data: who may, by when, with which evidence.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Cursor, Read as _};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use jiff::civil::Date;
-use keystone::audit::merkle::Hash;
 use keystone::auth::Role;
-use keystone::crypto::{CryptoError, Place, Sealed, at_rest};
 use keystone::tenant::schema;
 use keystone::{calendar, clock};
 use keystone_tests::dairy::Dairy;
 use keystone_tests::runtime_api::{Function, build_directory};
+use keystone_tests::subject_requests::{
+    PATH, bundle, checked, ending, in_progress, leave_traces, opened, request, today,
+};
 use keystone_tests::trail::Trail;
-use keystone_tests::vault::{self, Counter};
 use keystone_tests::verdicts::{Folder, pdftotext};
-use keystone_tests::{Answer, Client, Stack, Tenant, samples, stack};
-use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
-use serde::Deserialize;
+use keystone_tests::{Answer, Stack, Tenant, samples, stack};
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
-const PATH: &str = "/v1/data-subject-requests";
 const NOTHING: &str = "01890000-0000-7000-8000-000000000000";
-
-fn today() -> Date {
-    calendar::day_of(clock::now())
-}
 
 fn fields(answer: &Answer) -> BTreeSet<String> {
     answer.must(422);
     let errors = answer.json()["errors"].as_array().unwrap().clone();
     errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
-}
-
-/// A request of this kind about this person, received today.
-fn request(kind: &str, person: &str, id: &str) -> Value {
-    json!({
-        "kind": kind, "received_on": today(), "channel": "letter",
-        "subject": { "kind": person, "id": id },
-        "requester": { "name": "Siobhan Xylander", "contact": "siobhan@xylander.example" },
-        "description": "Everything you know of me, please",
-    })
-}
-
-async fn opened(client: &Client, kind: &str, person: &str, id: &str) -> Answer {
-    client.post(PATH, &request(kind, person, id)).await.expect(201)
-}
-
-fn checked(result: &str) -> Value {
-    json!({ "identity": { "method": "known_contact", "result": result, "on": today() } })
-}
-
-fn ending(state: &str, refused: Option<&str>) -> Value {
-    let mut ending = json!({ "answer": "Done as you asked, Siobhan", "told_on": today() });
-    if let Some(ground) = refused {
-        ending["refused"] = ground.into();
-    }
-    json!({ "state": state, "ending": ending })
-}
-
-/// A request that is being answered: its path and version.
-async fn in_progress(client: &Client, kind: &str, person: &str, id: &str) -> (String, String) {
-    let answer = opened(client, kind, person, id).await;
-    let path = format!("{PATH}/{}", answer.id());
-    let mut step = checked("confirmed");
-    step["state"] = "in_progress".into();
-    let etag = client.patch(&path, &answer.etag(), &step).await.expect(200).etag();
-    (path, etag)
 }
 
 #[tokio::test]
@@ -257,25 +213,6 @@ async fn nothing_is_handed_over_before_it_is_known_who_asks() {
     tenant.finish().await;
 }
 
-/// A bundle as the person gets it: what the API said, and the files in it.
-async fn bundle(stack: &Stack, client: &Client, path: &str) -> (Value, BTreeMap<String, Vec<u8>>) {
-    let view = client.post(&format!("{path}/bundle"), &json!({})).await.expect(201).json();
-    let url = view["url"].as_str().unwrap();
-    assert!(url.contains("X-Amz-Expires=300&") && url.contains("/subject-bundles/"), "{url}");
-    let (status, bytes) = stack.aws().fetch(url).await;
-    assert_eq!((status, &view["size"]), (200, &json!(bytes.len())));
-    assert_eq!(view["sha256"], Hash::of(&[&bytes]).to_string());
-    let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-    let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
-    let mut files = BTreeMap::new();
-    for name in names {
-        let mut file = Vec::new();
-        zip.by_name(&name).unwrap().read_to_end(&mut file).unwrap();
-        files.insert(name, file);
-    }
-    (view, files)
-}
-
 /// Every stored document that holds `id`, by collection and by its own id.
 async fn naming(stack: &Stack, tenant: &Tenant<'_>, id: &str) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
@@ -367,48 +304,6 @@ async fn complete(
         }
     }
     data
-}
-
-/// Everything that a user can leave behind, but for what only an erasure does.
-async fn leave_traces(stack: &Stack, tenant: &Tenant<'_>, ada: &Client, dairy: &Dairy) {
-    let (owner, email) = (tenant.owner(), tenant.address_of("ada"));
-    // A contact of the tenant, who forgot the password.
-    let etag = owner.get("/v1/tenant").await.expect(200).etag();
-    let contact = json!({ "name": "Ada Xylander", "email": email });
-    let change = json!({ "contacts": { "billing": contact } });
-    owner.patch("/v1/tenant", &etag, &change).await.must(200);
-    let forgotten = json!({ "tenant": tenant.slug(), "email": email });
-    tenant.stranger().post("/v1/auth/password-reset", &forgotten).await.must(204);
-    assert!(stack.mails_after_drain(&email, "password-reset").await);
-    // Words of their own.
-    let event = ada.post("/v1/events", &samples::event()).await.expect(201);
-    let event = event.header("location").unwrap().to_owned();
-    let status = ada.request("POST", &format!("{event}/status")).header("if-match", "\"1\"");
-    let status = status.json(&json!({ "to": "submitted", "reason": "Ada saw the lorry" }));
-    status.send().await.must(200);
-    let recall = json!({
-        "kind": "exercise", "hazard": "other", "reason": "Ada rehearses",
-        "lots": [dairy.packs[0]], "upstream": true,
-    });
-    let recall = ada.post("/v1/recalls", &recall).await.expect(201).id();
-    let told = json!({
-        "recipient": dairy.customers[0], "kind": "notified", "channel": "phone",
-        "contact": "Customer's Clerk", "note": "Customer's words",
-    });
-    ada.post(&format!("/v1/recalls/{recall}/notices"), &told).await.must(201);
-    ada.post(&format!("/v1/recalls/{recall}/pack"), &json!({})).await.must(201);
-    let etag = ada.get(&format!("/v1/recalls/{recall}")).await.expect(200).etag();
-    let close = ada.request("POST", &format!("/v1/recalls/{recall}/close"));
-    let close = close.header("if-match", &etag).json(&json!({ "conclusion": "Ada is content" }));
-    close.send().await.must(200);
-    let review = json!({
-        "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z",
-        "statement": "Ada read all of it", "findings": [],
-    });
-    ada.post("/v1/audit/reviews", &review).await.must(201);
-    let export = json!({ "format": "csv", "filter": { "action": "user.invite" } });
-    ada.post("/v1/audit/exports", &export).await.must(202);
-    opened(ada, "objection", "customer", &dairy.customers[3]).await;
 }
 
 /// An erasure of the person from long ago, as evidence of it is kept.
@@ -563,153 +458,6 @@ async fn contacts_of_customers_and_suppliers_get_theirs() {
     let banking = &data["data"]["suppliers"][0]["banking"];
     assert_eq!(banking["account_holder"], "Hollow Farm Ltd");
     assert_eq!(data["data"]["lot_movements"].as_array().unwrap().len(), 1);
-    tenant.finish().await;
-}
-
-/// A sealed value that was found in the database.
-struct Found {
-    collection: String,
-    document: String,
-    field: String,
-    sealed: Sealed<Value>,
-}
-
-#[derive(Deserialize)]
-struct Wrapped {
-    #[serde(with = "at_rest")]
-    sealed: Sealed<Value>,
-}
-
-/// Collects what is sealed in `value`, of the top-level field `field`.
-fn sealed_in(value: &Bson, place: (&str, &str, &str), found: &mut Vec<Found>) {
-    match value {
-        Bson::Array(items) => items.iter().for_each(|item| sealed_in(item, place, found)),
-        Bson::Document(inner) => {
-            match deserialize_from_document(doc! { "sealed": inner.clone() }) {
-                Ok(Wrapped { sealed }) => {
-                    let (collection, document, field) = place;
-                    let (collection, document, field) =
-                        (collection.into(), document.into(), field.into());
-                    found.push(Found { collection, document, field, sealed });
-                }
-                Err(_) => inner.values().for_each(|member| sealed_in(member, place, found)),
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Everything sealed that lies in any collection of the tenant.
-async fn all_sealed(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
-    let mut found = Vec::new();
-    for suffix in ["", "_audit", "_keys"] {
-        let database = stack.database().await.database(&format!("t_{}{suffix}", tenant.slug()));
-        for collection in database.list_collection_names().await.unwrap() {
-            let all = database.collection::<Document>(&collection).find(doc! {}).await.unwrap();
-            let all: Vec<Document> = all.try_collect().await.unwrap();
-            for document in all {
-                // An audit entry is a document by its number, and sealed by its id.
-                let own = document.get_document("entry").ok().unwrap_or(&document);
-                let id = own.get_str("id").or(document.get_str("_id")).unwrap_or_default();
-                for (field, value) in &document {
-                    sealed_in(value, (&collection, id, field), &mut found);
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Whether the value opens with the keys that there are now. One that opens
-/// and is no JSON counts as opened.
-async fn opens(keys: &keystone::crypto::TenantKeys, found: &Found) -> bool {
-    let Found { collection, document, field, sealed } = found;
-    let place = Place { collection, document: document.parse().unwrap(), field };
-    match sealed.open(keys, place).await {
-        Ok(_) | Err(CryptoError::Malformed) => true,
-        Err(CryptoError::Erased) => false,
-        Err(other) => panic!("{collection}.{field} of {document}: {other}"),
-    }
-}
-
-#[tokio::test]
-async fn nothing_opens_that_was_sealed_for_who_was_erased() {
-    let stack = Stack::load();
-    let tenant = stack.tenant("dsr-sealed", &[]).await;
-    let owner = tenant.owner();
-    let dairy = Dairy::new(owner, "+353861234567").await;
-    let ada = tenant.newcomer("ada", Role::Admin).await;
-    let user = ada.claims()["sub"].as_str().unwrap().to_owned();
-    let customer = &dairy.customers[0];
-    let supplier = owner.get("/v1/suppliers?limit=1").await.expect(200).json();
-    let supplier = supplier["items"][0]["id"].as_str().unwrap().to_owned();
-    leave_traces(&stack, &tenant, &ada, &dairy).await;
-    let password = tenant.credentials(Role::SuperAdmin)["password"].clone();
-    let moved = json!({ "email": tenant.address_of("moved"), "password": password });
-    ada.post("/v1/auth/email", &moved).await.must(204);
-    let (ada, _) = tenant.set_up_app(&ada, &tenant.address_of("ada")).await;
-    let repeatable = ada.request("POST", "/v1/customers").header("idempotency-key", "of-ada");
-    let repeatable = repeatable.json(&samples::customer("9 Quay Street", "+353861119999"));
-    let repeated = repeatable.send().await.expect(201).id();
-    for (kind, id) in [("user", &user), ("customer", customer), ("supplier", &supplier)] {
-        let (path, etag) = in_progress(owner, "access", kind, id).await;
-        let reason = json!({ "extension": { "reason": "Many deliveries", "told_on": today() } });
-        owner.patch(&path, &etag, &reason).await.must(200);
-        bundle(&stack, owner, &path).await;
-        let etag = owner.get(&path).await.expect(200).etag();
-        owner.patch(&path, &etag, &ending("fulfilled", None)).await.must(200);
-    }
-
-    let backup = all_sealed(&stack, &tenant).await;
-    let none = Counter::default();
-    let before = vault::keys(&stack, tenant.slug(), &none, &none).await;
-    for found in &backup {
-        assert!(opens(&before, found).await, "{}.{}", found.collection, found.field);
-    }
-
-    let ground = json!({ "ground": "no_longer_needed" });
-    for customer in [customer, &repeated] {
-        owner.post(&format!("/v1/customers/{customer}/erase"), &ground).await.must(200);
-    }
-    owner.post(&format!("/v1/suppliers/{supplier}/erase"), &ground).await.must(200);
-    let leaves = json!({ "reason": "left", "successor": owner.claims()["sub"] });
-    owner.post(&format!("/v1/users/{user}/offboard"), &leaves).await.must(200);
-    owner.post(&format!("/v1/users/{user}/erase"), &ground).await.must(200);
-
-    // Of whom, where: an operator with the database as it was, as it is, and
-    // every key that there still is.
-    let erased = [
-        format!("customer:{customer}"),
-        format!("customer:{repeated}"),
-        format!("supplier:{supplier}"),
-        format!("user:{user}"),
-    ];
-    let after = vault::keys(&stack, tenant.slug(), &none, &none).await;
-    let (mut gone, mut kept) = (BTreeSet::new(), 0);
-    for found in backup.iter().chain(&all_sealed(&stack, &tenant).await) {
-        let subject = found.sealed.subject().to_string();
-        let place = format!("{}.{}", found.collection, found.field);
-        let open = opens(&after, found).await;
-        assert_eq!(open, !erased.contains(&subject), "{place} of {subject}");
-        if open {
-            kept += 1;
-        } else {
-            gone.insert(place);
-        }
-    }
-    println!("{} places erased, {kept} values of others still open", gone.len());
-    let sealed = schema::COLLECTIONS.iter().flat_map(|collection| {
-        collection.sealed.iter().map(|field| format!("{}.{field}", collection.name))
-    });
-    let mut everywhere: BTreeSet<String> = sealed.collect();
-    everywhere.insert("entries.personal".into());
-    // Whom to answer about a questionnaire is nobody whom a tenant erases.
-    everywhere.remove("questionnaires.contact");
-    // Whose an address is that an export was asked for is not known.
-    everywhere.remove("audit_exports.ip");
-    assert_eq!(gone, everywhere);
-    assert!(kept > 20, "{kept}");
-    Trail::read(&stack, tenant.slug()).await.verify();
     tenant.finish().await;
 }
 

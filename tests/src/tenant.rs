@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use keystone::auth::Role;
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
+use mongodb::error::TRANSIENT_TRANSACTION_ERROR;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -203,6 +205,26 @@ impl<'s> Tenant<'s> {
             .await
             .expect("the database answers");
         assert_eq!(done.modified_count, 1);
+    }
+
+    /// Holds what every write of the tenant needs, until the session is dropped
+    /// or its transaction aborted.
+    pub async fn hold_writes(&self) -> ClientSession {
+        let mut session = self.stack.database().await.start_session().await.expect("it answers");
+        // A job may write to the tenant at this moment.
+        loop {
+            session.start_transaction().await.expect("it answers");
+            let heads = self.collection("audit_head").await;
+            let claim = doc! { "$inc": { "claims": 1_i64 } };
+            match heads.update_one(doc! {}, claim).session(&mut session).await {
+                Ok(done) => {
+                    assert_eq!(done.modified_count, 1);
+                    return session;
+                }
+                Err(error) => assert!(error.contains_label(TRANSIENT_TRANSACTION_ERROR), "{error}"),
+            }
+            session.abort_transaction().await.expect("it answers");
+        }
     }
 
     async fn collection(&self, name: &str) -> mongodb::Collection<Document> {

@@ -11,7 +11,7 @@ use keystone_tests::{Stack, Tenant, stack};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-const TRIES: usize = 40;
+const TRIES: usize = 16;
 /// How far the slowest median may lie above the fastest.
 const TOLERANCE: f64 = 0.10;
 /// A disturbed measurement is made again, as a whole.
@@ -23,7 +23,7 @@ const KINDS: [&str; 3] = ["unknown user", "unknown tenant", "wrong password"];
 #[tokio::test]
 async fn every_failed_sign_in_looks_the_same() {
     let stack = Stack::load();
-    // An account may fail ten times; four of them take forty tries.
+    // An account may fail ten times; four of them take sixteen tries and more.
     let roles = [Role::Admin, Role::OpsUser, Role::Viewer];
     let tenant = stack.tenant("timing", &roles).await;
     let mut login = Function::deployed(&stack, "login").await;

@@ -148,6 +148,27 @@ async fn nobody_learns_who_has_an_account() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_cannot_be_written_to_tells_nobody_who_has_an_account() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("reset-busy", &[Role::Viewer]).await;
+    let email = tenant.email_of(Role::Viewer);
+    let mut held = tenant.hold_writes().await;
+    let timed = async |email: &str| {
+        let started = Instant::now();
+        ask(stack.client(), tenant.slug(), email).await.must(204);
+        started.elapsed()
+    };
+    let (known, unknown) = futures::join!(timed(&email), timed("nobody@keystone.example"));
+    assert!(known.abs_diff(unknown) < Duration::from_millis(250), "{known:?} {unknown:?}");
+    held.abort_transaction().await.unwrap();
+    // Asked for again, the link is mailed, and one is not too many.
+    ask(tenant.stranger(), tenant.slug(), &email).await.must(204);
+    let token = tenant.mailed_token(&email, "/password-reset/").await;
+    confirm(&tenant, &token, OTHER).await.must(204);
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn one_address_cannot_flood_a_tenant_with_reset_requests() {
     let stack = Stack::load();
     let tenant = stack.tenant("reset-flood", &[Role::Viewer]).await;

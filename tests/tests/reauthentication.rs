@@ -49,6 +49,7 @@ async fn sensitive_routes_ask_for_a_recent_sign_in() {
             "erase-supplier",
             "update-tenant",
             "export-tenant-data",
+            "end-all-sessions",
             "create-user",
             "update-user",
             "erase-user",

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use keystone::auth::Role;
@@ -136,6 +137,77 @@ async fn who_manages_a_user_ends_their_sessions() {
     let again = tenant.sign_in(Role::Viewer).await;
     assert_eq!(ids(&listed(&again).await), [&sid(&again)]);
     tenant.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("ended-meanwhile", &[Role::Admin]).await;
+    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin).clone());
+    let id = admin.claims()["sub"].as_str().unwrap().to_owned();
+    let path = format!("/v1/users/{id}/sessions");
+    let held = tenant.hold_writes().await;
+    // All of these get past the pipeline, and wait for their transaction.
+    let invitations = join_all((0..6).map(|n| {
+        let admin = &admin;
+        let email = format!("late-{n}@keystone.example");
+        async move {
+            let user = json!({ "email": email, "name": "Late", "role": "viewer" });
+            admin.post("/v1/users", &user).await.status
+        }
+    }));
+    let ended = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mut held = held;
+        held.abort_transaction().await.unwrap();
+        owner.delete(&path).await.must(204);
+    };
+    let (statuses, ()) = futures::join!(invitations, ended);
+    assert!(statuses.iter().all(|status| [201, 401].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&401), "none waited: {statuses:?}");
+    // The trail is in the order of the writes, newest first.
+    let trail = tenant.audit_trail().await;
+    let end = trail.iter().position(|entry| entry["action"] == "user.end_sessions").unwrap();
+    let late: Vec<&Value> =
+        trail[..end].iter().filter(|entry| entry["actor"]["id"] == id.as_str()).collect();
+    assert!(late.is_empty(), "{late:?}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_tenant_end_at_once() {
+    let stack = Stack::load();
+    let (tenant, other) = futures::join!(
+        stack.tenant("all-ended", &[Role::Admin, Role::Viewer]),
+        stack.tenant("not-ended", &[])
+    );
+    let (owner, admin, viewer) =
+        (tenant.owner(), tenant.user(Role::Admin), tenant.user(Role::Viewer));
+    let path = "/v1/tenant/end-sessions";
+    let reason = json!({ "reason": "A laptop was stolen" });
+    for (body, field) in [(json!({}), "/reason"), (json!({ "reason": "" }), "/reason")] {
+        assert_eq!(owner.post(path, &body).await.expect(422).json()["errors"][0]["field"], field);
+    }
+    for who in [admin, viewer] {
+        who.post(path, &reason).await.must(403);
+        who.get("/v1/products").await.must(200);
+    }
+    owner.post(path, &reason).await.must(204);
+    for dead in [owner, admin, viewer] {
+        is_dead(dead).await;
+    }
+    other.owner().get("/v1/products").await.must(200);
+
+    // All may sign in again, and see no session but the new one.
+    let viewer = tenant.sign_in(Role::Viewer).await;
+    assert_eq!(ids(&listed(&viewer).await), [&sid(&viewer)]);
+    let owner = tenant.sign_in(Role::SuperAdmin).await;
+    let tenant = tenant.with_owner(owner);
+    let trail = tenant.audit_trail().await;
+    let entry = trail.iter().find(|entry| entry["action"] == "settings.end_sessions").unwrap();
+    assert!(entry["delta"].to_string().contains("A laptop was stolen"), "{entry}");
+    tenant.finish().await;
+    other.finish().await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::sign_in;
 /// After how long the answer to a request for a mail comes, whatever was found:
 /// longer than the work takes, so that the time does not tell whether an
 /// address is an account's.
-pub const ANSWERS_AFTER: Duration = Duration::from_millis(750);
+pub const ANSWERS_AFTER: Duration = Duration::from_millis(1500);
 
 /// A token and the password chosen.
 #[derive(Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ use keystone::auth::user::{User, UserStatus};
 use keystone::crypto::Subject;
 use keystone::http::{Call, Request};
 use keystone::platform::Platform;
-use keystone::tenant::{Attribution, Id, Stored, Tenant};
+use keystone::tenant::{Attribution, Id, Stored, Tenant, WriteTx};
 use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -38,6 +38,17 @@ pub struct SignedIn {
 /// 401 when they were; 503 when the database does not answer.
 pub async fn caller(call: &Call) -> Result<Stored<User>, Problem> {
     let user = call.tenant().get::<User>(call.principal().user()).await?;
+    let still = |user: &Stored<User>| call.principal().is_accepted_by(&user.entity);
+    user.filter(still).ok_or(Problem::Unauthenticated)
+}
+
+/// As [`caller`], as a transaction sees them: what it then writes follows from
+/// a session that lives until it commits.
+///
+/// # Errors
+/// As [`caller`].
+pub async fn caller_in(tx: &mut WriteTx<'_>, call: &Call) -> Result<Stored<User>, Problem> {
+    let user = tx.get::<User>(call.principal().user()).await?;
     let still = |user: &Stored<User>| call.principal().is_accepted_by(&user.entity);
     user.filter(still).ok_or(Problem::Unauthenticated)
 }

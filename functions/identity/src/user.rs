@@ -10,6 +10,8 @@ use keystone::tenant::{Id, Stored, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::sign_in;
+
 /// A user as shown.
 #[derive(Serialize, JsonSchema)]
 pub struct UserView {
@@ -97,18 +99,13 @@ impl Manager {
     /// Whoever makes the request.
     ///
     /// # Errors
-    /// 401 when they are not active any more, 403 when their role no longer
+    /// 401 when they left or their sessions ended meanwhile, 403 when their role no longer
     /// lets them manage users.
     pub async fn of(tx: &mut WriteTx<'_>, call: &Call) -> Result<Self, Problem> {
-        let id = call.principal().user();
-        let stored = tx
-            .get::<User>(id)
-            .await?
-            .filter(|user| user.entity.status == UserStatus::Active)
-            .ok_or(Problem::Unauthenticated)?;
+        let stored = sign_in::caller_in(tx, call).await?;
         let role = stored.entity.role;
         match Permission::ManageUsers.grant(role) {
-            Grant::Full | Grant::BelowSuperAdmin => Ok(Self { id, role }),
+            Grant::Full | Grant::BelowSuperAdmin => Ok(Self { id: stored.id, role }),
             _ => Err(Problem::Forbidden),
         }
     }

@@ -181,15 +181,13 @@ impl User {
     }
 
     /// The user with another password, who must sign in with it: earlier
-    /// sessions, and tokens by which it could be set, are worth nothing.
+    /// sessions, and tokens by which it could be set, are worth nothing, and
+    /// so is an app that somebody began to set up with them.
     #[must_use]
     pub fn with_password(self, password: PasswordHash) -> Self {
-        Self {
-            status: UserStatus::Active,
-            password: Some(password),
-            invitation: None,
-            ..self.signed_out()
-        }
+        let pending = self.second_factor_since().is_none();
+        let user = if pending { self.without_second_factor() } else { self.signed_out() };
+        Self { status: UserStatus::Active, password: Some(password), invitation: None, ..user }
     }
 
     /// The user with another e-mail address, in the form that
@@ -375,6 +373,21 @@ mod tests {
         let gone = changed.deactivated();
         assert!((0..9).all(|credentials| !gone.accepts(&session(credentials))));
         assert!(gone.password.is_none() && gone.invitation.is_none());
+    }
+
+    #[test]
+    fn another_password_undoes_an_app_that_was_not_shown_to_work() {
+        let hash = || -> PasswordHash {
+            serde_json::from_value(serde_json::json!({ "pepper_id": "k1", "hash": "" })).unwrap()
+        };
+        let with = |active_since| {
+            let factor = SecondFactor { active_since, recovery_codes: vec!["00".into()] };
+            User { second_factor: Some(factor), ..invited() }
+        };
+        let begun = with(None).with_password(hash());
+        assert!(begun.second_factor.is_none() && begun.credentials == 1);
+        let active = with(Some(Timestamp::UNIX_EPOCH)).with_password(hash());
+        assert!(active.second_factor_since().is_some() && active.credentials == 1);
     }
 
     #[test]

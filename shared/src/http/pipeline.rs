@@ -193,27 +193,22 @@ impl Pipeline {
             .of_session(&session, now)
             .await?
             .ok_or(Problem::Unauthenticated)?;
-        let (user, settings, own_keys) = tokio::join!(
-            tenant.get::<User>(session.user),
-            async {
-                // Who proved a second factor has every factor there is.
-                if session.has_second_factor() || route.assurance.serves_enrolment() {
-                    return Ok(None);
-                }
-                tenant.settings().await.map(Some)
-            },
-            async {
+        let (user, settings, own_keys) =
+            tokio::join!(tenant.get::<User>(session.user), tenant.settings(), async {
                 // What seals the address of whoever changes something.
                 if route.spec.method == Method::Get {
                     return Ok(());
                 }
                 tenant.prefetch([Subject::User(session.user)]).await
-            },
-        );
+            },);
         let user =
             user?.filter(|user| user.entity.accepts(&session)).ok_or(Problem::Unauthenticated)?;
-        let role = user.entity.role;
-        if settings?.is_some_and(|settings| settings.entity.require_second_factor(role)) {
+        let (role, settings) = (user.entity.role, settings?.entity);
+        if !settings.accept(&session) {
+            return Err(Problem::Unauthenticated);
+        }
+        let lacks_factor = settings.require_second_factor(role) && !session.has_second_factor();
+        if lacks_factor && !route.assurance.serves_enrolment() {
             return Err(Problem::SecondFactorRequired);
         }
         if route.permission.grant(role) == Grant::Denied {

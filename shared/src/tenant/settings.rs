@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entity, Filter, Id, StoreError, Stored, Tenant, WriteTx, schema};
 use crate::auth::Role;
+use crate::auth::session::SessionRecord;
 use crate::auth::user::{User, canonical_email};
 use crate::crypto::Subject;
 
@@ -124,6 +125,9 @@ pub struct Settings {
     /// Absent: no copy of the tenant's data leaves the EU.
     #[serde(default)]
     pub cross_border_consent: Option<CrossBorderConsent>,
+    /// No session from before is accepted; absent: all are.
+    #[serde(default)]
+    pub sessions_ended_at: Option<Timestamp>,
 }
 
 impl Entity for Settings {
@@ -156,7 +160,14 @@ impl Settings {
             former_user_years: None,
             second_factor_roles: vec![Role::SuperAdmin],
             cross_border_consent: None,
+            sessions_ended_at: None,
         }
+    }
+
+    /// Whether a request of `session` may be served: it was begun after all
+    /// sessions of the tenant were last ended.
+    pub fn accept(&self, session: &SessionRecord) -> bool {
+        self.sessions_ended_at.is_none_or(|ended_at| ended_at < session.created_at)
     }
 
     /// Whether users of `role` must sign in with a second factor.

@@ -90,8 +90,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
 
 /// The caller, who began to set up an app and did not finish.
 async fn pending(call: &Call) -> Result<Stored<User>, Problem> {
-    let user = call.tenant().get::<User>(call.principal().user()).await?;
-    let user = user.ok_or(Problem::Unauthenticated)?;
+    let user = sign_in::caller(call).await?;
     match &user.entity.second_factor {
         Some(factor) if factor.active_since.is_none() => Ok(user),
         Some(_) => Err(Problem::Conflict("The second factor is active already.".into())),

@@ -11,7 +11,7 @@ use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::own_password;
+use crate::{own_password, sign_in};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -48,8 +48,8 @@ pub struct OwnPassword {
 /// its place.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let body: OwnPassword = call.request().body()?;
-    let (tenant, id) = (call.tenant(), call.principal().user());
-    let user = tenant.get::<User>(id).await?.ok_or(Problem::Unauthenticated)?;
+    let tenant = call.tenant();
+    let user = sign_in::caller(&call).await?;
     if user.entity.second_factor_since().is_some() {
         return Err(active_already());
     }
@@ -57,7 +57,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let seed = Seed::new()?;
     let enrolment = tenant
         .audited(&call.attribution()?, ACTION, async |tx| {
-            let before = tx.get::<User>(id).await?.ok_or(Problem::Unauthenticated)?;
+            let before = sign_in::caller_in(tx, &call).await?;
+            let id = before.id;
             if before.entity.second_factor_since().is_some() {
                 return Err(active_already());
             }

@@ -69,10 +69,12 @@ impl SessionView {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let query: PageQuery = call.request().query()?;
     let after: Option<Id> = query.after()?;
+    let settings = call.tenant().settings().await?.entity;
     let found =
         call.platform().sessions().await?.of_user(call.principal().user(), call.now()).await?;
     let rest = found
         .into_iter()
+        .filter(|session| settings.accept(session))
         .filter(|session| after.is_none_or(|after| session.sid < after))
         .map(|session| SessionView::new(session, call.principal().session()))
         .collect();

@@ -1,5 +1,7 @@
 //! `POST /v1/auth/login`
 
+use std::time::Duration;
+
 use keystone::Problem;
 use keystone::audit::entry::Outcome;
 use keystone::auth::password::{self, PasswordHash, PasswordInput};
@@ -12,6 +14,7 @@ use keystone::tenant::{Account, Settings, Stored, Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
 
 use crate::sign_in::{self, SignedIn};
 
@@ -87,11 +90,25 @@ pub enum FactorMethod {
     RecoveryCode,
 }
 
-/// The handler. The order is the guarantee: the attempt is counted before
-/// anything is looked up, and a session is made from nothing but the cleared
-/// admission.
+/// After how long a sign-in that fails is answered: longer than the work takes,
+/// so that the time does not tell whether there is such a tenant, in whose
+/// audit trail a failure is entered.
+const FAILS_AFTER: Duration = Duration::from_millis(750);
+
+/// The handler.
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
+    let fails_at = Instant::now() + FAILS_AFTER;
     let login: Login = call.request().body()?;
+    let outcome = Box::pin(sign_in(&call, login)).await;
+    if outcome.is_err() {
+        sleep_until(fails_at).await;
+    }
+    outcome
+}
+
+/// The order is the guarantee: the attempt is counted before anything is looked
+/// up, and a session is made from nothing but the cleared admission.
+async fn sign_in(call: &PublicCall, login: Login) -> Result<Reply, Problem> {
     let now = call.request().now;
     let throttle = call.platform().throttle().await?;
     let account = AccountKey::new(&login.tenant, &login.email);
@@ -123,10 +140,10 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
                 None => None,
             };
             let answer = if user.entity.second_factor_since().is_some() {
-                challenge(&call, &tenant, &user, admission, renewed).await?
+                challenge(call, &tenant, &user, admission, renewed).await?
             } else {
                 let required = settings.require_second_factor(user.entity.role);
-                let session = enter(&call, &tenant, &user, admission, renewed).await?;
+                let session = enter(call, &tenant, &user, admission, renewed).await?;
                 LoggedIn::SignedIn(session.requiring_second_factor(required))
             };
             Reply::ok(&answer)

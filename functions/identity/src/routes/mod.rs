@@ -7,6 +7,7 @@ pub mod activate_totp;
 pub mod change_email;
 pub mod change_password;
 pub mod create_user;
+pub mod end_all_sessions;
 pub mod end_other_sessions;
 pub mod end_session;
 pub mod end_user_sessions;
@@ -32,10 +33,11 @@ pub mod update_tenant;
 pub mod update_user;
 
 /// Every guarded route of this crate.
-pub const ROUTES: [&Route; 22] = [
+pub const ROUTES: [&Route; 23] = [
     &activate_totp::ROUTE,
     &change_password::ROUTE,
     &create_user::ROUTE,
+    &end_all_sessions::ROUTE,
     &end_other_sessions::ROUTE,
     &end_session::ROUTE,
     &end_user_sessions::ROUTE,

@@ -2,7 +2,6 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
-use keystone::auth::user::User;
 use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec};
 use keystone::letters::{self, AccountChange};
@@ -28,10 +27,10 @@ pub const ROUTE: Route = Route {
 /// The handler. Whoever must have a second factor sets one up again at the
 /// next sign-in.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
-    let (tenant, id) = (call.tenant(), call.principal().user());
+    let tenant = call.tenant();
     tenant
         .audited(&call.attribution()?, "user.remove_second_factor", async |tx| {
-            let before = tx.get::<User>(id).await?.ok_or(Problem::Unauthenticated)?;
+            let before = sign_in::caller_in(tx, &call).await?;
             if before.entity.second_factor.is_none() {
                 return Err(Problem::NotFound);
             }
@@ -43,6 +42,6 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             Ok(())
         })
         .await?;
-    sign_in::sweep(call.platform(), call.now(), id, None).await;
+    sign_in::sweep(call.platform(), call.now(), call.principal().user(), None).await;
     Ok(Reply::empty())
 }

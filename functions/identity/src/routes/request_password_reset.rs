@@ -11,7 +11,7 @@ use keystone::tenant::{Stored, Tenant};
 use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::mailed_token::ANSWERS_AFTER;
 use crate::sign_in;
@@ -55,14 +55,18 @@ pub struct Account {
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let answer_at = Instant::now() + ANSWERS_AFTER;
     let account: Account = call.request().body()?;
-    let outcome = mail_link(&call, &account).await;
+    let outcome = mail_link(&call, &account, answer_at).await;
     sleep_until(answer_at).await;
     outcome.map(|()| Reply::empty())
 }
 
 /// Asking is neither right nor wrong, so both counts keep the request. Only
 /// what is mailed enters the audit trail: what strangers invent does not.
-async fn mail_link(call: &PublicCall, account: &Account) -> Result<(), Problem> {
+async fn mail_link(
+    call: &PublicCall,
+    account: &Account,
+    answer_at: Instant,
+) -> Result<(), Problem> {
     let (platform, request) = (call.platform(), call.request());
     let throttle = platform.throttle().await?;
     let key = AccountKey::new(&account.tenant, &account.email);
@@ -74,10 +78,17 @@ async fn mail_link(call: &PublicCall, account: &Account) -> Result<(), Problem> 
     let registry = platform.registry(request.now).await?;
     let found = registry.account_of_attempt(&admission, &account.email, request.now).await?;
     let Some(found) = found else { return Ok(()) };
-    match found.user.filter(|user| user.entity.status == UserStatus::Active) {
-        Some(user) => open_reset(call, &found.tenant, &user).await,
-        None => Ok(()),
+    let Some(user) = found.user.filter(|user| user.entity.status == UserStatus::Active) else {
+        return Ok(());
+    };
+    // Who has an account is not told by its failure or its length either, and
+    // whoever gets no mail asks again.
+    match timeout_at(answer_at, open_reset(call, &found.tenant, &user)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => tracing::error!(cause = ?problem, "a link was not mailed"),
+        Err(_) => tracing::error!("a link was not mailed in time"),
     }
+    Ok(())
 }
 
 /// The token stands beside the user: whoever asks has proved nothing yet, so

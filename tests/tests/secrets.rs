@@ -1,6 +1,8 @@
 //! No secret stands in anything that the stack writes but where it must.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest;
 use keystone::auth::Role;
 use keystone::clock;
@@ -43,6 +45,25 @@ async fn handed_out(stack: &Stack, tenant: &Tenant<'_>, user: &Client) -> [Strin
         });
         texts.collect()
     })
+}
+
+/// The secrets of the deployment itself: every key that signs sessions, every
+/// pepper, and how the database is reached.
+async fn of_the_deployment(stack: &Stack) -> Vec<String> {
+    let environment = stack.environment("login").await;
+    let mut secrets = Vec::new();
+    for name in ["SESSION_SECRET", "PEPPER_SECRET", "MONGODB_SECRET"] {
+        let text = stack.aws().secret(&environment[name]).await;
+        match serde_json::from_str::<BTreeMap<String, String>>(&text) {
+            Ok(keys) => secrets.extend(keys.into_iter().filter_map(|(id, key)| {
+                // Which of them is in use, and since when, is no secret.
+                (key.len() >= 32).then_some(key).inspect(|_| assert_ne!(id, "current"))
+            })),
+            Err(_) => secrets.push(text),
+        }
+    }
+    assert!(secrets.len() >= 3, "each was found");
+    secrets
 }
 
 #[tokio::test]
@@ -130,6 +151,7 @@ async fn no_secret_is_written_down() {
     let dump = stack.dump().await;
     assert!(dump.holds(email.as_bytes()), "the right database was read");
 
+    secrets.extend(of_the_deployment(&stack).await);
     for secret in secrets.iter().chain([&unused_seed, &active_seed]) {
         assert!(!logs.contains(secret.as_str()), "in the logs: {secret}");
         assert!(!answers.contains(secret.as_str()), "in an answer: {secret}");

@@ -5,6 +5,7 @@ use keystone::auth::Role;
 use keystone_tests::event::Event;
 use keystone_tests::runtime_api::Function;
 use keystone_tests::{Stack, samples};
+use serde_json::json;
 
 #[tokio::test]
 async fn headers_do_not_move_the_source_address() {
@@ -29,4 +30,25 @@ async fn headers_do_not_move_the_source_address() {
     // The harness sent this request past the gateway, so it vouches for it.
     tenant.vouch_for(&event.request_id());
     tenant.finish().await;
+}
+
+#[tokio::test]
+async fn no_header_gives_a_guesser_another_address() {
+    let stack = Stack::load();
+    let mut login = Function::deployed(&stack, "login").await;
+    let address = keystone_tests::stack::address();
+    let mut statuses = Vec::new();
+    for n in 0..12 {
+        // Another account and other headers each time.
+        let nobody = format!("nobody-{n}@keystone.example");
+        let guess = json!({ "tenant": "no-such-tenant", "email": nobody, "password": "guess" });
+        let forwarded = format!("198.51.100.{n}");
+        let event = Event::new("POST", "/v1/auth/login", &[], address)
+            .header("X-Forwarded-For", &forwarded)
+            .header("Forwarded", &format!("for={forwarded}"))
+            .header("True-Client-IP", &forwarded)
+            .json(&guess);
+        statuses.push(login.request(&event).await.status);
+    }
+    assert_eq!(statuses, [[401; 10].as_slice(), &[429; 2]].concat());
 }

@@ -5,6 +5,9 @@ use keystone::auth::Role;
 use keystone_tests::{Answer, Stack, Tenant, stack};
 use serde_json::{Value, json};
 
+/// A password that is nobody's.
+const OTHER: &str = "Nine herons above the sluice gate";
+
 fn wrong_password(tenant: &Tenant<'_>, email: &str) -> Value {
     json!({ "tenant": tenant.slug(), "email": email, "password": "not the password" })
 }
@@ -72,5 +75,31 @@ async fn a_locked_account_refuses_the_right_password_from_anywhere() {
     elsewhere.post("/v1/auth/login", &viewer).await.must(429);
     // Another account of the same tenant is as free as before.
     tenant.sign_in(Role::SuperAdmin).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn mailed_tokens_are_guessed_ten_times_and_no_more() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("guessed-token", &[]).await;
+    for path in ["/v1/auth/password-reset/confirm", "/v1/invitations/accept"] {
+        let intruder = stack.client();
+        let mut statuses = Vec::new();
+        for n in 0..12 {
+            let token = format!("{n:064x}");
+            let guess = json!({ "tenant": tenant.slug(), "token": token, "password": OTHER });
+            let answer = intruder.post(path, &guess).await;
+            if answer.status == 429 {
+                let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+                assert!((1..=900).contains(&seconds), "{seconds}");
+            }
+            statuses.push(answer.status);
+        }
+        assert_eq!(statuses, [[401; 10].as_slice(), &[429; 2]].concat(), "{path}");
+        // An invalid body is no guess, and from elsewhere guessing goes on.
+        intruder.post(path, &json!({})).await.must(422);
+        let guess = json!({ "tenant": tenant.slug(), "token": "0", "password": OTHER });
+        stack.client().post(path, &guess).await.must(401);
+    }
     tenant.finish().await;
 }

@@ -132,14 +132,7 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             others: others.to_vec(),
             withdrawn_by: None,
         };
-    let whole = |keys: &[String]| -> Vec<QuantityElement> {
-        let element = |key: &String| QuantityElement {
-            class: key.clone(),
-            quantity: Some(Decimal::ONE),
-            unit: None,
-        };
-        keys.iter().map(element).collect()
-    };
+    let whole = |keys: &[String]| whole(event, keys);
     match &event.what {
         What::Object { epcs, quantities } => {
             let step = event.biz_step.as_deref().unwrap_or_default();
@@ -154,15 +147,13 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                 ("stock_taking" | "cycle_counting", Some(Action::Delete)) => (Role::Missing, None),
                 _ => return Vec::new(),
             };
-            // Of single things those that hold others: the lots in them went
-            // with them.
-            let holders: Vec<String> = match role {
-                Role::Received | Role::Dispatched => {
-                    epcs.iter().filter(|key| is_logistic_unit(key)).cloned().collect()
-                }
-                _ => Vec::new(),
-            };
-            let all = [quantities.clone(), whole(&holders)].concat();
+            // Of single things those whose lot is stated, and those that hold
+            // others: the lots in them went with them.
+            let moves = matches!(role, Role::Received | Role::Dispatched);
+            let counts =
+                |key: &&String| event.lots.contains_key(*key) || moves && is_logistic_unit(key);
+            let single: Vec<String> = epcs.iter().filter(counts).cloned().collect();
+            let all = [quantities.clone(), whole(&single)].concat();
             all.iter().map(|element| line(element, role, partner, &[])).collect()
         }
         What::Transformation { inputs, input_quantities, outputs, output_quantities, .. } => {
@@ -192,9 +183,28 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
     }
 }
 
+/// Single things as amounts: those whose lot the event states as so many pieces
+/// of it, each thing once, and each other as one of itself.
+fn whole(event: &Event, keys: &[String]) -> Vec<QuantityElement> {
+    let mut amounts: BTreeMap<&String, Decimal> = BTreeMap::new();
+    for key in keys.iter().collect::<BTreeSet<_>>() {
+        *amounts.entry(event.lots.get(key).unwrap_or(key)).or_default() += Decimal::ONE;
+    }
+    let element = |(class, amount): (&String, Decimal)| QuantityElement {
+        class: class.clone(),
+        quantity: Some(amount),
+        unit: None,
+    };
+    amounts.into_iter().map(element).collect()
+}
+
+/// Kinds of sources and destinations (CBV 2.0 §7.4.2), the one that counts most
+/// first: who has the goods, who owns them, where they are.
+pub const PARTIES: [&str; 3] = ["possessing_party", "owning_party", "location"];
+
 /// Who has or owns the goods at the other end.
 fn partner(parties: &[Party]) -> Option<&String> {
-    ["possessing_party", "owning_party", "location"]
+    PARTIES
         .iter()
         .find_map(|kind| parties.iter().find(|party| party.kind == *kind))
         .map(|party| &party.key)
@@ -393,6 +403,57 @@ mod tests {
             (shipped[0].lot.as_str(), shipped[0].role),
             ("00/106141412345678908", Role::Dispatched)
         );
+    }
+
+    #[test]
+    fn items_whose_lot_is_stated_are_pieces_of_it() {
+        let item = |lot: &str, serial: u32| {
+            format!("https://id.gs1.org/01/04012345666663/10/{lot}/21/{serial}")
+        };
+        let bare = "urn:epc:id:sgtin:4012345.066666.7";
+        let said = |found: &[Movement]| -> Vec<(String, Role, String)> {
+            let number = |line: &Movement| line.quantity.unwrap().to_string();
+            found.iter().map(|line| (line.lot.clone(), line.role, number(line))).collect()
+        };
+        let line = |lot: &str, role, number: &str| (lot.to_owned(), role, number.to_owned());
+        let (a, b) = ("01/04012345666663/10/A", "01/04012345666663/10/B");
+        for (step, action, role) in [
+            ("shipping", "OBSERVE", Role::Dispatched),
+            ("receiving", "OBSERVE", Role::Received),
+            ("commissioning", "ADD", Role::Produced),
+            ("destroying", "DELETE", Role::Wasted),
+        ] {
+            let found = lines(&serde_json::json!({
+                "type": "ObjectEvent", "action": action, "bizStep": step,
+                "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+                "epcList": [item("A", 1), item("B", 2), item("A", 3), bare],
+            }));
+            assert_eq!(said(&found), [line(a, role, "2"), line(b, role, "1")], "{step}");
+        }
+        let found = lines(&serde_json::json!({
+            "type": "TransformationEvent",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "inputEPCList": [item("A", 1), item("A", 2)],
+            "outputEPCList": [item("B", 1), bare],
+        }));
+        let single = "01/04012345666663/21/7";
+        assert_eq!(
+            said(&found),
+            [
+                line(a, Role::Consumed, "2"),
+                line(b, Role::Produced, "1"),
+                line(single, Role::Produced, "1"),
+            ]
+        );
+        assert_eq!(found[0].others, [b, single]);
+        assert_eq!(found[1].others, [a]);
+        let packed = lines(&serde_json::json!({
+            "type": "AggregationEvent", "action": "ADD",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "parentID": "urn:epc:id:sscc:0614141.1234567890",
+            "childEPCs": [item("A", 1), item("A", 2)],
+        }));
+        assert_eq!(said(&packed), [line(a, Role::Packed, "2")]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The five kinds of EPCIS events (EPCIS 2.0 §7.4), read by the rules of GS1's
 //! JSON schema and stricter where docs/adr/0017 says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::canonical::digest_of;
 use super::document::{CONTEXT, context_list};
-use super::epc;
+use super::epc::{self, Named};
 use super::json::{Json, write_members};
 use super::read::{
     self, Errors, Extension, Members, amount, choice, distinct, pointer, text, time, uri, word,
@@ -172,6 +172,9 @@ pub struct Event {
     pub reports: Vec<SensorReport>,
     /// What it is about.
     pub what: What,
+    /// The lots that it states of single things: key of each thing, and key of
+    /// its lot; see [`epc::Named::lot`].
+    pub lots: BTreeMap<String, String>,
     /// Its JSON without `@context` and `recordTime`, all extensions kept.
     pub text: String,
     /// Its JSON-LD contexts as a JSON array.
@@ -270,7 +273,8 @@ impl Event {
         event.optional("persistentDisposition", errors, persistent_disposition);
         event.list("bizTransactionList", errors, biz_transaction);
         let reports = event.list("sensorElementList", errors, sensor::element);
-        let what = what(&event, kind, action, errors);
+        let mut lots = BTreeMap::new();
+        let what = what(&event, kind, action, &mut lots, errors);
         let biz_step = event.optional("bizStep", errors, word(&BIZ_STEP));
         let disposition = event.optional("disposition", errors, word(&DISPOSITION));
         let read_point = event.optional("readPoint", errors, place);
@@ -302,6 +306,7 @@ impl Event {
             destinations,
             reports: reports.into_iter().flatten().collect(),
             what,
+            lots,
             text,
             context,
             digest,
@@ -326,6 +331,11 @@ impl Event {
         ] {
             if let Some(value) = value {
                 add(role, value);
+            }
+        }
+        for (side, parties) in [("source", &self.sources), ("destination", &self.destinations)] {
+            for party in parties {
+                add(&format!("{side}-{}", party.kind), &party.key);
             }
         }
         // A thing is found by itself and by its product.
@@ -394,7 +404,13 @@ fn own_members(kind: EventType) -> &'static [&'static str] {
 }
 
 /// What the event is about, with the rules of its kind.
-fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &mut Errors) -> What {
+fn what(
+    event: &Members<'_>,
+    kind: EventType,
+    action: Option<Action>,
+    lots: &mut BTreeMap<String, String>,
+    errors: &mut Errors,
+) -> What {
     let at = event.at.as_str();
     let filled = |name: &str| {
         event
@@ -403,6 +419,17 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
     };
     let there = |name: &str| event.get(name).is_some();
     let deletes = action == Some(Action::Delete);
+    let mut things = |name: &str, errors: &mut Errors| -> Vec<String> {
+        event.list(name, errors, |item, at, errors| {
+            let Named { key, lot } = read::thing(item, at, errors)?;
+            if let Some(lot) = lot
+                && lots.insert(key.clone(), lot.clone()).is_some_and(|other| other != lot)
+            {
+                errors.note(at, "Is of another lot elsewhere in this event.");
+            }
+            Some(key)
+        })
+    };
     match kind {
         EventType::ObjectEvent => {
             distinct(event, "epcList", errors);
@@ -413,7 +440,7 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
                 errors.note(&pointer(at, "epcList"), message);
             }
             What::Object {
-                epcs: event.list("epcList", errors, read::epc),
+                epcs: things("epcList", errors),
                 quantities: event.list("quantityList", errors, quantity_element),
             }
         }
@@ -433,7 +460,7 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
             }
             What::Containment {
                 parent: event.optional("parentID", errors, read::epc),
-                children: event.list("childEPCs", errors, read::epc),
+                children: things("childEPCs", errors),
                 quantities: event.list("childQuantityList", errors, quantity_element),
             }
         }
@@ -449,7 +476,7 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
             }
             What::Transaction {
                 parent: event.optional("parentID", errors, read::epc),
-                epcs: event.list("epcList", errors, read::epc),
+                epcs: things("epcList", errors),
                 quantities: event.list("quantityList", errors, quantity_element),
             }
         }
@@ -472,9 +499,9 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
                 );
             }
             What::Transformation {
-                inputs: event.list("inputEPCList", errors, read::epc),
+                inputs: things("inputEPCList", errors),
                 input_quantities: event.list("inputQuantityList", errors, quantity_element),
-                outputs: event.list("outputEPCList", errors, read::epc),
+                outputs: things("outputEPCList", errors),
                 output_quantities: event.list("outputQuantityList", errors, quantity_element),
                 transformation: event.optional("transformationID", errors, uri).map(str::to_owned),
             }
@@ -575,4 +602,45 @@ fn quantity_element(json: &Json, at: &str, errors: &mut Errors) -> Option<Quanti
     let quantity = element.optional("quantity", errors, amount);
     let (class, at) = class?;
     Some(QuantityElement { class: read::epc(class, &at, errors)?, quantity, unit })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::epcis::document::read_bare;
+    use crate::epcis::json::Json;
+
+    fn items(epcs: &[&str]) -> serde_json::Value {
+        serde_json::json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "eventID": "urn:x:1",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "epcList": epcs,
+        })
+    }
+
+    #[test]
+    fn an_item_is_found_by_its_serial_whether_its_lot_is_stated_or_not() {
+        let read = |epc: &str| {
+            let (event, errors) = read_bare(&Json::read(&items(&[epc]).to_string()).unwrap());
+            assert_eq!(errors.0, vec![], "{epc}");
+            event.unwrap()
+        };
+        let stated = read("https://id.gs1.org/01/04012345666663/10/A/21/7");
+        let bare = read("https://id.gs1.org/01/04012345666663/21/7");
+        assert_eq!(stated.keys("urn:x:1"), bare.keys("urn:x:1"));
+        assert_eq!(stated.lots["01/04012345666663/21/7"], "01/04012345666663/10/A");
+        // Who states the lot says more than who does not, or states another.
+        let other = read("https://id.gs1.org/01/04012345666663/10/B/21/7");
+        assert!(stated.digest != bare.digest && stated.digest != other.digest);
+        assert_eq!(bare.digest, read("urn:epc:id:sgtin:4012345.066666.7").digest);
+    }
+
+    #[test]
+    fn an_item_is_of_one_lot() {
+        let epcs =
+            ["A", "B"].map(|lot| format!("https://a.example/01/4012345666663/10/{lot}/21/7"));
+        let event = items(&[&epcs[0], &epcs[1]]);
+        let (_, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
+        assert_eq!(errors.0.len(), 1);
+        assert_eq!(errors.0[0].field, "/epcList/1");
+    }
 }

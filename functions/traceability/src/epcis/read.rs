@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use keystone::{FieldError, formats};
 use rust_decimal::Decimal;
 
+use super::epc::{self, Named};
 use super::json::Json;
+use super::quantity;
 use super::vocabulary::Vocabulary;
-use super::{epc, quantity};
 
 /// Most errors that are collected.
 pub const ERRORS_SHOWN: usize = 100;
@@ -178,7 +179,12 @@ pub fn is_uri(text: &str) -> bool {
 
 /// The key of an identifier; see [`epc::key`].
 pub fn epc(json: &Json, at: &str, errors: &mut Errors) -> Option<String> {
-    epc::key(uri(json, at, errors)?)
+    thing(json, at, errors).map(|named| named.key)
+}
+
+/// What an identifier names; see [`epc::named`].
+pub fn thing(json: &Json, at: &str, errors: &mut Errors) -> Option<Named> {
+    epc::named(uri(json, at, errors)?)
         .map_err(|wrong| errors.note(at, format!("Must be {}.", wrong.in_words())))
         .ok()
 }

@@ -15,11 +15,12 @@ use serde::Serialize;
 
 use crate::batch::{Batch, BatchView};
 use crate::customer::{Customer, CustomerView};
-use crate::epcis::epc::lot_key;
+use crate::epcis::epc::{gln_of, lot_key};
 use crate::movement::{Movement, Role};
+use crate::partner::OURS;
 use crate::product::Product;
 use crate::supplier::Supplier;
-use crate::trace::{Balance, PartnerView, balance, lines, partner};
+use crate::trace::{Balance, PartnerView, balance, lines, partner_view};
 
 /// A supplier, as far as the law asks who it is.
 #[derive(Serialize, JsonSchema)]
@@ -116,8 +117,8 @@ pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<E
     };
     Ok(Evidence {
         batch: BatchView::new(&batch),
-        receipts: of_role(Role::Received).filter_map(partner).collect(),
-        dispatches: of_role(Role::Dispatched).filter_map(partner).collect(),
+        receipts: of_role(Role::Received).filter_map(partner_view).collect(),
+        dispatches: of_role(Role::Dispatched).filter_map(partner_view).collect(),
         suppliers,
         customers: shown,
         made_of: others(Role::Produced),
@@ -133,7 +134,7 @@ fn partners(lines: &[Movement], role: Role) -> BTreeSet<Id> {
     lines
         .iter()
         .filter(|line| line.role == role)
-        .filter_map(|line| line.partner.as_deref()?.strip_prefix("urn:uuid:")?.parse().ok())
+        .filter_map(|line| line.partner.as_deref()?.strip_prefix(OURS)?.parse().ok())
         .collect()
 }
 
@@ -165,6 +166,16 @@ async fn customers(call: &Call, lines: &[Movement]) -> Result<Vec<Stored<Custome
     Ok(found)
 }
 
+/// The keys of partners who are named and are none of ours.
+fn strangers(lines: &[Movement]) -> BTreeSet<&str> {
+    lines
+        .iter()
+        .filter(|line| matches!(line.role, Role::Received | Role::Dispatched))
+        .filter_map(|line| line.partner.as_deref())
+        .filter(|partner| gln_of(partner).is_some())
+        .collect()
+}
+
 fn missing(
     product: &Product,
     lines: &[Movement],
@@ -184,6 +195,9 @@ fn missing(
     }
     if nameless(Role::Dispatched) {
         note("The customer of a dispatch.".into(), ART_18);
+    }
+    for stranger in strangers(lines) {
+        note(format!("Who {stranger} is: no supplier or customer has this GLN."), ART_18);
     }
     if product.animal_origin {
         if product.description.is_none() {

@@ -15,6 +15,8 @@ pub mod event_query;
 pub mod goods;
 pub mod import;
 pub mod movement;
+pub mod partner;
+pub mod parts;
 pub mod product;
 pub mod recall;
 pub mod routes;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::StoredEvent;
 use crate::movement::{Amounts, Movement, Role, in_force};
+use crate::partner;
 
 mod picture;
 mod table;
@@ -106,8 +107,8 @@ pub struct Node {
 /// Goods that came from somebody or went to somebody.
 #[derive(Clone, Serialize, JsonSchema)]
 pub struct PartnerView {
-    /// `urn:uuid:` and the id of a supplier or customer, or the GS1 element
-    /// string of a party.
+    /// `urn:uuid:` and the id of a supplier or customer of ours, also where the
+    /// event named them by GLN; else the GS1 element string of a party.
     pub partner: Option<String>,
     /// `received` or `dispatched`.
     pub role: &'static str,
@@ -195,6 +196,7 @@ pub async fn graph(
     for roles in direction.ways() {
         walk.go(tenant, &[lot.to_owned()], roles, depth).await?;
     }
+    partner::join(tenant, walk.lines.values_mut().flatten()).await?;
     let graph = walk.into_graph(lot);
     if graph.parts() > PARTS {
         return Err(Problem::invalid(
@@ -385,12 +387,12 @@ fn node(lot: &str, depth: u32, lines: &[Movement]) -> Node {
             lines.iter().filter(counts).for_each(|line| sum.count(line));
             amounts(&sum)
         },
-        partners: lines.iter().filter_map(partner).collect(),
+        partners: lines.iter().filter_map(partner_view).collect(),
     }
 }
 
 /// The partner of a line, if it arrived or left.
-pub fn partner(line: &Movement) -> Option<PartnerView> {
+pub fn partner_view(line: &Movement) -> Option<PartnerView> {
     let role = match line.role {
         Role::Received => "received",
         Role::Dispatched => "dispatched",
@@ -438,7 +440,9 @@ pub async fn lines(
     as_of: Option<Timestamp>,
 ) -> Result<Vec<Movement>, Problem> {
     let found = tenant.parts::<Movement>(Filter::all().eq("lot", lot), LINES).await?;
-    Ok(in_force(found, as_of))
+    let mut lines = in_force(found, as_of);
+    partner::join(tenant, lines.iter_mut()).await?;
+    Ok(lines)
 }
 
 /// The mass balance of a lot.

@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::try_join_all;
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Entity, Filter, Id, Part, Tenant, schema};
+use keystone::tenant::{Entity, Id, Part, Tenant, schema};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,14 +17,14 @@ use crate::batch::Batch;
 use crate::epcis::epc::lot_key;
 use crate::event::StoredEvent;
 use crate::movement::{Amounts, Movement, Role};
+use crate::partner;
+use crate::parts::parts_among;
 use crate::product::Product;
-use crate::trace::{AT_ONCE, BACK, DEPTH, FORWARD, LOOKED_UP, Walk};
+use crate::trace::{BACK, DEPTH, FORWARD, Walk};
 
 /// Most lots, links and dispatched lots that a finding holds, so that it fits
 /// a document of the database and an answer of a function.
 pub const PARTS: usize = 12_000;
-/// Most documents that a look-up by a list of values gives.
-const FOUND: i64 = 10_000;
 
 /// An exact amount in kilograms (`KGM`), litres (`LTR`) or pieces (`H87`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -243,6 +242,9 @@ pub async fn trace(
     if upstream {
         back.go(tenant, lots, BACK, DEPTH).await?;
     }
+    for walk in [&mut forward, &mut back] {
+        partner::join(tenant, walk.lines.values_mut().flatten()).await?;
+    }
     let mut recipients = recipients(&forward);
     let links = links(&[&forward, &back]);
     let sent: usize = recipients.iter().map(|one| one.lots.len()).sum();
@@ -429,25 +431,6 @@ struct EventPart {
 impl Part for EventPart {
     type Of = StoredEvent;
     const FIELDS: &'static [&'static str] = &["keys"];
-}
-
-/// Parts of the entities whose `field` is one of `values`, which may be many.
-pub async fn parts_among<P: Part>(
-    tenant: &Tenant,
-    field: &'static str,
-    values: BTreeSet<String>,
-) -> Result<Vec<(Id, P)>, Problem> {
-    let values: Vec<String> = values.into_iter().collect();
-    let chunks: Vec<Vec<String>> = values.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
-    let mut all = Vec::new();
-    for some in chunks.chunks(AT_ONCE) {
-        let found = try_join_all(
-            some.iter()
-                .map(|values| tenant.parts::<P>(Filter::all().any(field, values.clone()), FOUND)),
-        );
-        all.extend(found.await?.into_iter().flatten());
-    }
-    Ok(all)
 }
 
 /// Adds batch and product to lots that are ours.

@@ -336,6 +336,28 @@ async fn every_wrong_field_of_a_document_is_named() {
             "/schemaVersion",
         ]
     );
+    // A document that one transaction could not take names its limit.
+    let small = |index: u32| {
+        json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "epcList": [format!("urn:x:{index}")],
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+        })
+    };
+    let named = |answer: &Answer| {
+        answer.must(422);
+        let error = answer.json()["errors"][0].clone();
+        (error["field"].as_str().unwrap().to_owned(), error["message"].to_string())
+    };
+    let many: Vec<Value> = (0..1_001).map(small).collect();
+    let (field, message) = named(&capture(owner, &document(&many)).await);
+    assert!(field == "/epcisBody/eventList" && message.contains("1000"), "{field}: {message}");
+    let mut crowded = small(0);
+    crowded["epcList"] = (0..1_001).map(|index| format!("urn:x:{index}")).collect();
+    let (field, message) = named(&capture(owner, &document(&[crowded])).await);
+    assert!(field.ends_with("/0/epcList") && message.contains("1000"), "{field}: {message}");
+    let job = capture(owner, &document(&many[..1_000])).await.expect(202).json();
+    assert_eq!(job["captured"], 1_000);
+
     tenant.user(Role::Viewer).post("/v1/capture", &document(&[])).await.must(403);
     capture(owner, &document(&[])).await.must(202);
     for wrong in ["{", "[]", "7", "null", "{}", "{\"type\":\"EPCISQueryDocument\"}"] {

@@ -434,7 +434,7 @@ mod tests {
             "type": "TransformationEvent",
             "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
             "inputEPCList": [item("A", 1), item("A", 2)],
-            "outputEPCList": [item("B", 1), bare],
+            "outputEPCList": [item("B", 3), bare],
         }));
         let single = "01/04012345666663/21/7";
         assert_eq!(

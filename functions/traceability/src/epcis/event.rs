@@ -313,6 +313,19 @@ impl Event {
         })
     }
 
+    /// How many things and parties it names.
+    pub fn named(&self) -> usize {
+        let things = match &self.what {
+            What::Object { epcs, quantities }
+            | What::Containment { children: epcs, quantities, .. }
+            | What::Transaction { epcs, quantities, .. } => epcs.len() + quantities.len(),
+            What::Transformation {
+                inputs, input_quantities, outputs, output_quantities, ..
+            } => inputs.len() + input_quantities.len() + outputs.len() + output_quantities.len(),
+        };
+        things + self.sources.len() + self.destinations.len()
+    }
+
     /// All that the event is found by, each as `<role>:<key>`; see
     /// docs/adr/0017.
     pub fn keys(&self, event_id: &str) -> Vec<String> {

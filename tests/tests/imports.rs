@@ -177,7 +177,9 @@ async fn a_table_of_dispatches_takes_no_more_than_there_is() {
          {first},{AT},,{gtin},C-2,1,KGM\n\
          {first},{AT},,{gtin},C-3,1,KGM\n\
          {first},yesterday,,{gtin},C-1,1,LTR\n\
-         {first},{AT},,{gtin},C-1,1,LTR\n"
+         {first},{AT},,{gtin},C-1,1,LTR\n\
+         {first},1999-12-31T23:59:59Z,,{gtin},C-1,1,GRM\n\
+         {first},2999-01-01T00:00:00Z,,{gtin},C-1,1,GRM\n"
     );
     let expected = [
         "/3/quantity",
@@ -188,6 +190,8 @@ async fn a_table_of_dispatches_takes_no_more_than_there_is() {
         "/6/lot_number",
         "/7/at",
         "/8/unit",
+        "/9/at",
+        "/10/at",
     ];
     let dry = import(owner, &format!("{PATH}?dry_run=true"), wrong.clone()).await;
     assert_eq!(judged(&dry), expected, "{dry}");

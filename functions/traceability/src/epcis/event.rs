@@ -17,6 +17,7 @@ use super::read::{
 };
 use super::sensor::{self, SensorReport};
 use super::vocabulary::{BIZ_STEP, BIZ_TRANSACTION, DISPOSITION, ERROR_REASON, SOURCE_DESTINATION};
+use crate::moment;
 
 /// Kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -311,6 +312,16 @@ impl Event {
             context,
             digest,
         })
+    }
+
+    /// What is wrong with its times at `now`: each member after a slash, and what
+    /// it must be.
+    pub fn wrong_times(&self, now: Timestamp) -> Vec<(&'static str, &'static str)> {
+        let declared = self.error.as_ref().map(|error| error.at);
+        [("/eventTime", Some(self.time)), ("/errorDeclaration/declarationTime", declared)]
+            .into_iter()
+            .filter_map(|(member, at)| Some((member, moment::wrong(at?, now)?)))
+            .collect()
     }
 
     /// How many things and parties it names.

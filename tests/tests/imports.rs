@@ -141,6 +141,11 @@ async fn what_is_no_table_is_refused() {
             let answer = import(owner, path, body).await;
             assert_eq!(answer.status, status, "{body:?}: {answer}");
         }
+        // A header of columns only names what is missing and how much is too much.
+        let crowded = import(owner, path, ",x".repeat(200_000)).await;
+        let named = fields(&crowded);
+        assert!(named.len() < 60 && named.contains(&"/1/gtin".to_owned()), "{named:?}");
+        assert!(named.contains(&"/1/".to_owned()), "{named:?}");
         import(owner, path, vec![b'a'; 1024 * 1024 + 1]).await.must(413);
         let json = owner.request("POST", path).json(&json!({})).send().await;
         assert!(json.expect(415).json()["detail"].as_str().unwrap().contains("text/csv"));

@@ -1,6 +1,7 @@
 //! One step back and one step forward for a lot (Art. 18 of Regulation (EC)
 //! No 178/2002), its mass balance, and what of the evidence is missing now.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -44,6 +45,35 @@ pub struct Missing {
     law: &'static str,
 }
 
+/// Most entries of each list of the evidence, so that an answer fits a function.
+const SHOWN: usize = 1_000;
+
+/// How many entries each list of the evidence leaves out: those beyond 1,000, of
+/// receipts and dispatches the oldest. A recall shows every customer, page by
+/// page.
+#[derive(Serialize, JsonSchema)]
+pub struct Omitted {
+    /// Of `receipts`.
+    receipts: usize,
+    /// Of `suppliers`.
+    suppliers: usize,
+    /// Of `made_of`.
+    made_of: usize,
+    /// Of `dispatches`.
+    dispatches: usize,
+    /// Of `customers`.
+    customers: usize,
+    /// Of `made_into`.
+    made_into: usize,
+}
+
+/// Cuts a list where the answer ends; how many it leaves out.
+fn cut<T>(list: &mut Vec<T>) -> usize {
+    let omitted = list.len().saturating_sub(SHOWN);
+    list.truncate(SHOWN);
+    omitted
+}
+
 /// The evidence for a lot.
 #[derive(Serialize, JsonSchema)]
 pub struct Evidence {
@@ -67,6 +97,8 @@ pub struct Evidence {
     balance: Balance,
     /// What the law asks for and is not there.
     missing: Vec<Missing>,
+    /// What is not shown, since it is too much for one answer.
+    omitted: Omitted,
 }
 
 const ART_18: &str = "Regulation (EC) No 178/2002, Art. 18";
@@ -92,10 +124,13 @@ pub async fn lot_of(call: &Call, id: Id) -> Result<(Stored<Batch>, Product, Stri
 /// 404 when there is no such batch; 503 when a store does not answer.
 pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<Evidence, Problem> {
     let (batch, product, key) = lot_of(call, id).await?;
-    let lines = lines(call.tenant(), &key, as_of).await?;
-    let suppliers = suppliers(call, &batch, &lines).await?;
-    let customers = customers(call, &lines).await?;
-    let missing = missing(&product, &lines, &suppliers, &customers);
+    let mut lines = lines(call.tenant(), &key, as_of).await?;
+    lines.sort_by_key(|line| Reverse((line.at, line.event_id)));
+    let mut suppliers = suppliers(call, &batch, &lines).await?;
+    let mut customers = customers(call, &lines).await?;
+    let mut missing = missing(&product, &lines, &suppliers, &customers);
+    cut(&mut missing);
+    let (no_suppliers, no_customers) = (cut(&mut suppliers), cut(&mut customers));
     let clear = call.sees(Permission::ReadContactData);
     let sealed = customers
         .iter()
@@ -115,14 +150,25 @@ pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<E
         let all: BTreeSet<String> = of_role(role).flat_map(|line| line.others.clone()).collect();
         all.into_iter().collect()
     };
+    let partners = |role: Role| of_role(role).filter_map(partner_view).collect::<Vec<_>>();
+    let (mut receipts, mut dispatches) = (partners(Role::Received), partners(Role::Dispatched));
+    let (mut made_of, mut made_into) = (others(Role::Produced), others(Role::Consumed));
     Ok(Evidence {
         batch: BatchView::new(&batch),
-        receipts: of_role(Role::Received).filter_map(partner_view).collect(),
-        dispatches: of_role(Role::Dispatched).filter_map(partner_view).collect(),
+        omitted: Omitted {
+            receipts: cut(&mut receipts),
+            suppliers: no_suppliers,
+            made_of: cut(&mut made_of),
+            dispatches: cut(&mut dispatches),
+            customers: no_customers,
+            made_into: cut(&mut made_into),
+        },
+        receipts,
+        dispatches,
         suppliers,
         customers: shown,
-        made_of: others(Role::Produced),
-        made_into: others(Role::Consumed),
+        made_of,
+        made_into,
         balance: balance(&key, &lines),
         missing,
         lot: key,

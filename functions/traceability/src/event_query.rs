@@ -18,8 +18,9 @@ use crate::event::StoredEvent;
 const PAGE: i64 = 30;
 /// Most values of one parameter.
 const VALUES: usize = 50;
-/// Most bytes of events on a page; an answer of a function has at most 6 MB.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of events on a page; an answer of a function has at most 6 MB, and
+/// escaped for it a text of quotes is twice as long.
+const PAGE_BYTES: usize = 2_900_000;
 
 /// By which time events are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -161,3 +161,19 @@ async fn dry_run<S: Sheet>(call: &Call, text: &str) -> Result<Reply, Problem> {
         (None, Ok(())) => Err(Problem::Internal),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_wrong_in_every_cell_fits_an_answer() {
+        let names: Vec<&str> = Dispatches::COLUMNS.iter().map(|(name, _)| *name).collect();
+        let row = vec!["x y"; names.len()].join(",");
+        let text = format!("{}\n{}", names.join(","), format!("{row}\n").repeat(table::ROWS));
+        let table = Table::<<Dispatches as Sheet>::Row>::read(&text, Dispatches::COLUMNS).unwrap();
+        assert!(table.errors.len() >= table::ROWS * names.len());
+        let answer = Imported { id: None, rows: table.count, errors: table.errors };
+        assert!(Reply::ok(&answer).unwrap().fits());
+    }
+}

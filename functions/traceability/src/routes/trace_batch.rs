@@ -58,7 +58,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let depth = query.depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(DEPTH);
     let form = call.request().accepted(&[JSON, EPCIS, CSV, SVG])?;
     let graph = graph(call.tenant(), &lot, direction, depth, query.as_of).await?;
-    Ok(match form {
+    let reply = match form {
         EPCIS => {
             let events = graph.events(call.tenant()).await?;
             Reply::linked_data(None, document(&events, call.now()))
@@ -66,5 +66,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         CSV => Reply::text("text/csv; charset=utf-8; header=present", csv(&graph)?),
         SVG => Reply::text(SVG, svg(&graph)),
         _ => Reply::ok(&graph)?,
-    })
+    };
+    if reply.fits() {
+        return Ok(reply);
+    }
+    Err(Problem::invalid("depth", "The answer would have more than 6 MB: ask for fewer steps."))
 }

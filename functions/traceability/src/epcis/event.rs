@@ -133,6 +133,24 @@ pub struct Party {
     pub key: String,
 }
 
+/// A business document that an event belongs to (EPCIS 2.0 §7.3.5.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// What kind of document, if it is said.
+    pub kind: Option<String>,
+    /// Its identifier.
+    pub id: String,
+}
+
+/// States that stay when the disposition changes (EPCIS 2.0 §7.4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Persistent {
+    /// Those that hold from now on.
+    pub set: Vec<String>,
+    /// Those that no longer hold.
+    pub unset: Vec<String>,
+}
+
 /// A statement that an event was wrong (EPCIS 2.0 §7.4.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorDeclaration {
@@ -165,6 +183,10 @@ pub struct Event {
     pub read_point: Option<String>,
     /// Key of the place at which things are afterwards.
     pub biz_location: Option<String>,
+    /// Business documents that it belongs to.
+    pub transactions: Vec<Transaction>,
+    /// States that come or go and stay.
+    pub persistent: Persistent,
     /// Where things came from.
     pub sources: Vec<Party>,
     /// Where things go.
@@ -271,8 +293,10 @@ impl Event {
         if known.contains(&"ilmd") {
             ilmd(&event, kind, action, errors);
         }
-        event.optional("persistentDisposition", errors, persistent_disposition);
-        event.list("bizTransactionList", errors, biz_transaction);
+        let persistent = event
+            .optional("persistentDisposition", errors, persistent_disposition)
+            .unwrap_or_default();
+        let transactions = event.list("bizTransactionList", errors, biz_transaction);
         let reports = event.list("sensorElementList", errors, sensor::element);
         let mut lots = BTreeMap::new();
         let what = what(&event, kind, action, &mut lots, errors);
@@ -303,6 +327,8 @@ impl Event {
             disposition,
             read_point,
             biz_location,
+            transactions,
+            persistent,
             sources,
             destinations,
             reports: reports.into_iter().flatten().collect(),
@@ -324,7 +350,7 @@ impl Event {
             .collect()
     }
 
-    /// How many things and parties it names.
+    /// How many things, parties, business documents and other events it names.
     pub fn named(&self) -> usize {
         let things = match &self.what {
             What::Object { epcs, quantities }
@@ -334,7 +360,8 @@ impl Event {
                 inputs, input_quantities, outputs, output_quantities, ..
             } => inputs.len() + input_quantities.len() + outputs.len() + output_quantities.len(),
         };
-        things + self.sources.len() + self.destinations.len()
+        let corrected = self.error.as_ref().map_or(0, |error| error.corrected_by.len());
+        things + self.sources.len() + self.destinations.len() + self.transactions.len() + corrected
     }
 
     /// All that the event is found by, each as `<role>:<key>`; see
@@ -360,6 +387,36 @@ impl Event {
         for (side, parties) in [("source", &self.sources), ("destination", &self.destinations)] {
             for party in parties {
                 add(&format!("{side}-{}", party.kind), &party.key);
+            }
+        }
+        for Transaction { kind, id } in &self.transactions {
+            add("transaction", id);
+            if let Some(kind) = kind {
+                add(&format!("transaction-{kind}"), id);
+            }
+        }
+        for (role, words) in [("set", &self.persistent.set), ("unset", &self.persistent.unset)] {
+            for word in words {
+                add(role, word);
+            }
+        }
+        for report in &self.reports {
+            add("sensor", &report.kind);
+        }
+        if let Some(error) = &self.error {
+            add("declaration", "error");
+            for (role, words) in
+                [("reason", error.reason.as_slice()), ("corrected", &error.corrected_by)]
+            {
+                for word in words {
+                    add(role, word);
+                }
+            }
+        }
+        // A place within a place, such as a dock, is found by the whole too.
+        for (role, place) in [("read", &self.read_point), ("place", &self.biz_location)] {
+            if let Some((whole, _)) = place.as_deref().and_then(|place| place.split_once("/254/")) {
+                add(role, &format!("{whole}/*"));
             }
         }
         // A thing is found by itself and by its product.
@@ -568,29 +625,30 @@ fn ilmd(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
     Members::of(data, &at, &[], Extension::Uris, errors);
 }
 
-fn persistent_disposition(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
+fn persistent_disposition(json: &Json, at: &str, errors: &mut Errors) -> Option<Persistent> {
     let known = ["set", "unset"];
     let disposition = Members::of(json, at, &known, Extension::None, errors)?;
     if disposition.get("set").is_none() && disposition.get("unset").is_none() {
         errors.note(&pointer(at, "set"), "One of set and unset is required.");
     }
-    for name in known {
+    let [set, unset] = known.map(|name| {
         if let Some((Json::Array(items), at)) = disposition.get(name)
             && items.is_empty()
         {
             errors.note(&at, "Must have at least 1 items.");
         }
         distinct(&disposition, name, errors);
-        disposition.list(name, errors, word(&DISPOSITION));
-    }
-    Some(())
+        disposition.list(name, errors, word(&DISPOSITION))
+    });
+    Some(Persistent { set, unset })
 }
 
-fn biz_transaction(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
+fn biz_transaction(json: &Json, at: &str, errors: &mut Errors) -> Option<Transaction> {
     let transaction = Members::of(json, at, &["type", "bizTransaction"], Extension::None, errors)?;
-    transaction.optional("type", errors, word(&BIZ_TRANSACTION));
+    let kind = transaction.optional("type", errors, word(&BIZ_TRANSACTION));
     let (id, at) = transaction.required("bizTransaction", errors)?;
-    uri(id, &at, errors).map(drop)
+    let id = read::epc(id, &at, errors)?;
+    Some(Transaction { kind, id })
 }
 
 fn parties(event: &Members<'_>, list: &str, member: &str, errors: &mut Errors) -> Vec<Party> {

@@ -132,22 +132,20 @@ async fn by_gln<E: Entity>(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
+    use crate::epcis::document::read_bare;
+    use crate::epcis::json::Json;
+    use crate::movement::of_event;
 
     fn line(role: Role, partner: Option<&str>) -> Movement {
-        Movement {
-            event_id: Id::from_u128(1),
-            lot: "01/00614141777778/10/A".into(),
-            role,
-            quantity: None,
-            unit: "KGM".into(),
-            partner: partner.map(Into::into),
-            at: Timestamp::UNIX_EPOCH,
-            others: Vec::new(),
-            withdrawn_by: None,
-        }
+        let event = serde_json::json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "bizStep": "shipping",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "quantityList": [{ "epcClass": "https://id.gs1.org/01/00614141777778/10/A" }],
+        });
+        let event = read_bare(&Json::read(&event.to_string()).unwrap()).0.unwrap();
+        let line = of_event(&event, Id::from_u128(1)).remove(0);
+        Movement { role, partner: partner.map(Into::into), ..line }
     }
 
     #[test]

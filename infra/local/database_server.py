@@ -1,16 +1,60 @@
-"""Starts the database server with room for every function's connections.
+"""Starts the database server with what its command line has no option for.
 
-Its command line has no option for the most connections, of which it takes 1,000:
-each function's execution environment holds two to five.
+- Room for every function's connections: it takes 1,000, and each function's
+  execution environment holds two to five.
+- Threads that take turns often: those that answer share one interpreter, and with
+  the usual 5 ms a transaction waits for others at each of its commands.
+- Privileges that are remembered until a role changes: it reads and searches the
+  role anew for each command, and that of the functions names each tenant's
+  databases, which are hundreds after a test run.
 """
 
 import functools
 import sys
 
-from secantus import cli
+from secantus import cli, commands
 from secantus.server import SecantusDBServer
+from secantus.storage import Storage
 
 MOST_CONNECTIONS = 4000
+TURN_S = 0.0005
 
+
+class Privileges:
+    """What `check_privilege` said, for as long as no role changes."""
+
+    def __init__(self, check):
+        self._check = check
+        self._known = {}
+
+    def check(self, roles, action, *, target_db=None, cluster=False, role_resolver=None):
+        # What is being found out while a role changes is kept where nobody looks
+        # any more.
+        known = self._known
+        key = (tuple((role.get("db"), role.get("role")) for role in roles), action, target_db, cluster)
+        if key not in known:
+            known[key] = self._check(
+                roles, action, target_db=target_db, cluster=cluster, role_resolver=role_resolver
+            )
+        return known[key]
+
+    def forgetting(self, change):
+        """The method `change` of the storage, after which nothing is known."""
+
+        @functools.wraps(change)
+        def changed(*arguments, **options):
+            try:
+                return change(*arguments, **options)
+            finally:
+                self._known = {}
+
+        return changed
+
+
+privileges = Privileges(commands.check_privilege)
+commands.check_privilege = privileges.check
+Storage.add_role = privileges.forgetting(Storage.add_role)
+Storage.drop_role = privileges.forgetting(Storage.drop_role)
+sys.setswitchinterval(TURN_S)
 cli.SecantusDBServer = functools.partial(SecantusDBServer, max_connections=MOST_CONNECTIONS)
 sys.exit(cli.main([*sys.argv[1:], "--session-max", str(MOST_CONNECTIONS + 500)]))

@@ -6,22 +6,14 @@
 use std::hint::black_box;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_sdk_kms::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_kms::error::BoxError;
-use futures::TryStreamExt;
-use keystone::crypto::{
-    DataKey, Keyring, Place, Sealed, Subject, SubjectSecrets, TenantKeys, Vault,
-};
+use keystone::crypto::{Place, Sealed, Subject, TenantKeys};
 use keystone::random;
-use keystone::tenant::{Id, TenantId};
+use keystone::tenant::Id;
+use keystone_tests::vault::{self, Counter};
 use keystone_tests::{Stack, stack};
-use mongodb::bson::doc;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -44,38 +36,12 @@ struct Csfle {
     open: f64,
 }
 
-/// Counts the requests that a client sends.
-#[derive(Debug, Clone, Default)]
-struct Counter(Arc<AtomicUsize>);
-
-impl Intercept for Counter {
-    fn name(&self) -> &'static str {
-        "Counter"
-    }
-
-    fn read_before_transmit(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let stack = Stack::load();
     let tenant = stack.tenant("sealing", &[]).await;
-    let id = TenantId::parse(tenant.slug()).expect("a slug");
-    let database = stack.database().await.database(&format!("t_{id}_keys"));
-    let records = database.collection::<DataKey>("data_keys").find(doc! {}).await;
-    let records = records.expect("keys can be read").try_collect().await.expect("they can");
     let (kms_calls, table_calls) = (Counter::default(), Counter::default());
-    let vault = vault(&stack, &kms_calls, &table_calls);
-    let ring = Keyring::load(&vault, &id, records).await.expect("the keys open");
-    let keys = TenantKeys::new(Arc::new(ring), vault);
+    let keys = vault::keys(&stack, tenant.slug(), &kms_calls, &table_calls).await;
 
     compare(&stack, &keys).await;
     count(&keys, &kms_calls, &table_calls).await;
@@ -188,39 +154,11 @@ async fn count(keys: &TenantKeys, kms: &Counter, table: &Counter) {
         let sealed = Sealed::seal(keys, place, Subject::Supplier(id), &n.to_string()).await;
         sealed.expect("it seals").open(keys, place).await.expect("it opens");
     }
-    let kms = kms.0.load(Ordering::Relaxed);
-    let made = table.0.swap(0, Ordering::Relaxed);
+    let (kms, made) = (kms.count(), table.count());
     println!(
         "{COUNTED} operations on values of {SUBJECTS} new subjects: {kms} call of KMS since the process began, {made} calls of the table of secrets."
     );
     keys.prefetch(subjects()).await.expect("the table answers");
-}
-
-fn vault(stack: &Stack, kms: &Counter, table: &Counter) -> Vault {
-    let credentials = || {
-        let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
-        aws_credential_types::Credentials::new(id, secret, None, None, "operator")
-    };
-    let (endpoint, region) = (stack.value("AWS_ENDPOINT_URL"), stack.value("AWS_REGION"));
-    let kms = aws_sdk_kms::Config::builder()
-        .behavior_version(aws_sdk_kms::config::BehaviorVersion::latest())
-        .region(aws_sdk_kms::config::Region::new(region.to_owned()))
-        .endpoint_url(endpoint)
-        .credentials_provider(credentials())
-        .interceptor(kms.clone())
-        .build();
-    let dynamodb = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
-        .region(aws_sdk_dynamodb::config::Region::new(region.to_owned()))
-        .endpoint_url(endpoint)
-        .credentials_provider(credentials())
-        .interceptor(table.clone())
-        .build();
-    let client = aws_sdk_dynamodb::Client::from_conf(dynamodb);
-    Vault {
-        kms: aws_sdk_kms::Client::from_conf(kms),
-        secrets: SubjectSecrets::new(client, stack.value("SUBJECT_KEY_TABLE")),
-    }
 }
 
 fn each(whole: Duration, count: usize) -> f64 {

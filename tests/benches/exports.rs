@@ -7,9 +7,11 @@
 use std::process::Command;
 use std::time::Duration;
 
-use keystone_tests::exports::{Fetched, ask_unseen, fetch_done, message, worker};
+use keystone_tests::exports::{
+    Fetched, ask_unseen, end_lease, fetch_done, message, volumes_of, worker,
+};
 use keystone_tests::verdicts::{Folder, pdfsig, pyhanko};
-use keystone_tests::{Stack, bulk, stack};
+use keystone_tests::{Stack, Tenant, bulk, stack};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -50,8 +52,44 @@ async fn main() {
                 judge(&stack, tenant.slug(), &volumes);
             }
         }
+        if size == SIZES[1] {
+            for format in ["pdf", "jsonl"] {
+                killed(&stack, &tenant, format).await;
+            }
+        }
         tenant.close().await;
     }
+}
+
+/// An export whose worker is killed while it makes the second volume, and then
+/// the fourth: it keeps what was done and ends like any other.
+async fn killed(stack: &Stack, tenant: &Tenant<'_>, format: &str) {
+    let id = ask_unseen(stack, tenant, format).await;
+    let event = message(tenant.slug(), &id);
+    let mut kept = Vec::new();
+    for most in [1, 3] {
+        let mut run = worker(stack, VOLUME).await;
+        run.begin(&event).await;
+        while volumes_of(stack, tenant, &id).await < most {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        run.kill_after(Duration::from_millis(200)).await;
+        end_lease(stack, tenant, 0).await;
+        kept.push(volumes_of(stack, tenant, &id).await);
+    }
+    let mut run = worker(stack, VOLUME).await;
+    let begun = Instant::now();
+    assert_eq!(run.invoke_within(PATIENCE, &event).await, json!(["done"]));
+    let took = begun.elapsed();
+    let volumes = fetch_done(stack, tenant.owner(), &id).await;
+    if format == "pdf" {
+        judge(stack, tenant.slug(), &volumes);
+    }
+    println!(
+        "{format}, killed with {kept:?} volumes done: the last run made the rest of {} in {:.2} s",
+        volumes.len(),
+        took.as_secs_f64()
+    );
 }
 
 /// Both validators accept every report.

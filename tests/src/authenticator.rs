@@ -9,6 +9,7 @@ const STEP: u64 = 30;
 
 /// The app of one user.
 pub struct Authenticator {
+    secret: String,
     key: Vec<u8>,
     used: u64,
 }
@@ -20,12 +21,12 @@ fn now() -> u64 {
 impl Authenticator {
     /// The app that took over `secret`, base 32.
     pub fn new(secret: &str) -> Self {
-        Self { key: decode(secret), used: 0 }
+        Self { secret: secret.to_owned(), key: decode(secret), used: 0 }
     }
 
-    /// The seed that it shares.
-    pub fn seed(&self) -> &[u8] {
-        &self.key
+    /// The seed that it shares, base 32.
+    pub fn secret(&self) -> &str {
+        &self.secret
     }
 
     /// The code of the step that lies `drift` steps from the current one.

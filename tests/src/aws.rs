@@ -130,14 +130,6 @@ impl Aws {
         self.json_call("secretsmanager", "1.1", &format!("secretsmanager.{action}"), input).await
     }
 
-    /// The names of the log groups with this prefix.
-    pub async fn log_groups(&self, prefix: &str) -> Vec<String> {
-        let input = json!({ "logGroupNamePrefix": prefix });
-        let found = self.json_call("logs", "1.1", "Logs_20140328.DescribeLogGroups", &input).await;
-        let groups = found["logGroups"].as_array().expect("log groups").iter();
-        groups.map(|group| group["logGroupName"].as_str().expect("a name").to_owned()).collect()
-    }
-
     /// What was logged into a group since `start`, a line for each event.
     pub async fn log_events(&self, group: &str, start: Timestamp) -> String {
         let end = keystone::clock::now() + SignedDuration::from_mins(1);

@@ -84,6 +84,7 @@ impl Client {
             what: format!("{method} {path}"),
             ledger: Arc::clone(&self.ledger),
             writes: method != "GET",
+            again: method == "GET",
         }
     }
 
@@ -124,6 +125,7 @@ pub struct Request {
     what: String,
     ledger: Ledger,
     writes: bool,
+    again: bool,
 }
 
 impl Request {
@@ -161,12 +163,19 @@ impl Request {
         self
     }
 
+    /// Never sent again: for a test of which the point is that nothing fails.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.again = false;
+        self
+    }
+
     /// Sends it. Now and then the emulator answers nobody for some seconds, a
     /// function then gives up on a store and says 503; a read is sent again, as
     /// `Retry-After` asks, and whatever else fails a test.
     #[expect(clippy::print_stderr, reason = "what was sent again is to be seen")]
     pub async fn send(self) -> Answer {
-        let again = self.what.starts_with("GET ").then(|| self.builder.try_clone()).flatten();
+        let again = self.again.then(|| self.builder.try_clone()).flatten();
         let begun = Instant::now();
         let mut answer = answer(&self.what, self.builder).await;
         if let Some(builder) = again

@@ -5,6 +5,7 @@ use std::time::Duration;
 use keystone::audit::bundle::{Shown, verify};
 use keystone::audit::merkle::Hash;
 use keystone::audit::note::VerifierKey;
+use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 
 use crate::event::Event;
@@ -125,4 +126,26 @@ pub async fn proved(tenant: &Tenant<'_>, bundles: &[&[u8]]) -> Vec<u64> {
 /// The bytes of fetched volumes.
 pub fn contents(volumes: &[Fetched]) -> Vec<&[u8]> {
     volumes.iter().map(|volume| volume.bytes.as_slice()).collect()
+}
+
+/// Lets the lease of a killed run end now instead of in minutes.
+pub async fn end_lease(stack: &Stack, tenant: &Tenant<'_>, minutes_ago: i64) {
+    let past = keystone::clock::now().as_millisecond() - minutes_ago * 60_000;
+    let runs = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    runs.collection::<Document>("audit_export_runs")
+        .update_many(doc! {}, doc! { "$set": { "free_at": DateTime::from_millis(past) } })
+        .await
+        .expect("it can be changed");
+    // What the killed run left open would hold up the next one's writes.
+    let admin = stack.database().await.database("admin");
+    admin.run_command(doc! { "killAllSessions": [] }).await.expect("it can");
+}
+
+/// Finished volumes of an export.
+pub async fn volumes_of(stack: &Stack, tenant: &Tenant<'_>, export: &str) -> usize {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let exports = database.collection::<Document>("audit_exports");
+    let found =
+        exports.find_one(doc! { "_id": export }).await.expect("it answers").expect("there is one");
+    found.get_array("files").expect("a list").len()
 }

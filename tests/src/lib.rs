@@ -26,8 +26,10 @@ pub mod routes;
 pub mod runtime_api;
 pub mod samples;
 pub mod stack;
+pub mod subject_requests;
 pub mod tenant;
 pub mod trail;
+pub mod vault;
 pub mod verdicts;
 
 pub use client::{Answer, Client};

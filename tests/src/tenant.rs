@@ -265,8 +265,8 @@ impl<'s> Tenant<'s> {
     }
 
     /// The seed that the app of the user with this address shares.
-    pub async fn app_seed(&self, email: &str) -> Vec<u8> {
-        self.apps.lock().await.get(email).expect("the user has an app").seed().to_vec()
+    pub async fn app_seed(&self, email: &str) -> String {
+        self.apps.lock().await.get(email).expect("the user has an app").secret().to_owned()
     }
 
     /// A code that the app of the user with this address has not shown yet.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use keystone::auth::Role;
 use keystone_tests::exports::{
-    ask, ask_unseen, contents, fetch, fetch_done, message, proved, published_keys, worker,
+    ask, ask_unseen, contents, end_lease, fetch, fetch_done, message, proved, published_keys,
+    volumes_of, worker,
 };
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, keystone_verify, pdfsig, pdftotext, pyhanko};
@@ -253,27 +254,6 @@ async fn asking_twice_with_a_key_makes_one_export() {
     let list = owner.get("/v1/audit/exports").await.expect(200).json();
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
     tenant.finish().await;
-}
-
-/// Lets the lease of a killed run end now instead of in minutes.
-async fn end_lease(stack: &Stack, tenant: &Tenant<'_>, minutes_ago: i64) {
-    let past = keystone::clock::now().as_millisecond() - minutes_ago * 60_000;
-    let runs = stack.database().await.database(&format!("t_{}", tenant.slug()));
-    runs.collection::<Document>("audit_export_runs")
-        .update_many(doc! {}, doc! { "$set": { "free_at": DateTime::from_millis(past) } })
-        .await
-        .unwrap();
-    // What the killed run left open would hold up the next one's writes.
-    let admin = stack.database().await.database("admin");
-    admin.run_command(doc! { "killAllSessions": [] }).await.unwrap();
-}
-
-/// Finished volumes of an export.
-async fn volumes_of(stack: &Stack, tenant: &Tenant<'_>, export: &str) -> usize {
-    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
-    let exports = database.collection::<Document>("audit_exports");
-    let found = exports.find_one(doc! { "_id": export }).await.unwrap().unwrap();
-    found.get_array("files").unwrap().len()
 }
 
 #[tokio::test]

@@ -2,70 +2,29 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Cursor, Read as _};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use jiff::civil::Date;
-use keystone::audit::merkle::Hash;
 use keystone::auth::Role;
 use keystone::tenant::schema;
 use keystone::{calendar, clock};
 use keystone_tests::dairy::Dairy;
 use keystone_tests::runtime_api::{Function, build_directory};
+use keystone_tests::subject_requests::{
+    PATH, bundle, checked, ending, in_progress, leave_traces, opened, request, today,
+};
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, pdftotext};
-use keystone_tests::{Answer, Client, Stack, Tenant, samples, stack};
+use keystone_tests::{Answer, Stack, Tenant, samples, stack};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
-const PATH: &str = "/v1/data-subject-requests";
 const NOTHING: &str = "01890000-0000-7000-8000-000000000000";
-
-fn today() -> Date {
-    calendar::day_of(clock::now())
-}
 
 fn fields(answer: &Answer) -> BTreeSet<String> {
     answer.must(422);
     let errors = answer.json()["errors"].as_array().unwrap().clone();
     errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
-}
-
-/// A request of this kind about this person, received today.
-fn request(kind: &str, person: &str, id: &str) -> Value {
-    json!({
-        "kind": kind, "received_on": today(), "channel": "letter",
-        "subject": { "kind": person, "id": id },
-        "requester": { "name": "Siobhan Xylander", "contact": "siobhan@xylander.example" },
-        "description": "Everything you know of me, please",
-    })
-}
-
-async fn opened(client: &Client, kind: &str, person: &str, id: &str) -> Answer {
-    client.post(PATH, &request(kind, person, id)).await.expect(201)
-}
-
-fn checked(result: &str) -> Value {
-    json!({ "identity": { "method": "known_contact", "result": result, "on": today() } })
-}
-
-fn ending(state: &str, refused: Option<&str>) -> Value {
-    let mut ending = json!({ "answer": "Done as you asked, Siobhan", "told_on": today() });
-    if let Some(ground) = refused {
-        ending["refused"] = ground.into();
-    }
-    json!({ "state": state, "ending": ending })
-}
-
-/// A request that is being answered: its path and version.
-async fn in_progress(client: &Client, kind: &str, person: &str, id: &str) -> (String, String) {
-    let answer = opened(client, kind, person, id).await;
-    let path = format!("{PATH}/{}", answer.id());
-    let mut step = checked("confirmed");
-    step["state"] = "in_progress".into();
-    let etag = client.patch(&path, &answer.etag(), &step).await.expect(200).etag();
-    (path, etag)
 }
 
 #[tokio::test]
@@ -254,25 +213,6 @@ async fn nothing_is_handed_over_before_it_is_known_who_asks() {
     tenant.finish().await;
 }
 
-/// A bundle as the person gets it: what the API said, and the files in it.
-async fn bundle(stack: &Stack, client: &Client, path: &str) -> (Value, BTreeMap<String, Vec<u8>>) {
-    let view = client.post(&format!("{path}/bundle"), &json!({})).await.expect(201).json();
-    let url = view["url"].as_str().unwrap();
-    assert!(url.contains("X-Amz-Expires=300&") && url.contains("/subject-bundles/"), "{url}");
-    let (status, bytes) = stack.aws().fetch(url).await;
-    assert_eq!((status, &view["size"]), (200, &json!(bytes.len())));
-    assert_eq!(view["sha256"], Hash::of(&[&bytes]).to_string());
-    let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-    let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
-    let mut files = BTreeMap::new();
-    for name in names {
-        let mut file = Vec::new();
-        zip.by_name(&name).unwrap().read_to_end(&mut file).unwrap();
-        files.insert(name, file);
-    }
-    (view, files)
-}
-
 /// Every stored document that holds `id`, by collection and by its own id.
 async fn naming(stack: &Stack, tenant: &Tenant<'_>, id: &str) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
@@ -364,48 +304,6 @@ async fn complete(
         }
     }
     data
-}
-
-/// Everything that a user can leave behind, but for what only an erasure does.
-async fn leave_traces(stack: &Stack, tenant: &Tenant<'_>, ada: &Client, dairy: &Dairy) {
-    let (owner, email) = (tenant.owner(), tenant.address_of("ada"));
-    // A contact of the tenant, who forgot the password.
-    let etag = owner.get("/v1/tenant").await.expect(200).etag();
-    let contact = json!({ "name": "Ada Xylander", "email": email });
-    let change = json!({ "contacts": { "billing": contact } });
-    owner.patch("/v1/tenant", &etag, &change).await.must(200);
-    let forgotten = json!({ "tenant": tenant.slug(), "email": email });
-    tenant.stranger().post("/v1/auth/password-reset", &forgotten).await.must(204);
-    assert!(stack.mails_after_drain(&email, "password-reset").await);
-    // Words of their own.
-    let event = ada.post("/v1/events", &samples::event()).await.expect(201);
-    let event = event.header("location").unwrap().to_owned();
-    let status = ada.request("POST", &format!("{event}/status")).header("if-match", "\"1\"");
-    let status = status.json(&json!({ "to": "submitted", "reason": "Ada saw the lorry" }));
-    status.send().await.must(200);
-    let recall = json!({
-        "kind": "exercise", "hazard": "other", "reason": "Ada rehearses",
-        "lots": [dairy.packs[0]], "upstream": true,
-    });
-    let recall = ada.post("/v1/recalls", &recall).await.expect(201).id();
-    let told = json!({
-        "recipient": dairy.customers[0], "kind": "notified", "channel": "phone",
-        "contact": "Customer's Clerk", "note": "Customer's words",
-    });
-    ada.post(&format!("/v1/recalls/{recall}/notices"), &told).await.must(201);
-    ada.post(&format!("/v1/recalls/{recall}/pack"), &json!({})).await.must(201);
-    let etag = ada.get(&format!("/v1/recalls/{recall}")).await.expect(200).etag();
-    let close = ada.request("POST", &format!("/v1/recalls/{recall}/close"));
-    let close = close.header("if-match", &etag).json(&json!({ "conclusion": "Ada is content" }));
-    close.send().await.must(200);
-    let review = json!({
-        "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z",
-        "statement": "Ada read all of it", "findings": [],
-    });
-    ada.post("/v1/audit/reviews", &review).await.must(201);
-    let export = json!({ "format": "csv", "filter": { "action": "user.invite" } });
-    ada.post("/v1/audit/exports", &export).await.must(202);
-    opened(ada, "objection", "customer", &dairy.customers[3]).await;
 }
 
 /// An erasure of the person from long ago, as evidence of it is kept.

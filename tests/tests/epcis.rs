@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use futures::TryStreamExt;
 use futures::future::join_all;
 use keystone::auth::Role;
 use keystone::http::escaped;
@@ -614,5 +615,198 @@ async fn a_status_moves_once_and_its_history_shows_every_move() {
     tenant.set_in_document("events", "_id", id, "status", "closed").await;
     let shown = owner.get(&format!("{path}/history")).await.expect(200).json();
     assert_eq!(shown["intact"], false);
+    tenant.finish().await;
+}
+
+/// An event of each kind, with its members of the standard.
+fn full_events() -> Vec<Value> {
+    let common = json!({
+        "eventTime": "2026-03-01T08:00:00.000+01:00",
+        "recordTime": "2026-03-01T08:00:01.000+01:00",
+        "eventTimeZoneOffset": "+01:00",
+        "certificationInfo": "https://accreditation.example.org/1",
+        "errorDeclaration": {
+            "declarationTime": "2026-03-02T08:00:00Z",
+            "reason": "incorrect_data",
+            "correctiveEventIDs": ["urn:x:corrected"],
+        },
+        "bizStep": "commissioning",
+        "disposition": "active",
+        "readPoint": { "id": "urn:epc:id:sgln:4012345.00001.0" },
+        "bizLocation": { "id": "urn:epc:id:sgln:4012345.00002.0" },
+        "bizTransactionList": [{ "type": "po", "bizTransaction": "urn:x:po:1" }],
+        "sourceList": [{ "type": "owning_party", "source": "urn:epc:id:pgln:4012345.00001" }],
+        "destinationList": [
+            { "type": "location", "destination": "urn:epc:id:sgln:4012345.00002.0" },
+        ],
+        "sensorElementList": [{
+            "sensorMetadata": {
+                "time": "2026-03-01T07:00:00Z",
+                "deviceID": "urn:x:device:1",
+                "bizRules": "https://example.org/rules",
+            },
+            "sensorReport": [{
+                "type": "Temperature",
+                "value": 4.5,
+                "uom": "CEL",
+                "component": "x",
+                "stringValue": "cold",
+                "hexBinaryValue": "f0",
+                "uriValue": "urn:x:value",
+            }],
+        }],
+    });
+    let quantities = json!([
+        { "epcClass": "urn:epc:class:lgtin:4012345.011111.L1", "quantity": 7.5, "uom": "KGM" },
+    ]);
+    let things = json!(["urn:epc:id:sgtin:4012345.011111.1"]);
+    let parent = json!("urn:epc:id:sscc:4012345.0000000001");
+    let disposed = json!({ "set": ["damaged"], "unset": ["in_transit"] });
+    let holding = |kind: &str| {
+        json!({
+            "type": kind, "action": "ADD", "parentID": parent,
+            "childEPCs": things, "childQuantityList": quantities,
+        })
+    };
+    let own = [
+        json!({
+            "type": "ObjectEvent", "action": "ADD", "epcList": things,
+            "quantityList": quantities, "persistentDisposition": disposed,
+        }),
+        holding("AggregationEvent"),
+        holding("AssociationEvent"),
+        json!({
+            "type": "TransactionEvent", "action": "ADD", "parentID": parent,
+            "epcList": things, "quantityList": quantities,
+        }),
+        json!({
+            "type": "TransformationEvent", "inputEPCList": things,
+            "inputQuantityList": quantities,
+            "outputEPCList": ["urn:epc:id:sgtin:4012345.011111.2"],
+            "outputQuantityList": quantities, "transformationID": "urn:x:transformation:1",
+            "persistentDisposition": disposed,
+        }),
+    ];
+    let whole = |(number, own): (usize, Value)| {
+        let mut event = common.as_object().unwrap().clone();
+        event.extend(own.as_object().unwrap().clone());
+        event.insert("eventID".into(), format!("urn:x:full:{number}").into());
+        Value::Object(event)
+    };
+    own.into_iter().enumerate().map(whole).collect()
+}
+
+/// JSON pointers to all values below `value` that are no objects or lists, and
+/// to all objects.
+fn walk(value: &Value, at: &str, plain: &mut Vec<String>, objects: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            objects.push(at.to_owned());
+            for (name, member) in members {
+                walk(member, &format!("{at}/{name}"), plain, objects);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{at}/{index}"), plain, objects);
+            }
+        }
+        _ => plain.push(at.to_owned()),
+    }
+}
+
+/// Whether any member of a stored document has a name that the database could
+/// take for an operator or a path.
+fn holds_operator(value: &mongodb::bson::Bson) -> bool {
+    use mongodb::bson::Bson;
+    match value {
+        Bson::Document(document) => document.iter().any(|(name, member)| {
+            name.starts_with('$') || name.contains('.') || holds_operator(member)
+        }),
+        Bson::Array(items) => items.iter().any(holds_operator),
+        _ => false,
+    }
+}
+
+/// Operators of the database in place of every value of an event, and beside
+/// every member; where other vocabularies may say anything, they are kept as
+/// text that nothing reads.
+#[tokio::test]
+async fn operators_in_events_are_refused_or_kept_as_text() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("eventoperators", &[]).await;
+    let owner = tenant.owner();
+    // As they are, they are accepted; so what is refused below is refused for
+    // what was put in.
+    capture(owner, &document(&full_events())).await.must(202);
+
+    let mut attacks = Vec::new();
+    for event in full_events() {
+        let (mut plain, mut objects) = (Vec::new(), Vec::new());
+        walk(&event, "", &mut plain, &mut objects);
+        for at in plain {
+            for hostile in [json!({ "$gt": "" }), json!(["x"]), json!({ "$where": "sleep(1000)" })]
+            {
+                let mut changed = event.clone();
+                *changed.pointer_mut(&at).unwrap() = hostile;
+                attacks.push((at.clone(), changed));
+            }
+        }
+        for at in objects {
+            // A place may say anything of itself beside its id.
+            if at.ends_with("readPoint") || at.ends_with("bizLocation") {
+                continue;
+            }
+            for name in ["$where", "a.b", "$set"] {
+                let mut changed = event.clone();
+                changed.pointer_mut(&at).unwrap()[name] = json!({ "$ne": "" });
+                attacks.push((format!("{at}/{name}"), changed));
+            }
+        }
+    }
+    assert!(attacks.len() > 400, "{}", attacks.len());
+    for some in attacks.chunks(40) {
+        let events: Vec<Value> = some.iter().map(|(_, event)| event.clone()).collect();
+        let answer = capture(owner, &document(&events)).await.expect(422).json();
+        let fields: Vec<&str> = answer["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["field"].as_str().unwrap())
+            .collect();
+        for (index, (at, event)) in some.iter().enumerate() {
+            let at = format!("/epcisBody/eventList/{index}{at}");
+            assert!(fields.iter().any(|field| field.starts_with(&at)), "{at} of {event}");
+        }
+    }
+
+    let hostile = json!({ "$where": "sleep(1000)", "a.b": [{ "$gt": "" }], "$set": { "x.y": 1 } });
+    let mut extended = event("urn:x:extended", 1);
+    extended["action"] = "ADD".into();
+    extended["ex:note"] = hostile.clone();
+    extended["ilmd"] = json!({ "ex:origin": hostile });
+    extended["readPoint"] = json!({ "id": "urn:epc:id:sgln:4012345.00001.0", "$where": hostile });
+    capture(owner, &document(std::slice::from_ref(&extended))).await.must(202);
+    let back = query(owner, &[("EQ_eventID", "urn:x:extended")]).await;
+    assert_eq!(said(&back[0]), said(&extended));
+
+    // As values of a query they are text that nothing is found by.
+    for name in ["EQ_eventID", "MATCH_epc", "EQ_bizStep", "EQ_bizLocation", "eventType"] {
+        for value in ["{\"$ne\":\"\"}", "[$gt]", "$where", "/.*/"] {
+            let answer = owner.get(&format!("/v1/events?{name}={}", escaped(value))).await;
+            match answer.status {
+                200 => assert!(listed(&answer).is_empty(), "{name}={value}: {answer}"),
+                status => assert!(matches!(status, 400 | 422), "{name}={value}: {answer}"),
+            }
+        }
+    }
+
+    let stored = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let stored: Vec<Document> =
+        stored.collection("events").find(doc! {}).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(stored.len(), full_events().len() + 1, "what was refused left nothing");
+    for document in stored {
+        assert!(!holds_operator(&document.clone().into()), "{document}");
+    }
     tenant.finish().await;
 }

@@ -2,13 +2,19 @@
 //! even from a copy of the database that was made before.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt;
 use keystone::audit::merkle::Hash;
 use keystone::auth::Role;
+use keystone::tenant::schema;
+use keystone_tests::dairy::Dairy;
 use keystone_tests::exports::{ask, fetch};
+use keystone_tests::subject_requests::{bundle, ending, in_progress, leave_traces, today};
 use keystone_tests::trail::Trail;
+use keystone_tests::vault::{self, Counter, all_sealed, opens};
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
@@ -281,6 +287,87 @@ async fn an_erased_contact_of_the_tenant_is_nowhere() {
     let leavers = outbox.iter().filter(|letter| sealed_for(letter) == format!("user:{id}"));
     assert!(leavers.count() >= 3, "invitation, link and notice");
     assert!(!outbox.iter().any(|letter| sealed_for(letter) == "tenant"));
+    Trail::read(&stack, tenant.slug()).await.verify();
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_opens_that_was_sealed_for_who_was_erased() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("dsr-sealed", &[]).await;
+    let owner = tenant.owner();
+    let dairy = Dairy::new(owner, "+353861234567").await;
+    let ada = tenant.newcomer("ada", Role::Admin).await;
+    let user = ada.claims()["sub"].as_str().unwrap().to_owned();
+    let customer = &dairy.customers[0];
+    let supplier = owner.get("/v1/suppliers?limit=1").await.expect(200).json();
+    let supplier = supplier["items"][0]["id"].as_str().unwrap().to_owned();
+    leave_traces(&stack, &tenant, &ada, &dairy).await;
+    let password = tenant.credentials(Role::SuperAdmin)["password"].clone();
+    let moved = json!({ "email": tenant.address_of("moved"), "password": password });
+    ada.post("/v1/auth/email", &moved).await.must(204);
+    let (ada, _) = tenant.set_up_app(&ada, &tenant.address_of("ada")).await;
+    let repeatable = ada.request("POST", "/v1/customers").header("idempotency-key", "of-ada");
+    let repeatable = repeatable.json(&samples::customer("9 Quay Street", "+353861119999"));
+    let repeated = repeatable.send().await.expect(201).id();
+    for (kind, id) in [("user", &user), ("customer", customer), ("supplier", &supplier)] {
+        let (path, etag) = in_progress(owner, "access", kind, id).await;
+        let reason = json!({ "extension": { "reason": "Many deliveries", "told_on": today() } });
+        owner.patch(&path, &etag, &reason).await.must(200);
+        bundle(&stack, owner, &path).await;
+        let etag = owner.get(&path).await.expect(200).etag();
+        owner.patch(&path, &etag, &ending("fulfilled", None)).await.must(200);
+    }
+
+    let backup = all_sealed(&stack, &tenant).await;
+    let none = Counter::default();
+    let before = vault::keys(&stack, tenant.slug(), &none, &none).await;
+    for found in &backup {
+        assert!(opens(&before, found).await, "{}.{}", found.collection, found.field);
+    }
+
+    let ground = json!({ "ground": "no_longer_needed" });
+    for customer in [customer, &repeated] {
+        owner.post(&format!("/v1/customers/{customer}/erase"), &ground).await.must(200);
+    }
+    owner.post(&format!("/v1/suppliers/{supplier}/erase"), &ground).await.must(200);
+    let leaves = json!({ "reason": "left", "successor": owner.claims()["sub"] });
+    owner.post(&format!("/v1/users/{user}/offboard"), &leaves).await.must(200);
+    owner.post(&format!("/v1/users/{user}/erase"), &ground).await.must(200);
+
+    // Of whom, where: an operator with the database as it was, as it is, and
+    // every key that there still is.
+    let erased = [
+        format!("customer:{customer}"),
+        format!("customer:{repeated}"),
+        format!("supplier:{supplier}"),
+        format!("user:{user}"),
+    ];
+    let after = vault::keys(&stack, tenant.slug(), &none, &none).await;
+    let (mut gone, mut kept) = (BTreeSet::new(), 0);
+    for found in backup.iter().chain(&all_sealed(&stack, &tenant).await) {
+        let subject = found.sealed.subject().to_string();
+        let place = format!("{}.{}", found.collection, found.field);
+        let open = opens(&after, found).await;
+        assert_eq!(open, !erased.contains(&subject), "{place} of {subject}");
+        if open {
+            kept += 1;
+        } else {
+            gone.insert(place);
+        }
+    }
+    println!("{} places erased, {kept} values of others still open", gone.len());
+    let sealed = schema::COLLECTIONS.iter().flat_map(|collection| {
+        collection.sealed.iter().map(|field| format!("{}.{field}", collection.name))
+    });
+    let mut everywhere: BTreeSet<String> = sealed.collect();
+    everywhere.insert("entries.personal".into());
+    // Whom to answer about a questionnaire is nobody whom a tenant erases.
+    everywhere.remove("questionnaires.contact");
+    // Whose an address is that an export was asked for is not known.
+    everywhere.remove("audit_exports.ip");
+    assert_eq!(gone, everywhere);
+    assert!(kept > 20, "{kept}");
     Trail::read(&stack, tenant.slug()).await.verify();
     tenant.finish().await;
 }

@@ -245,7 +245,8 @@ async fn no_operator_gets_in_at_any_depth() {
     let tenant = stack.tenant("operators", &[]).await;
     let mut deepest = 0;
     for listed in with_body() {
-        // EPCIS takes members of other vocabularies; `epcis.rs` attacks these.
+        // EPCIS takes members of other vocabularies: see
+        // `operators_in_events_are_refused_or_kept_as_text` in `epcis.rs`.
         if ["capture-events", "create-event"].contains(&listed.spec.name) {
             continue;
         }

@@ -80,6 +80,9 @@ async fn a_new_key_takes_over_while_everybody_works() {
 
     let over = AtomicBool::new(false);
     let (over, ids) = (&over, &ids);
+    // The first answer counts: no read may fail.
+    let read = async |path: &str| admin.request("GET", path).once().send().await.expect(200);
+    let read = &read;
     let writers = join_all((0..8).map(|writer| async move {
         let mut writes = 0;
         for n in (writer..).step_by(8) {
@@ -87,10 +90,10 @@ async fn a_new_key_takes_over_while_everybody_works() {
                 return writes;
             }
             let path = format!("/v1/customers/{}", ids[n % ids.len()]);
-            let etag = admin.get(&path).await.expect(200).etag();
+            let etag = read(&path).await.etag();
             let phone = format!("+35387{n:07}");
             admin.patch(&path, &etag, &json!({ "phone": phone })).await.must(200);
-            let shown = admin.get(&path).await.expect(200).json();
+            let shown = read(&path).await.json();
             assert_eq!(shown["phone"], phone);
             writes += 1;
         }
@@ -103,11 +106,11 @@ async fn a_new_key_takes_over_while_everybody_works() {
                 return reads;
             }
             let id = &ids[n % ids.len()];
-            let shown = admin.get(&format!("/v1/customers/{id}")).await.expect(200).json();
+            let shown = read(&format!("/v1/customers/{id}")).await.json();
             assert!(shown["phone"].as_str().unwrap().starts_with("+3538"), "{shown}");
             let town = shown["delivery_address"]["town"].as_str();
             assert_eq!(town, Some("Ballyhaunis"), "{shown}");
-            admin.get("/v1/customers?limit=100").await.must(200);
+            read("/v1/customers?limit=100").await;
             reads += 1;
         }
         reads

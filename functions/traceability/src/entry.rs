@@ -268,6 +268,7 @@ impl Line {
             partner: None,
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
         }
     }

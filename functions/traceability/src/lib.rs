@@ -14,6 +14,7 @@ pub mod event;
 pub mod event_query;
 pub mod goods;
 pub mod import;
+pub mod ledger;
 pub mod movement;
 pub mod product;
 pub mod recall;

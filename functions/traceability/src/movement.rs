@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Entity, Filter, Id, Part, WriteTx, schema, stored_time};
+use keystone::tenant::{Entity, Id, Part, WriteTx, schema, stored_time};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::epcis::epc::is_logistic_unit;
 use crate::epcis::event::{Action, Event, EventType, Party, QuantityElement, What};
 use crate::epcis::quantity::{Dimension, to_base};
+use crate::ledger::{LINES, LOOKED_UP, Ledger};
 
 /// What became of a lot in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,10 @@ pub struct Movement {
     /// The lots on the other side, where one became another, or what it was put
     /// into or taken out of.
     pub others: Vec<String>,
+    /// The transformation of which the event tells only a part, so that other
+    /// events name lots on the other side too (EPCIS 2.0 §7.4.6).
+    #[serde(default)]
+    pub transformation: Option<String>,
     /// The error declaration that takes back what the event said; the line then
     /// repeats that line of it.
     #[serde(default)]
@@ -93,8 +98,18 @@ impl Entity for Movement {
 
 impl Part for Movement {
     type Of = Self;
-    const FIELDS: &'static [&'static str] =
-        &["event_id", "lot", "role", "quantity", "unit", "partner", "at", "others", "withdrawn_by"];
+    const FIELDS: &'static [&'static str] = &[
+        "event_id",
+        "lot",
+        "role",
+        "quantity",
+        "unit",
+        "partner",
+        "at",
+        "others",
+        "transformation",
+        "withdrawn_by",
+    ];
 }
 
 /// The unit of an amount that names none (EPCIS 2.0 §7.3.3.3).
@@ -130,6 +145,7 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             partner: partner.cloned(),
             at: event.time,
             others: others.to_vec(),
+            transformation: None,
             withdrawn_by: None,
         };
     let whole = |keys: &[String]| -> Vec<QuantityElement> {
@@ -165,7 +181,13 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             let all = [quantities.clone(), whole(&holders)].concat();
             all.iter().map(|element| line(element, role, partner, &[])).collect()
         }
-        What::Transformation { inputs, input_quantities, outputs, output_quantities, .. } => {
+        What::Transformation {
+            inputs,
+            input_quantities,
+            outputs,
+            output_quantities,
+            transformation,
+        } => {
             let consumed = [input_quantities.clone(), whole(inputs)].concat();
             let produced = [output_quantities.clone(), whole(outputs)].concat();
             let keys = |side: &[QuantityElement]| -> Vec<String> {
@@ -174,7 +196,8 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             let (before, after) = (keys(&consumed), keys(&produced));
             let consumed = consumed.iter().map(|one| line(one, Role::Consumed, None, &after));
             let produced = produced.iter().map(|one| line(one, Role::Produced, None, &before));
-            consumed.chain(produced).collect()
+            let named = |line| Movement { transformation: transformation.clone(), ..line };
+            consumed.chain(produced).map(named).collect()
         }
         What::Containment { parent: Some(parent), children, quantities }
             if event.kind == EventType::AggregationEvent =>
@@ -242,15 +265,11 @@ impl Amounts {
     }
 }
 
-/// Most lines of one query that are added up.
-const LINES: i64 = 100_000;
-/// How many lots one query looks for; see [`crate::capture`].
-const LOOKED_UP: usize = 64;
-
 /// What is left of a lot, as a transaction sees it.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 409 when its ledger is longer than can be added up; 503 when the database
+/// does not answer.
 pub async fn stock(tx: &mut WriteTx<'_>, lot: &str) -> Result<Amounts, Problem> {
     let mut stocks = stocks(tx, &BTreeSet::from([lot.to_owned()])).await?;
     Ok(stocks.remove(lot).unwrap_or_default())
@@ -265,14 +284,33 @@ pub async fn stocks(
     lots: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Amounts>, Problem> {
     let lots: Vec<String> = lots.iter().cloned().collect();
-    let mut stocks: BTreeMap<String, Amounts> = BTreeMap::new();
+    let mut stocks = BTreeMap::new();
     for some in lots.chunks(LOOKED_UP) {
-        let lines = tx.parts::<Movement>(Filter::all().any("lot", some.to_vec()), LINES).await?;
-        for line in in_force(lines, None) {
-            stocks.entry(line.lot.clone()).or_default().count(&line);
+        let mut ledger = Ledger::default();
+        if ledger.read(tx, some).await? {
+            stocks.extend(some.iter().map(|lot| (lot.clone(), left(&ledger.of(lot)))));
+            continue;
+        }
+        // Together they are too many, but none may be by itself.
+        for lot in some {
+            let mut ledger = Ledger::default();
+            if !ledger.read(tx, std::slice::from_ref(lot)).await? {
+                return Err(Problem::Conflict(format!(
+                    "The ledger of the lot {lot} has more than {LINES} lines: nothing more can be \
+                     taken of it. What is left needs another lot number."
+                )));
+            }
+            stocks.insert(lot.clone(), left(&ledger.of(lot)));
         }
     }
     Ok(stocks)
+}
+
+/// What these lines leave.
+fn left(lines: &[Movement]) -> Amounts {
+    let mut sum = Amounts::default();
+    lines.iter().for_each(|line| sum.count(line));
+    sum
 }
 
 #[cfg(test)]
@@ -341,6 +379,7 @@ mod tests {
             partner: None,
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
         };
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();

@@ -17,15 +17,16 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::epcis::epc::lot_key;
 use crate::event::StoredEvent;
+use crate::ledger::{AT_ONCE, LINES, LOOKED_UP, Limit};
 use crate::movement::{Amounts, Movement, Role};
 use crate::product::Product;
-use crate::trace::{AT_ONCE, BACK, DEPTH, FORWARD, LOOKED_UP, Walk};
+use crate::trace::{BACK, DEPTH, FORWARD, Walk};
 
 /// Most lots, links and dispatched lots that a finding holds, so that it fits
 /// a document of the database and an answer of a function.
 pub const PARTS: usize = 12_000;
-/// Most documents that a look-up by a list of values gives.
-const FOUND: i64 = 10_000;
+/// A look-up by a list of values that gives so many documents may leave some out.
+const FOUND: usize = 10_000;
 
 /// An exact amount in kilograms (`KGM`), litres (`LTR`) or pieces (`H87`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -222,6 +223,9 @@ pub struct Summary {
     pub unnamed_recipient: bool,
     /// Whether the trace ended where its limit is, and not where the goods do.
     pub truncated: bool,
+    /// Which bounds it met, if it is truncated.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
     /// Queries that the trace took.
     pub queries: u32,
     /// The mass balance of the affected lots, one for each unit.
@@ -244,10 +248,15 @@ pub async fn trace(
         back.go(tenant, lots, BACK, DEPTH).await?;
     }
     let mut recipients = recipients(&forward);
-    let links = links(&[&forward, &back]);
     let sent: usize = recipients.iter().map(|one| one.lots.len()).sum();
-    if forward.depth.len() + back.depth.len() + links.len() + sent > PARTS {
+    let links = links(&[&forward, &back])
+        .filter(|links| forward.depth.len() + back.depth.len() + links.len() + sent <= PARTS);
+    let links = links.ok_or_else(|| {
         let message = format!("More than {PARTS} lots, links and dispatched lots are affected.");
+        Problem::invalid("/lots", message)
+    })?;
+    if lots.iter().any(|lot| !forward.depth.contains_key(lot)) {
+        let message = format!("Their ledger has more than {LINES} lines: name fewer lots.");
         return Err(Problem::invalid("/lots", message));
     }
     let mut found: Vec<FoundLot> = Vec::new();
@@ -259,8 +268,12 @@ pub async fn trace(
             }
         }
     }
-    name(tenant, &mut found).await?;
-    locate(tenant, &mut found, &forward).await?;
+    let mut limits = &forward.ledger.limits | &back.ledger.limits;
+    let named = name(tenant, &mut found).await?;
+    let located = locate(tenant, &mut found, &forward).await?;
+    if !(named && located) {
+        limits.insert(Limit::Names);
+    }
     found.sort_by(|a, b| (a.side as u8, a.depth, &a.lot).cmp(&(b.side as u8, b.depth, &b.lot)));
     recipients.sort_by(|a, b| a.recipient.cmp(&b.recipient));
     let count = |side: Side| number(found.iter().filter(|lot| lot.side == side).count());
@@ -269,8 +282,9 @@ pub async fn trace(
         origins: count(Side::Origin),
         recipients: number(recipients.iter().filter(|one| one.recipient.is_some()).count()),
         unnamed_recipient: recipients.iter().any(|one| one.recipient.is_none()),
-        truncated: forward.truncated || back.truncated,
-        queries: forward.queries + back.queries,
+        truncated: !limits.is_empty(),
+        limits: limits.into_iter().collect(),
+        queries: forward.ledger.queries + back.ledger.queries,
         balance: balance(&found),
     };
     Ok((Finding { lots: found, links, recipients }, summary))
@@ -352,20 +366,20 @@ fn recipients(walk: &Walk) -> Vec<Recipient> {
         .collect()
 }
 
-fn links(walks: &[&Walk]) -> Vec<FoundLink> {
+/// The links of the walks; `None` when they are more than a finding holds.
+fn links(walks: &[&Walk]) -> Option<Vec<FoundLink>> {
     let mut all = BTreeMap::new();
     for walk in walks {
-        all.extend(walk.edges());
+        all.extend(walk.edges(PARTS)?);
     }
-    all.into_iter()
-        .map(|((from, to, event_id), amount)| {
-            let (quantity, unit) = match amount {
-                Some((quantity, unit)) => (quantity, Some(unit)),
-                None => (None, None),
-            };
-            FoundLink { from, to, quantity, unit, event_id }
-        })
-        .collect()
+    let link = |((from, to, event_id), (quantity, unit))| FoundLink {
+        from,
+        to,
+        quantity,
+        unit: Some(unit),
+        event_id,
+    };
+    Some(all.into_iter().map(link).collect())
 }
 
 fn balance(lots: &[FoundLot]) -> Vec<MassBalance> {
@@ -431,33 +445,37 @@ impl Part for EventPart {
     const FIELDS: &'static [&'static str] = &["keys"];
 }
 
-/// Parts of the entities whose `field` is one of `values`, which may be many.
-pub async fn parts_among<P: Part>(
+/// Parts of the entities whose `field` is one of `values`, which may be many, and
+/// whether these are all.
+async fn parts_among<P: Part>(
     tenant: &Tenant,
     field: &'static str,
     values: BTreeSet<String>,
-) -> Result<Vec<(Id, P)>, Problem> {
+) -> Result<(Vec<(Id, P)>, bool), Problem> {
     let values: Vec<String> = values.into_iter().collect();
     let chunks: Vec<Vec<String>> = values.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
-    let mut all = Vec::new();
+    let (mut all, mut whole) = (Vec::new(), true);
     for some in chunks.chunks(AT_ONCE) {
-        let found = try_join_all(
-            some.iter()
-                .map(|values| tenant.parts::<P>(Filter::all().any(field, values.clone()), FOUND)),
-        );
-        all.extend(found.await?.into_iter().flatten());
+        let found = some.iter().map(|values| {
+            let filter = Filter::all().any(field, values.clone());
+            tenant.parts::<P>(filter, i64::try_from(FOUND).unwrap_or(i64::MAX))
+        });
+        for found in try_join_all(found).await? {
+            whole &= found.len() < FOUND;
+            all.extend(found);
+        }
     }
-    Ok(all)
+    Ok((all, whole))
 }
 
-/// Adds batch and product to lots that are ours.
-async fn name(tenant: &Tenant, lots: &mut [FoundLot]) -> Result<(), Problem> {
+/// Adds batch and product to lots that are ours; whether to all of them.
+async fn name(tenant: &Tenant, lots: &mut [FoundLot]) -> Result<bool, Problem> {
     let number = |lot: &FoundLot| lot.lot.split_once("/10/").map(|(_, number)| number.to_owned());
     let numbers = lots.iter().filter_map(number).collect();
-    let batches = parts_among::<BatchPart>(tenant, "lot_number", numbers).await?;
+    let (batches, whole) = parts_among::<BatchPart>(tenant, "lot_number", numbers).await?;
     let products = batches.iter().map(|(_, batch)| batch.product_id.to_string()).collect();
-    let products: BTreeMap<Id, ProductPart> =
-        parts_among::<ProductPart>(tenant, "_id", products).await?.into_iter().collect();
+    let (products, _) = parts_among::<ProductPart>(tenant, "_id", products).await?;
+    let products: BTreeMap<Id, ProductPart> = products.into_iter().collect();
     let mut known = BTreeMap::new();
     for (id, batch) in batches {
         if let Some(product) = products.get(&batch.product_id) {
@@ -470,19 +488,20 @@ async fn name(tenant: &Tenant, lots: &mut [FoundLot]) -> Result<(), Problem> {
             lot.product = Some((*name).clone());
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
-/// Adds to lots that are still there where they arrived or were made.
-async fn locate(tenant: &Tenant, lots: &mut [FoundLot], walk: &Walk) -> Result<(), Problem> {
+/// Adds to lots that are still there where they arrived or were made; whether to
+/// all of them.
+async fn locate(tenant: &Tenant, lots: &mut [FoundLot], walk: &Walk) -> Result<bool, Problem> {
     let is_there = |lot: &FoundLot| lot.stock.iter().any(|amount| amount.value > Decimal::ZERO);
     let came = |lot: &FoundLot| -> Vec<String> {
         let lines = walk.lines.get(&lot.lot).into_iter().flatten();
         lines.filter(|line| line.role.sign() > 0).map(|line| line.event_id.to_string()).collect()
     };
     let events = lots.iter().filter(|lot| is_there(lot)).flat_map(came).collect();
-    let places: BTreeMap<String, String> = parts_among::<EventPart>(tenant, "_id", events)
-        .await?
+    let (events, whole) = parts_among::<EventPart>(tenant, "_id", events).await?;
+    let places: BTreeMap<String, String> = events
         .into_iter()
         .filter_map(|(id, event)| {
             let gln = event.keys.iter().find_map(|key| key.strip_prefix("place:414/"))?;
@@ -494,7 +513,7 @@ async fn locate(tenant: &Tenant, lots: &mut [FoundLot], walk: &Walk) -> Result<(
             came(lot).iter().filter_map(|event| places.get(event)).collect();
         lot.places = known.into_iter().cloned().collect();
     }
-    Ok(())
+    Ok(whole)
 }
 
 #[cfg(test)]
@@ -511,6 +530,7 @@ mod tests {
             partner: partner.map(Into::into),
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
         }
     }

@@ -165,3 +165,161 @@ async fn a_transformation_in_several_events_links_what_went_in_with_what_came_ou
     other.finish().await;
     tenant.finish().await;
 }
+
+const PALLET: &str = "urn:epc:id:sscc:0614141.1234567890";
+const PALLET_KEY: &str = "00/106141412345678908";
+const CONTAINER: &str = "urn:epc:id:sscc:0614141.1234567891";
+const BUYER: &str = "urn:epc:id:pgln:4000001.00005";
+const BUYER_KEY: &str = "417/4000001000050";
+
+fn packed(id: &str, at: &str, action: &str, parent: &str, what: Value) -> Value {
+    let mut members = what;
+    members["type"] = "AggregationEvent".into();
+    members["action"] = action.into();
+    members["bizStep"] = if action == "ADD" { "packing" } else { "unpacking" }.into();
+    members["parentID"] = parent.into();
+    event(id, at, members)
+}
+
+fn shipped(id: &str, at: &str, things: &[&str], to: &str) -> Value {
+    let members = json!({
+        "type": "ObjectEvent", "action": "OBSERVE", "bizStep": "shipping", "epcList": things,
+        "destinationList": [{ "type": "owning_party", "destination": to }],
+    });
+    event(id, at, members)
+}
+
+/// Hour of the day on which all of it happens.
+fn hour(hour: u8) -> String {
+    format!("2026-03-01T{hour:02}:00:00Z")
+}
+
+fn dispatched<'v>(node: &'v Value, lot: &str) -> Vec<&'v Value> {
+    let nodes = node["nodes"].as_array().unwrap().iter();
+    let own = nodes.filter(|node| node["lot"] == lot);
+    own.flat_map(|node| node["partners"].as_array().unwrap())
+        .filter(|partner| partner["role"] == "dispatched")
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("pallet", &[Role::Viewer]).await;
+    let (owner, viewer) = (tenant.owner(), tenant.user(Role::Viewer));
+    let (cheese, gtin) = product(owner, "Cheese").await;
+    let buyer = customer(owner).await;
+    let buyer_uri = format!("urn:uuid:{buyer}");
+    let (first, second) = (batch(owner, &cheese, "C-1").await, batch(owner, &cheese, "C-2").await);
+    let (first_uri, second_uri) = (uri(&gtin, "C-1"), uri(&gtin, "C-2"));
+    let first_key = key(&gtin, "C-1");
+    let stock = async |batch: &str| {
+        let shown = evidence(viewer, batch, "").await;
+        shown["balance"]["stock"].clone()
+    };
+
+    // The shipment is told of first, and the packing, an hour before it, later.
+    capture(owner, &[shipped("urn:x:ship", &hour(12), &[CONTAINER], &buyer_uri)]).await;
+    let things =
+        json!({ "childQuantityList": [amount(&first_uri, 60.5), amount(&second_uri, 30.0)] });
+    let pallet = json!({ "childEPCs": [PALLET] });
+    capture(
+        owner,
+        &[
+            packed("urn:x:pack", &hour(8), "ADD", PALLET, things),
+            // Of the second lot everything is taken off again, of the first half a kilogram.
+            packed(
+                "urn:x:off",
+                &hour(9),
+                "DELETE",
+                PALLET,
+                json!({ "childQuantityList": [amount(&first_uri, 0.5), amount(&second_uri, 30.0)] }),
+            ),
+        ],
+    )
+    .await;
+    assert_eq!((stock(&first).await, stock(&second).await), (kilograms("100"), kilograms("100")));
+    let before = now().await;
+    capture(owner, &[packed("urn:x:load", &hour(11), "ADD", CONTAINER, pallet)]).await;
+    assert_eq!((stock(&first).await, stock(&second).await), (kilograms("40"), kilograms("100")));
+
+    // Art. 18: whom it went to, how much, and in what.
+    let shown = evidence(viewer, &first, "").await;
+    let dispatch = &shown["dispatches"][0];
+    assert_eq!(shown["dispatches"].as_array().unwrap().len(), 1, "{shown}");
+    assert_eq!((&dispatch["quantity"], &dispatch["unit"]), (&json!("60"), &json!("KGM")));
+    assert_eq!(
+        (&dispatch["partner"], &dispatch["within"]),
+        (&json!(buyer_uri), &json!(PALLET_KEY))
+    );
+    assert_eq!(shown["customers"][0]["id"], json!(buyer));
+    let balance = &shown["balance"];
+    assert_eq!(
+        (&balance["outgoing"], &balance["unaccounted"]),
+        (&kilograms("60"), &kilograms("0"))
+    );
+    let believed = evidence(viewer, &first, &format!("?as_of={before}")).await;
+    assert_eq!(believed["balance"]["stock"], kilograms("100"), "{believed}");
+    // What has left cannot be taken.
+    let take = |value: &str| json!({ "customer_id": buyer, "at": AT, "lots": [portion(&first, value, "KGM")] });
+    let refused = owner.post("/v1/dispatches", &take("40.001")).await;
+    assert_eq!(fields(&refused), ["/lots/0/quantity/value"]);
+
+    // The trace has the customer at the lot and at the container.
+    let graph = trace(owner, &first, "direction=forward").await;
+    let sent = dispatched(&graph, &first_key);
+    assert_eq!(sent.len(), 1, "{graph}");
+    assert_eq!((&sent[0]["quantity"], &sent[0]["within"]), (&json!("60"), &json!(PALLET_KEY)));
+    assert_eq!(graph["nodes"].as_array().unwrap().len(), 3, "{graph}");
+
+    // A recall finds the customer with the amount, and no pallets among the goods.
+    let recall = json!({
+        "kind": "exercise", "hazard": "biological", "reason": "Listeria", "lots": [first],
+    });
+    let started = owner.post("/v1/recalls", &recall).await.expect(201).json();
+    let summary = &started["summary"];
+    assert_eq!((&summary["recipients"], &summary["limits"]), (&json!(1), &json!([])), "{summary}");
+    let sums = summary["balance"].as_array().unwrap();
+    assert_eq!(sums.len(), 1, "{summary}");
+    assert_eq!(
+        (&sums[0]["dispatched"], &sums[0]["stock"], &sums[0]["unaccounted"]),
+        (&json!("60"), &json!("40"), &json!("0"))
+    );
+    let path = format!("/v1/recalls/{}", started["id"].as_str().unwrap());
+    let finding = owner.get(&path).await.expect(200).json()["finding"].clone();
+    let got = finding["recipients"][0]["lots"].as_array().unwrap();
+    assert_eq!(finding["recipients"][0]["recipient"], json!(buyer), "{finding}");
+    let of_lot = got.iter().find(|sent| sent["lot"] == first_key.as_str()).unwrap();
+    assert_eq!(of_lot["dispatched"], kilograms("60"));
+
+    // Whoever ships it on is found, and the stock does not fall twice.
+    capture(owner, &[shipped("urn:x:on", &hour(15), &[PALLET], BUYER)]).await;
+    assert_eq!(stock(&first).await, kilograms("40"));
+    let graph = trace(owner, &first, "direction=forward").await;
+    let to: Vec<&Value> =
+        dispatched(&graph, &first_key).iter().map(|sent| &sent["partner"]).collect();
+    assert_eq!(to, [&json!(buyer_uri), &json!(BUYER_KEY)]);
+    withdraw(owner, "urn:x:on").await;
+
+    // The pallet was not loaded: then nothing left.
+    withdraw(owner, "urn:x:load").await;
+    assert_eq!(stock(&first).await, kilograms("100"));
+    // Unloaded as a whole before it left, nothing left either.
+    let pallet = json!({ "childEPCs": [PALLET] });
+    capture(
+        owner,
+        &[
+            packed("urn:x:load-2", &hour(10), "ADD", CONTAINER, pallet),
+            packed("urn:x:unload", &hour(11), "DELETE", CONTAINER, json!({})),
+        ],
+    )
+    .await;
+    assert_eq!(stock(&first).await, kilograms("100"));
+    withdraw(owner, "urn:x:unload").await;
+    assert_eq!(stock(&first).await, kilograms("40"));
+    // Units that are said to hold each other end.
+    let container = json!({ "childEPCs": [CONTAINER] });
+    capture(owner, &[packed("urn:x:circle", &hour(7), "ADD", PALLET, container)]).await;
+    assert_eq!(stock(&first).await, kilograms("40"));
+    tenant.finish().await;
+}

@@ -189,7 +189,8 @@ fn missing(
         if product.description.is_none() {
             note("The description of the product.".into(), ANIMAL_ORIGIN);
         }
-        if lines.iter().any(|line| line.quantity.is_none()) {
+        let unknown = |line: &Movement| line.quantity.is_none() && line.within.is_none();
+        if lines.iter().any(unknown) {
             note("The quantity of a movement.".into(), ANIMAL_ORIGIN);
         }
         for customer in customers.iter().filter(|one| one.entity.delivery_address.is_none()) {

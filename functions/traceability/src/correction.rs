@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::record_one;
 use crate::epcis::document::read_bare;
+use crate::epcis::epc::is_logistic_unit;
 use crate::epcis::json::Json;
 use crate::event::{Known, StoredEvent};
 use crate::movement::{Movement, stocks};
@@ -232,6 +233,8 @@ impl NewDeclaration {
 fn overdrawn(stocks: BTreeMap<String, crate::movement::Amounts>) -> Vec<Overdrawn> {
     stocks
         .into_iter()
+        // A pallet is no stock.
+        .filter(|(lot, _)| !is_logistic_unit(lot))
         .filter_map(|(lot, stock)| {
             let mut left = amounts(&stock);
             left.retain(|amount| amount.value.is_sign_negative() && !amount.value.is_zero());

@@ -270,6 +270,7 @@ impl Line {
             others: Vec::new(),
             transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use keystone::tenant::{Filter, Id, Tenant, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contents::{Contents, holders};
 use crate::movement::{Movement, Role, in_force};
 
 /// How many values one query looks for; see [`crate::capture`].
@@ -23,6 +24,8 @@ pub const LINES: usize = 100_000;
 const AT_A_TIME: usize = 25_000;
 /// Most links of one transformation: inputs times outputs.
 const LINKS: usize = 250_000;
+/// Most units that hold each the one before.
+const NESTED: usize = 16;
 
 /// Why an answer does not hold all there is.
 #[derive(
@@ -40,6 +43,9 @@ pub enum Limit {
     /// 250,000 links of one transformation: of its parts in several events only
     /// those of the same event are linked.
     Links,
+    /// 16 units that hold each the one before: what became of those beyond is not
+    /// known.
+    Nesting,
     /// 10,000 batches with the same lot numbers: some lots are without the name
     /// of their product or without their place.
     Names,
@@ -64,6 +70,15 @@ fn filter(field: &'static str, values: &[String], as_of: Option<Timestamp>) -> F
     match as_of {
         Some(as_of) => filter.made_until(as_of),
         None => filter,
+    }
+}
+
+/// What a line has in one of the fields that are asked for.
+fn value(field: &'static str, line: &Movement) -> Option<String> {
+    match field {
+        "lot" => Some(line.lot.clone()),
+        "event_id" => Some(line.event_id.to_string()),
+        _ => line.transformation.clone(),
     }
 }
 
@@ -160,13 +175,24 @@ impl Ledger {
         source: &mut impl Source,
         lots: &[String],
     ) -> Result<bool, Problem> {
-        let new = |lot: &&String| !self.lines.contains_key(*lot);
-        let wanted: BTreeSet<String> = lots.iter().filter(new).cloned().collect();
-        let Some(read) = self.fetch(source, "lot", wanted).await? else {
-            self.limits.insert(Limit::Lines);
-            return Ok(false);
-        };
-        self.lines.extend(read);
+        let mut wanted: BTreeSet<String> = lots.iter().cloned().collect();
+        for level in 0.. {
+            wanted.retain(|lot| !self.lines.contains_key(lot));
+            if wanted.is_empty() {
+                break;
+            }
+            if level > NESTED {
+                self.limits.insert(Limit::Nesting);
+                break;
+            }
+            let Some(read) = self.fetch(source, "lot", wanted).await? else {
+                return Ok(self.leave_out(lots));
+            };
+            // Where a lot went, what holds it went.
+            let holders = read.values().flat_map(|lines| holders(lines));
+            wanted = holders.cloned().collect();
+            self.lines.extend(read);
+        }
         self.join(source, lots).await
     }
 
@@ -179,9 +205,7 @@ impl Ledger {
             .filter(|name| !self.transformations.contains_key(name))
             .collect();
         let Some(read) = self.fetch(source, "transformation", named).await? else {
-            self.limits.insert(Limit::Lines);
-            lots.iter().for_each(|lot| drop(self.lines.remove(lot)));
-            return Ok(false);
+            return Ok(self.leave_out(lots));
         };
         for (name, lines) in read {
             let mut whole = Transformation::of(&lines);
@@ -192,6 +216,13 @@ impl Ledger {
             self.transformations.insert(name, whole);
         }
         Ok(true)
+    }
+
+    /// Forgets these lots, of which not everything can be held.
+    fn leave_out(&mut self, lots: &[String]) -> bool {
+        self.limits.insert(Limit::Lines);
+        lots.iter().for_each(|lot| drop(self.lines.remove(lot)));
+        false
     }
 
     /// The lines in force by the value that their `field` has, also where there
@@ -234,8 +265,7 @@ impl Ledger {
         let mut by_value: BTreeMap<String, Vec<Movement>> =
             values.into_iter().map(|value| (value, Vec::new())).collect();
         for line in found {
-            let value = if field == "lot" { Some(&line.lot) } else { line.transformation.as_ref() };
-            if let Some(lines) = value.and_then(|value| by_value.get_mut(value)) {
+            if let Some(lines) = value(field, &line).and_then(|value| by_value.get_mut(&value)) {
                 lines.push(line);
             }
         }
@@ -246,17 +276,25 @@ impl Ledger {
         self.queries = self.queries.saturating_add(u32::try_from(queries).unwrap_or(u32::MAX));
     }
 
-    /// The lines of a lot that was read, each with all the lots on its other
-    /// side.
-    pub fn of(&self, lot: &str) -> Vec<Movement> {
-        let mut lines = self.lines.get(lot).cloned().unwrap_or_default();
-        for line in &mut lines {
-            let whole = line.transformation.as_ref().and_then(|id| self.transformations.get(id));
-            let further: Vec<String> =
-                whole.into_iter().flat_map(|whole| whole.across(line)).cloned().collect();
-            line.others.extend(further);
-        }
-        lines
+    /// The lots that were read with their lines, those among them that follow from
+    /// what they were in, and each with all the lots on its other side.
+    pub fn whole<'l>(
+        &'l self,
+        lots: &'l [String],
+    ) -> impl Iterator<Item = (String, Vec<Movement>)> + 'l {
+        let mut contents = Contents::new(&self.lines);
+        lots.iter().map(move |lot| {
+            let mut lines = self.lines.get(lot).cloned().unwrap_or_default();
+            for line in &mut lines {
+                let id = line.transformation.as_ref();
+                let parts = id.and_then(|id| self.transformations.get(id));
+                let further: Vec<String> =
+                    parts.into_iter().flat_map(|parts| parts.across(line)).cloned().collect();
+                line.others.extend(further);
+            }
+            lines.extend(contents.carried(lot));
+            (lot.clone(), lines)
+        })
     }
 }
 
@@ -277,13 +315,9 @@ pub(crate) mod tests {
             as_of: Option<Timestamp>,
             limit: usize,
         ) -> Result<Vec<Vec<(Id, Movement)>>, Problem> {
-            let value = |line: &Movement| match field {
-                "lot" => Some(line.lot.clone()),
-                _ => line.transformation.clone(),
-            };
             let fits = |(id, line): &&(Id, Movement), values: &[String]| {
                 as_of.is_none_or(|as_of| id.made_at() <= as_of)
-                    && value(line).is_some_and(|value| values.contains(&value))
+                    && value(field, line).is_some_and(|value| values.contains(&value))
             };
             let of = |values: &Vec<String>| {
                 self.0.iter().filter(|line| fits(line, values)).take(limit).cloned().collect()
@@ -300,6 +334,11 @@ pub(crate) mod tests {
         ledger
     }
 
+    /// The lines of one lot.
+    pub(crate) fn of(ledger: &Ledger, lot: &str) -> Vec<Movement> {
+        ledger.whole(&[lot.to_owned()]).flat_map(|(_, lines)| lines).collect()
+    }
+
     pub(crate) fn line(event: u128, lot: &str, role: Role) -> Movement {
         Movement {
             event_id: Id::from_u128(event),
@@ -312,6 +351,7 @@ pub(crate) mod tests {
             others: Vec::new(),
             transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 
@@ -338,7 +378,7 @@ pub(crate) mod tests {
         ];
         let ledger = read(&mut recorded(lines.clone()), None, &["milk", "cheese", "other"]);
         let others = |ledger: &Ledger, lot| -> Vec<Vec<String>> {
-            ledger.of(lot).into_iter().map(|line| line.others).collect()
+            of(ledger, lot).into_iter().map(|line| line.others).collect()
         };
         assert_eq!(others(&ledger, "cheese"), [["milk", "rennet"]]);
         assert_eq!(others(&ledger, "milk"), [["cheese"], ["rennet"]]);
@@ -351,7 +391,29 @@ pub(crate) mod tests {
         lines.push(lines[2].withdrawn(Id::from_u128(9)));
         let ledger = read(&mut recorded(lines), None, &["rennet", "cheese"]);
         assert_eq!(others(&ledger, "rennet"), [[""; 0]]);
-        assert!(ledger.of("cheese").is_empty());
+        assert!(of(&ledger, "cheese").is_empty());
+    }
+
+    #[test]
+    fn what_holds_a_lot_is_read_with_it() {
+        let packed = |thing: &str, holder: &str| Movement {
+            others: vec![holder.into()],
+            ..line(1, thing, Role::Packed)
+        };
+        let mut lines = vec![packed("lot", "case"), packed("case", "pallet")];
+        lines.push(line(2, "pallet", Role::Dispatched));
+        let ledger = read(&mut recorded(lines.clone()), None, &["lot"]);
+        let found = of(&ledger, "lot");
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[1].role, found[1].within.as_deref()), (Role::Dispatched, Some("case")));
+        assert_eq!(ledger.queries, 3);
+        // The shipment was withdrawn.
+        lines.push(lines[2].withdrawn(Id::from_u128(9)));
+        assert_eq!(of(&read(&mut recorded(lines), None, &["lot"]), "lot").len(), 1);
+        // More units in each other than anybody packs.
+        let deep = (0..20).map(|n| packed(&n.to_string(), &(n + 1).to_string())).collect();
+        let ledger = read(&mut recorded(deep), None, &["0"]);
+        assert_eq!(ledger.limits, BTreeSet::from([Limit::Nesting]));
     }
 
     #[test]
@@ -361,11 +423,11 @@ pub(crate) mod tests {
         let mut lines = many(AT_A_TIME, "a");
         lines.extend(many(7, "b"));
         let ledger = read(&mut recorded(lines), None, &["a", "b"]);
-        assert_eq!((ledger.of("a").len(), ledger.of("b").len()), (AT_A_TIME, 7));
+        assert_eq!((of(&ledger, "a").len(), of(&ledger, "b").len()), (AT_A_TIME, 7));
         assert!(ledger.limits.is_empty());
         // More than can be held: nothing rather than a part.
         let ledger = read(&mut recorded(many(LINES + 1, "a")), None, &["a", "b"]);
-        assert!(ledger.of("a").is_empty());
+        assert!(of(&ledger, "a").is_empty());
         assert_eq!(ledger.limits, BTreeSet::from([Limit::Lines]));
         // A transformation of too many links keeps those of its own events.
         let side = |role: Role, name: &str| -> Vec<Movement> {
@@ -373,7 +435,7 @@ pub(crate) mod tests {
         };
         let lines = [side(Role::Consumed, "in"), side(Role::Produced, "out")].concat();
         let ledger = read(&mut recorded(lines), None, &["in-0"]);
-        assert_eq!(ledger.of("in-0")[0].others, [""; 0]);
+        assert_eq!(of(&ledger, "in-0")[0].others, [""; 0]);
         assert_eq!(ledger.limits, BTreeSet::from([Limit::Links]));
     }
 }

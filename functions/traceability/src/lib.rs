@@ -6,6 +6,7 @@
 pub mod article_18;
 pub mod batch;
 pub mod capture;
+pub mod contents;
 pub mod correction;
 pub mod customer;
 pub mod entry;

@@ -36,6 +36,8 @@ pub enum Role {
     Packed,
     /// It was taken out of something.
     Unpacked,
+    /// All that was in it was taken out.
+    Emptied,
 }
 
 impl Role {
@@ -44,7 +46,7 @@ impl Role {
         match self {
             Self::Received | Self::Produced | Self::Found => 1,
             Self::Consumed | Self::Dispatched | Self::Wasted | Self::Missing => -1,
-            Self::Packed | Self::Unpacked => 0,
+            Self::Packed | Self::Unpacked | Self::Emptied => 0,
         }
     }
 }
@@ -80,6 +82,11 @@ pub struct Movement {
     /// repeats that line of it.
     #[serde(default)]
     pub withdrawn_by: Option<Id>,
+    /// The unit that it was in, where an event says it of that only. Such a line
+    /// is derived when the ledger is read, and never kept; see
+    /// [`crate::contents`].
+    #[serde(skip)]
+    pub within: Option<String>,
 }
 
 impl Movement {
@@ -147,6 +154,7 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             others: others.to_vec(),
             transformation: None,
             withdrawn_by: None,
+            within: None,
         };
     let whole = |keys: &[String]| -> Vec<QuantityElement> {
         let element = |key: &String| QuantityElement {
@@ -170,15 +178,16 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                 ("stock_taking" | "cycle_counting", Some(Action::Delete)) => (Role::Missing, None),
                 _ => return Vec::new(),
             };
-            // Of single things those that hold others: the lots in them went
-            // with them.
-            let holders: Vec<String> = match role {
-                Role::Received | Role::Dispatched => {
+            // What is in a thing that leaves leaves with it, whatever kind of
+            // thing it is. Of those that arrive, those that hold others.
+            let things: Vec<String> = match role {
+                Role::Dispatched => epcs.clone(),
+                Role::Received => {
                     epcs.iter().filter(|key| is_logistic_unit(key)).cloned().collect()
                 }
                 _ => Vec::new(),
             };
-            let all = [quantities.clone(), whole(&holders)].concat();
+            let all = [quantities.clone(), whole(&things)].concat();
             all.iter().map(|element| line(element, role, partner, &[])).collect()
         }
         What::Transformation {
@@ -208,6 +217,11 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                 _ => return Vec::new(),
             };
             let held = [quantities.clone(), whole(children)].concat();
+            // Who takes out without saying what takes out all (EPCIS 2.0 §7.4.3).
+            if held.is_empty() && role == Role::Unpacked {
+                let all = QuantityElement { class: parent.clone(), quantity: None, unit: None };
+                return vec![line(&all, Role::Emptied, None, &[])];
+            }
             let holder = std::slice::from_ref(parent);
             held.iter().map(|element| line(element, role, None, holder)).collect()
         }
@@ -288,7 +302,7 @@ pub async fn stocks(
     for some in lots.chunks(LOOKED_UP) {
         let mut ledger = Ledger::default();
         if ledger.read(tx, some).await? {
-            stocks.extend(some.iter().map(|lot| (lot.clone(), left(&ledger.of(lot)))));
+            stocks.extend(ledger.whole(some).map(|(lot, lines)| (lot, left(&lines))));
             continue;
         }
         // Together they are too many, but none may be by itself.
@@ -300,7 +314,8 @@ pub async fn stocks(
                      taken of it. What is left needs another lot number."
                 )));
             }
-            stocks.insert(lot.clone(), left(&ledger.of(lot)));
+            let whole = ledger.whole(std::slice::from_ref(lot));
+            stocks.extend(whole.map(|(lot, lines)| (lot, left(&lines))));
         }
     }
     Ok(stocks)
@@ -381,6 +396,7 @@ mod tests {
             others: Vec::new(),
             transformation: None,
             withdrawn_by: None,
+            within: None,
         };
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
         let made = |millis: i64| Id::first_of(at(millis));
@@ -427,11 +443,19 @@ mod tests {
             "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
             "epcList": [pallet, "urn:epc:id:sgtin:4012345.011111.987"],
         }));
-        assert_eq!(shipped.len(), 1);
-        assert_eq!(
-            (shipped[0].lot.as_str(), shipped[0].role),
-            ("00/106141412345678908", Role::Dispatched)
-        );
+        let shipped: Vec<(&str, Role)> =
+            shipped.iter().map(|line| (line.lot.as_str(), line.role)).collect();
+        let thing = "01/04012345111118/21/987";
+        let expected = [("00/106141412345678908", Role::Dispatched), (thing, Role::Dispatched)];
+        assert_eq!(shipped, expected);
+        let emptied = lines(&serde_json::json!({
+            "type": "AggregationEvent", "action": "DELETE", "bizStep": "unpacking",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "parentID": pallet,
+        }));
+        let emptied: Vec<(&str, Role)> =
+            emptied.iter().map(|line| (line.lot.as_str(), line.role)).collect();
+        assert_eq!(emptied, [("00/106141412345678908", Role::Emptied)]);
     }
 
     #[test]

@@ -116,6 +116,9 @@ pub struct PartnerView {
     pub at: Timestamp,
     /// The event that says so.
     pub event_id: Id,
+    /// GS1 element string of the unit that it was in, where the event names that
+    /// only.
+    pub within: Option<String>,
 }
 
 /// That one lot went into another, or into a logistic unit or out of it.
@@ -298,10 +301,7 @@ impl Walk {
         if !self.ledger.read(&mut tenant, &unknown).await? {
             return Ok(false);
         }
-        for lot in unknown {
-            let lines = self.ledger.of(&lot);
-            self.lines.insert(lot, lines);
-        }
+        self.lines.extend(self.ledger.whole(&unknown));
         Ok(true)
     }
 
@@ -402,6 +402,7 @@ pub fn partner(line: &Movement) -> Option<PartnerView> {
         unit: line.unit.clone(),
         at: line.at,
         event_id: line.event_id,
+        within: line.within.clone(),
     })
 }
 
@@ -437,9 +438,12 @@ pub async fn lines(
     lot: &str,
     as_of: Option<Timestamp>,
 ) -> Result<Vec<Movement>, Problem> {
-    let (mut ledger, mut source) = (Ledger::new(as_of), tenant);
-    let whole = ledger.read(&mut source, &[lot.to_owned()]).await?;
-    if whole && ledger.limits.is_empty() { Ok(ledger.of(lot)) } else { Err(too_long()) }
+    let (mut ledger, mut source, lot) = (Ledger::new(as_of), tenant, [lot.to_owned()]);
+    let read = ledger.read(&mut source, &lot).await?;
+    if !read || !ledger.limits.is_empty() {
+        return Err(too_long());
+    }
+    Ok(ledger.whole(&lot).flat_map(|(_, lines)| lines).collect())
 }
 
 /// The mass balance of a lot.
@@ -453,7 +457,7 @@ pub fn balance(lot: &str, lines: &[Movement]) -> Balance {
             Role::Received | Role::Produced => incoming.add(line),
             Role::Consumed | Role::Dispatched => outgoing.add(line),
             Role::Wasted => wasted.add(line),
-            Role::Found | Role::Missing | Role::Packed | Role::Unpacked => {}
+            Role::Found | Role::Missing | Role::Packed | Role::Unpacked | Role::Emptied => {}
         }
     }
     let (mut stock, mut unaccounted, mut percent) = (Vec::new(), Vec::new(), Vec::new());
@@ -521,6 +525,7 @@ mod tests {
             others: Vec::new(),
             transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 

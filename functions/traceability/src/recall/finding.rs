@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::epcis::epc::lot_key;
+use crate::epcis::epc::{is_logistic_unit, lot_key};
 use crate::event::StoredEvent;
 use crate::ledger::{AT_ONCE, LINES, LOOKED_UP, Limit};
 use crate::movement::{Amounts, Movement, Role};
@@ -180,7 +180,7 @@ impl From<Finding> for FindingView {
     }
 }
 
-/// The ledger of all affected lots in one unit: incoming = consumed +
+/// The ledger of all affected lots, without logistic units, in one unit: incoming = consumed +
 /// dispatched + wasted + stock + unaccounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -385,7 +385,9 @@ fn links(walks: &[&Walk]) -> Option<Vec<FoundLink>> {
 fn balance(lots: &[FoundLot]) -> Vec<MassBalance> {
     type Member = fn(&mut MassBalance) -> &mut Decimal;
     let mut units: BTreeMap<String, MassBalance> = BTreeMap::new();
-    for lot in lots.iter().filter(|lot| lot.side == Side::Affected) {
+    // A pallet is no goods: what is on it stands for itself.
+    let goods = |lot: &&FoundLot| lot.side == Side::Affected && !is_logistic_unit(&lot.lot);
+    for lot in lots.iter().filter(goods) {
         let parts: [(&[Amount], Member); 6] = [
             (&lot.incoming, |sums| &mut sums.incoming),
             (&lot.consumed, |sums| &mut sums.consumed),
@@ -532,6 +534,7 @@ mod tests {
             others: Vec::new(),
             transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 

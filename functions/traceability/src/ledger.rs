@@ -23,9 +23,9 @@ pub const LINES: usize = 100_000;
 /// lots are asked for one by one.
 const AT_A_TIME: usize = 25_000;
 /// Most links of one transformation: inputs times outputs.
-const LINKS: usize = 250_000;
+pub const LINKS: usize = 250_000;
 /// Most units that hold each the one before.
-const NESTED: usize = 16;
+pub const NESTED: usize = 16;
 
 /// Why an answer does not hold all there is.
 #[derive(

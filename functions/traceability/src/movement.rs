@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::epcis::epc::is_logistic_unit;
 use crate::epcis::event::{Action, Event, EventType, Party, QuantityElement, What};
 use crate::epcis::quantity::{Dimension, to_base};
-use crate::ledger::{LINES, LOOKED_UP, Ledger};
+use crate::ledger::{LINES, LOOKED_UP, Ledger, Limit, NESTED};
 
 /// What became of a lot in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,25 +300,31 @@ pub async fn stocks(
     let lots: Vec<String> = lots.iter().cloned().collect();
     let mut stocks = BTreeMap::new();
     for some in lots.chunks(LOOKED_UP) {
-        let mut ledger = Ledger::default();
-        if ledger.read(tx, some).await? {
+        if let Some(ledger) = whole(tx, some).await? {
             stocks.extend(ledger.whole(some).map(|(lot, lines)| (lot, left(&lines))));
             continue;
         }
         // Together they are too many, but none may be by itself.
         for lot in some {
-            let mut ledger = Ledger::default();
-            if !ledger.read(tx, std::slice::from_ref(lot)).await? {
-                return Err(Problem::Conflict(format!(
-                    "The ledger of the lot {lot} has more than {LINES} lines: nothing more can be \
-                     taken of it. What is left needs another lot number."
-                )));
-            }
-            let whole = ledger.whole(std::slice::from_ref(lot));
-            stocks.extend(whole.map(|(lot, lines)| (lot, left(&lines))));
+            let one = std::slice::from_ref(lot);
+            let ledger = whole(tx, one).await?.ok_or_else(|| {
+                Problem::Conflict(format!(
+                    "Of the lot {lot} more is recorded than can be added up ({LINES} lines, or \
+                     units in more than {NESTED} others): nothing more can be taken of it. What is \
+                     left needs another lot number."
+                ))
+            })?;
+            stocks.extend(ledger.whole(one).map(|(lot, lines)| (lot, left(&lines))));
         }
     }
     Ok(stocks)
+}
+
+/// The ledger of these lots, if all that bears on their stock can be read.
+async fn whole(tx: &mut WriteTx<'_>, lots: &[String]) -> Result<Option<Ledger>, Problem> {
+    let mut ledger = Ledger::default();
+    let read = ledger.read(tx, lots).await?;
+    Ok(Some(ledger).filter(|ledger| read && !ledger.limits.contains(&Limit::Nesting)))
 }
 
 /// What these lines leave.

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::StoredEvent;
-use crate::ledger::{AT_ONCE, LINES, LOOKED_UP, Ledger, Limit};
+use crate::ledger::{AT_ONCE, LINES, LINKS, LOOKED_UP, Ledger, Limit, NESTED};
 use crate::movement::{Amounts, Movement, Role};
 
 mod picture;
@@ -357,10 +357,12 @@ impl Walk {
     }
 }
 
-/// That the ledger of one lot is more than can be read.
+/// That of one lot more is known than can be read.
 fn too_long() -> Problem {
-    let message =
-        format!("The ledger of this lot has more than {LINES} lines: ask for an earlier time.");
+    let message = format!(
+        "More is recorded of this lot than can be read ({LINES} lines, {LINKS} links of a \
+         transformation, {NESTED} units in each other): ask for an earlier time."
+    );
     Problem::invalid("as_of", message)
 }
 

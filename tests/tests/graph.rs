@@ -323,3 +323,61 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     assert_eq!(stock(&first).await, kilograms("40"));
     tenant.finish().await;
 }
+
+#[tokio::test]
+async fn a_lot_that_only_events_name_is_traced_by_its_identifier() {
+    let stack = Stack::load();
+    let (tenant, other) =
+        futures::join!(stack.tenant("named", &[Role::Viewer]), stack.tenant("named-other", &[]));
+    let (owner, viewer) = (tenant.owner(), tenant.user(Role::Viewer));
+    let (soup, gtin) = product(owner, "Soup").await;
+    let recorded = batch(owner, &soup, "S-1").await;
+    let leek = "urn:epc:class:lgtin:4012345.066666.leek%2F1";
+    let members = json!({
+        "type": "TransformationEvent",
+        "inputQuantityList": [amount(leek, 12.0)],
+        "outputQuantityList": [amount(&uri(&gtin, "S-1"), 10.0)],
+    });
+    capture(owner, &[event("urn:x:soup", AT, members)]).await;
+
+    let (leek_key, soup_key) = ("01/04012345666663/10/leek/1", key(&gtin, "S-1"));
+    let link = "https://id.gs1.org/01/04012345666663/10/leek%2F1";
+    let twice = |identifier: &str| escaped(&escaped(identifier));
+    for name in [escaped(leek), twice(link), twice(leek_key)] {
+        let graph = trace(viewer, &name, "direction=forward").await;
+        assert_eq!(graph["start"], leek_key, "{name}");
+        assert_eq!(lots(&graph), set([leek_key, &soup_key]), "{name}");
+        let shown = evidence(viewer, &name, "").await;
+        assert_eq!((&shown["batch"], &shown["lot"]), (&json!(null), &json!(leek_key)));
+        assert_eq!(shown["made_into"], json!([soup_key]));
+        let missing = shown["missing"].to_string();
+        assert!(missing.contains("Whom it came from") && missing.contains("animal origin"));
+    }
+    let answer = viewer.request("GET", &format!("/v1/batches/{}/trace", escaped(leek)));
+    let table = answer.header("accept", "text/csv").send().await.expect(200);
+    assert!(String::from_utf8_lossy(&table.body).contains(leek_key));
+    // A lot that is ours too is the same by its identifier.
+    let shown = evidence(viewer, &twice(&uri(&gtin, "S-1")), "").await;
+    assert_eq!(shown["batch"]["id"], json!(recorded), "{shown}");
+    assert_eq!(shown, evidence(viewer, &recorded, "").await);
+
+    // What nobody names is not there, nor is another tenant's; wrong digits are said.
+    for name in
+        [escaped("urn:epc:class:lgtin:4012345.066666.none"), "nonsense".into(), twice("01/9")]
+    {
+        for view in ["trace", "article-18"] {
+            viewer.get(&format!("/v1/batches/{name}/{view}")).await.must(404);
+        }
+    }
+    for view in ["trace", "article-18"] {
+        let path = format!("/v1/batches/{}/{view}", escaped(leek));
+        other.owner().get(&path).await.must(404);
+        let wrong = twice("https://id.gs1.org/01/04012345666664/10/leek");
+        let answer = viewer.get(&format!("/v1/batches/{wrong}/{view}")).await;
+        assert_eq!(fields(&answer), ["id"]);
+        let early = format!("{path}?as_of=2020-01-01T00:00:00Z");
+        viewer.get(&early).await.must(404);
+    }
+    other.finish().await;
+    tenant.finish().await;
+}

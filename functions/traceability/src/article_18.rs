@@ -9,15 +9,16 @@ use keystone::audit::entry::Resource;
 use keystone::auth::Permission;
 use keystone::crypto::Subject;
 use keystone::http::Call;
-use keystone::tenant::{Filter, Id, Stored};
+use keystone::tenant::{Filter, Id, Stored, Tenant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::batch::{Batch, BatchView};
 use crate::customer::{Customer, CustomerView};
-use crate::epcis::epc::lot_key;
+use crate::epcis::epc::{self, lot_key};
+use crate::event::identifier;
 use crate::movement::{Movement, Role};
-use crate::product::Product;
+use crate::product::{self, Product};
 use crate::supplier::Supplier;
 use crate::trace::{Balance, PartnerView, balance, lines, partner};
 
@@ -46,8 +47,8 @@ pub struct Missing {
 /// The evidence for a lot.
 #[derive(Serialize, JsonSchema)]
 pub struct Evidence {
-    /// The lot.
-    batch: BatchView,
+    /// The batch; absent where only events name the lot.
+    batch: Option<BatchView>,
     /// Its GS1 element string.
     lot: String,
     /// Its receipts.
@@ -71,38 +72,86 @@ pub struct Evidence {
 const ART_18: &str = "Regulation (EC) No 178/2002, Art. 18";
 const ANIMAL_ORIGIN: &str = "Regulation (EU) No 931/2011, Art. 3";
 
-/// The batch and its key.
-///
-/// # Errors
-/// 404 when there is no such batch.
-pub async fn lot_of(call: &Call, id: Id) -> Result<(Stored<Batch>, Product, String), Problem> {
-    let batch = call.tenant().get::<Batch>(id).await?.ok_or(Problem::NotFound)?;
-    let product = call.tenant().get::<Product>(batch.entity.product_id).await?;
-    let product = product.ok_or(Problem::Internal)?.entity;
-    let key = lot_key(&product.gtin, &batch.entity.lot_number);
-    Ok((batch, product, key))
+/// A lot that is asked for: of partners' lots only events may be known.
+pub struct Lot {
+    /// Its GS1 element string.
+    pub key: String,
+    batch: Option<Stored<Batch>>,
+    product: Option<Product>,
 }
 
-/// The evidence for the batch with this id, what happened to it as it was known
-/// at `as_of`, now if absent; names and addresses are those of now. Where contact data is shown in
-/// clear, that is recorded first.
+impl Lot {
+    /// The lot by what a path says: the id of its batch; an EPC URN or a GS1
+    /// Digital Link of it; or its GS1 element string, as answers have it.
+    ///
+    /// # Errors
+    /// 404 when there is no batch with this id; 422 naming `id` when it is a GS1
+    /// identifier with wrong digits; 503 when the database does not answer.
+    pub async fn find(tenant: &Tenant, id: &str) -> Result<Self, Problem> {
+        if let Ok(id) = id.parse::<Id>() {
+            let batch = tenant.get::<Batch>(id).await?.ok_or(Problem::NotFound)?;
+            let product = tenant.get::<Product>(batch.entity.product_id).await?;
+            let product = product.ok_or(Problem::Internal)?.entity;
+            let key = lot_key(&product.gtin, &batch.entity.lot_number);
+            return Ok(Self { key, batch: Some(batch), product: Some(product) });
+        }
+        let key = epc::key(&identifier(id)?).map_err(|malformed| {
+            Problem::invalid("id", format!("Must be {}.", malformed.in_words()))
+        })?;
+        let Some((gtin, number)) = key.strip_prefix("01/").and_then(|rest| rest.split_once("/10/"))
+        else {
+            return Ok(Self { key, batch: None, product: None });
+        };
+        let spellings = product::spellings(gtin);
+        let product = tenant.find::<Product>(Filter::all().any("gtin", spellings)).await?;
+        let Some(product) = product else {
+            return Ok(Self { key, batch: None, product: None });
+        };
+        let of_product = Filter::all().eq("product_id", product.id.to_string());
+        let batch = tenant.find::<Batch>(of_product.eq("lot_number", number)).await?;
+        Ok(Self { key, batch, product: Some(product.entity) })
+    }
+
+    /// Whether it has a batch: else it is known only if an event names it.
+    pub const fn is_recorded(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    fn resource(&self) -> Resource {
+        match &self.batch {
+            Some(batch) => Resource { kind: "batch".into(), id: batch.id.to_string() },
+            None => Resource { kind: "lot".into(), id: self.key.clone() },
+        }
+    }
+}
+
+/// The evidence for a lot, see [`Lot::find`], what happened to it as it was known
+/// at `as_of`, now if absent; names and addresses are those of now. Where contact
+/// data is shown in clear, that is recorded first.
 ///
 /// # Errors
-/// 404 when there is no such batch; 503 when a store does not answer.
-pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<Evidence, Problem> {
-    let (batch, product, key) = lot_of(call, id).await?;
-    let lines = lines(call.tenant(), &key, as_of).await?;
-    let suppliers = suppliers(call, &batch, &lines).await?;
+/// 404 when there is no such lot; 422 naming `as_of` when more is known of it than
+/// can be read; 503 when a store does not answer.
+pub async fn evidence(
+    call: &Call,
+    id: &str,
+    as_of: Option<Timestamp>,
+) -> Result<Evidence, Problem> {
+    let lot = Lot::find(call.tenant(), id).await?;
+    let (lines, _) = lines(call.tenant(), &lot.key, as_of).await?;
+    if lines.is_empty() && !lot.is_recorded() {
+        return Err(Problem::NotFound);
+    }
+    let suppliers = suppliers(call, lot.batch.as_ref(), &lines).await?;
     let customers = customers(call, &lines).await?;
-    let missing = missing(&product, &lines, &suppliers, &customers);
+    let missing = missing(lot.product.as_ref(), &lines, &suppliers, &customers);
     let clear = call.sees(Permission::ReadContactData);
     let sealed = customers
         .iter()
         .filter(|one| one.entity.delivery_address.is_some() || one.entity.phone.is_some())
         .count();
     if clear && sealed > 0 {
-        let resource = Resource { kind: "batch".into(), id: id.to_string() };
-        call.disclose("batch.disclose", resource, &["customers"], sealed).await?;
+        call.disclose("batch.disclose", lot.resource(), &["customers"], sealed).await?;
     }
     call.tenant().prefetch(customers.iter().map(|one| Subject::Customer(one.id))).await?;
     let mut shown = Vec::with_capacity(customers.len());
@@ -115,16 +164,16 @@ pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<E
         all.into_iter().collect()
     };
     Ok(Evidence {
-        batch: BatchView::new(&batch),
+        batch: lot.batch.as_ref().map(BatchView::new),
         receipts: of_role(Role::Received).filter_map(partner).collect(),
         dispatches: of_role(Role::Dispatched).filter_map(partner).collect(),
         suppliers,
         customers: shown,
         made_of: others(Role::Produced),
         made_into: others(Role::Consumed),
-        balance: balance(&key, &lines),
+        balance: balance(&lot.key, &lines),
         missing,
-        lot: key,
+        lot: lot.key,
     })
 }
 
@@ -139,11 +188,11 @@ fn partners(lines: &[Movement], role: Role) -> BTreeSet<Id> {
 
 async fn suppliers(
     call: &Call,
-    batch: &Stored<Batch>,
+    batch: Option<&Stored<Batch>>,
     lines: &[Movement],
 ) -> Result<Vec<Operator>, Problem> {
     let mut ids = partners(lines, Role::Received);
-    ids.extend(batch.entity.supplier_id);
+    ids.extend(batch.and_then(|batch| batch.entity.supplier_id));
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
         if let Some(supplier) = call.tenant().get::<Supplier>(id).await? {
@@ -166,7 +215,7 @@ async fn customers(call: &Call, lines: &[Movement]) -> Result<Vec<Stored<Custome
 }
 
 fn missing(
-    product: &Product,
+    product: Option<&Product>,
     lines: &[Movement],
     suppliers: &[Operator],
     customers: &[Stored<Customer>],
@@ -185,6 +234,10 @@ fn missing(
     if nameless(Role::Dispatched) {
         note("The customer of a dispatch.".into(), ART_18);
     }
+    let Some(product) = product else {
+        note("Whether it is of animal origin: its product is not recorded.".into(), ANIMAL_ORIGIN);
+        return missing;
+    };
     if product.animal_origin {
         if product.description.is_none() {
             note("The description of the product.".into(), ANIMAL_ORIGIN);

@@ -204,6 +204,11 @@ pub async fn graph(
 }
 
 impl Graph {
+    /// Whether any event says anything of the lot that was asked for.
+    pub fn is_known(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     fn parts(&self) -> usize {
         let partners: usize = self.nodes.iter().map(|node| node.partners.len()).sum();
         self.nodes.len() + self.edges.len() + partners
@@ -430,22 +435,24 @@ pub struct Balance {
     unaccounted_percent: Vec<AmountView>,
 }
 
-/// The ledger of one lot, as it was known at `as_of`; as it is now if absent.
+/// The lines of one lot, as they were known at `as_of`, as they are now if absent,
+/// and the ledger that they were read from.
 ///
 /// # Errors
-/// 422 naming `as_of` when it is longer than can be read, or was made in a
+/// 422 naming `as_of` when they are more than can be read, or it was made in a
 /// transformation that is; 503 when the database does not answer.
 pub async fn lines(
     tenant: &Tenant,
     lot: &str,
     as_of: Option<Timestamp>,
-) -> Result<Vec<Movement>, Problem> {
+) -> Result<(Vec<Movement>, Ledger), Problem> {
     let (mut ledger, mut source, lot) = (Ledger::new(as_of), tenant, [lot.to_owned()]);
     let read = ledger.read(&mut source, &lot).await?;
     if !read || !ledger.limits.is_empty() {
         return Err(too_long());
     }
-    Ok(ledger.whole(&lot).flat_map(|(_, lines)| lines).collect())
+    let lines = ledger.whole(&lot).flat_map(|(_, lines)| lines).collect();
+    Ok((lines, ledger))
 }
 
 /// The mass balance of a lot.

@@ -202,6 +202,28 @@ fn dispatched<'v>(node: &'v Value, lot: &str) -> Vec<&'v Value> {
         .collect()
 }
 
+/// A recall finds the customer with the amount, and no pallets among the goods.
+async fn a_recall_finds(owner: &Client, batch: &str, key: &str, buyer: &str) {
+    let recall = json!({
+        "kind": "exercise", "hazard": "biological", "reason": "Listeria", "lots": [batch],
+    });
+    let started = owner.post("/v1/recalls", &recall).await.expect(201).json();
+    let summary = &started["summary"];
+    assert_eq!((&summary["recipients"], &summary["limits"]), (&json!(1), &json!([])), "{summary}");
+    let sums = summary["balance"].as_array().unwrap();
+    assert_eq!(sums.len(), 1, "{summary}");
+    assert_eq!(
+        (&sums[0]["dispatched"], &sums[0]["stock"], &sums[0]["unaccounted"]),
+        (&json!("60"), &json!("40"), &json!("0"))
+    );
+    let path = format!("/v1/recalls/{}", started["id"].as_str().unwrap());
+    let finding = owner.get(&path).await.expect(200).json()["finding"].clone();
+    let got = finding["recipients"][0]["lots"].as_array().unwrap();
+    assert_eq!(finding["recipients"][0]["recipient"], json!(buyer), "{finding}");
+    let of_lot = got.iter().find(|sent| sent["lot"] == key).unwrap();
+    assert_eq!(of_lot["dispatched"], kilograms("60"));
+}
+
 #[tokio::test]
 async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     let stack = Stack::load();
@@ -272,25 +294,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     assert_eq!((&sent[0]["quantity"], &sent[0]["within"]), (&json!("60"), &json!(PALLET_KEY)));
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 3, "{graph}");
 
-    // A recall finds the customer with the amount, and no pallets among the goods.
-    let recall = json!({
-        "kind": "exercise", "hazard": "biological", "reason": "Listeria", "lots": [first],
-    });
-    let started = owner.post("/v1/recalls", &recall).await.expect(201).json();
-    let summary = &started["summary"];
-    assert_eq!((&summary["recipients"], &summary["limits"]), (&json!(1), &json!([])), "{summary}");
-    let sums = summary["balance"].as_array().unwrap();
-    assert_eq!(sums.len(), 1, "{summary}");
-    assert_eq!(
-        (&sums[0]["dispatched"], &sums[0]["stock"], &sums[0]["unaccounted"]),
-        (&json!("60"), &json!("40"), &json!("0"))
-    );
-    let path = format!("/v1/recalls/{}", started["id"].as_str().unwrap());
-    let finding = owner.get(&path).await.expect(200).json()["finding"].clone();
-    let got = finding["recipients"][0]["lots"].as_array().unwrap();
-    assert_eq!(finding["recipients"][0]["recipient"], json!(buyer), "{finding}");
-    let of_lot = got.iter().find(|sent| sent["lot"] == first_key.as_str()).unwrap();
-    assert_eq!(of_lot["dispatched"], kilograms("60"));
+    a_recall_finds(owner, &first, &first_key, &buyer).await;
 
     // Whoever ships it on is found, and the stock does not fall twice.
     capture(owner, &[shipped("urn:x:on", &hour(15), &[PALLET], BUYER)]).await;
@@ -379,5 +383,81 @@ async fn a_lot_that_only_events_name_is_traced_by_its_identifier() {
         viewer.get(&early).await.must(404);
     }
     other.finish().await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn what_went_into_production_is_balanced_against_what_came_out() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("yield", &[Role::Viewer]).await;
+    let (owner, viewer) = (tenant.owner(), tenant.user(Role::Viewer));
+    let (flour, flour_gtin) = product(owner, "Flour").await;
+    let (bread, bread_gtin) = product(owner, "Bread").await;
+    let flour = batch(owner, &flour, "F-1").await;
+    let flour_uri = uri(&flour_gtin, "F-1");
+    let bread_uri = uri(&bread_gtin, "B-1");
+    // Two bakes: one by the plain route, one told of in two events and in other units.
+    let baked = json!({
+        "at": AT, "inputs": [portion(&flour, "40", "KGM")],
+        "outputs": [lot(&bread, "B-1", "38500", "GRM")],
+    });
+    let baked = owner.post("/v1/transformations", &baked).await.expect(201).json();
+    let bread = baked["batches"][0].as_str().unwrap().to_owned();
+    let part = |id: &str, members: Value| {
+        let mut members = members;
+        members["type"] = "TransformationEvent".into();
+        members["transformationID"] = "urn:x:transformation:bake-2".into();
+        event(id, AT, members)
+    };
+    let water = "urn:epc:class:lgtin:4012345.066666.water";
+    capture(
+        owner,
+        &[
+            part(
+                "urn:x:bake-in",
+                json!({ "inputQuantityList": [
+                    { "epcClass": flour_uri, "quantity": 0.02, "uom": "TNE" },
+                    { "epcClass": water, "quantity": 11, "uom": "LTR" },
+                    { "epcClass": "urn:epc:class:lgtin:4012345.066666.yeast", "quantity": 2, "uom": "CT" },
+                ] }),
+            ),
+            part("urn:x:bake-out", json!({ "outputQuantityList": [amount(&bread_uri, 21.3)] })),
+        ],
+    )
+    .await;
+    let compared = json!([{
+        "unit": "KGM", "input": "60", "output": "59.8", "unaccounted": "0.2",
+        "unaccounted_percent": "0.33",
+    }]);
+    let rest = json!([
+        { "side": "input", "reason": "unknown_unit", "unit": "CT", "quantity": "2", "lots": 1 },
+        { "side": "input", "reason": "other_dimension", "unit": "LTR", "quantity": "11", "lots": 1 },
+    ]);
+    let shown = evidence(viewer, &bread, "").await;
+    let production = &shown["production"];
+    assert_eq!(production["limits"], json!([]));
+    assert_eq!(production["made"]["transformations"], 2, "{production}");
+    assert_eq!(production["made"]["compared"], compared, "{production}");
+    assert_eq!(production["made"]["not_compared"], rest, "{production}");
+    assert_eq!(production["used"]["transformations"], 0);
+    // The same seen from what went in, whose commissioning is no transformation.
+    let shown = evidence(viewer, &flour, "").await;
+    assert_eq!(shown["production"]["used"]["compared"], compared, "{shown}");
+    assert_eq!(shown["production"]["made"]["transformations"], 0);
+
+    // Without the outputs of the second there is nothing to compare it with.
+    withdraw(owner, "urn:x:bake-out").await;
+    let shown = evidence(viewer, &flour, "").await;
+    let used = &shown["production"]["used"];
+    assert_eq!(
+        used["compared"],
+        json!([{
+            "unit": "KGM", "input": "40", "output": "38.5", "unaccounted": "1.5",
+            "unaccounted_percent": "3.75",
+        }]),
+        "{used}"
+    );
+    let flour_left = used["not_compared"].as_array().unwrap().iter();
+    assert_eq!(flour_left.filter(|rest| rest["unit"] == "TNE").count(), 1, "{used}");
     tenant.finish().await;
 }

@@ -17,8 +17,10 @@ use crate::batch::{Batch, BatchView};
 use crate::customer::{Customer, CustomerView};
 use crate::epcis::epc::{self, lot_key};
 use crate::event::identifier;
+use crate::ledger::Ledger;
 use crate::movement::{Movement, Role};
 use crate::product::{self, Product};
+use crate::production::{Production, Yield};
 use crate::supplier::Supplier;
 use crate::trace::{Balance, PartnerView, balance, lines, partner};
 
@@ -65,6 +67,8 @@ pub struct Evidence {
     made_into: Vec<String>,
     /// What came, what left and what is there.
     balance: Balance,
+    /// What went into production with it against what came out.
+    production: Production,
     /// What the law asks for and is not there.
     missing: Vec<Missing>,
 }
@@ -138,10 +142,11 @@ pub async fn evidence(
     as_of: Option<Timestamp>,
 ) -> Result<Evidence, Problem> {
     let lot = Lot::find(call.tenant(), id).await?;
-    let (lines, _) = lines(call.tenant(), &lot.key, as_of).await?;
+    let (lines, ledger) = lines(call.tenant(), &lot.key, as_of).await?;
     if lines.is_empty() && !lot.is_recorded() {
         return Err(Problem::NotFound);
     }
+    let production = production(call.tenant(), &lines, ledger).await?;
     let suppliers = suppliers(call, lot.batch.as_ref(), &lines).await?;
     let customers = customers(call, &lines).await?;
     let missing = missing(lot.product.as_ref(), &lines, &suppliers, &customers);
@@ -172,9 +177,31 @@ pub async fn evidence(
         made_of: others(Role::Produced),
         made_into: others(Role::Consumed),
         balance: balance(&lot.key, &lines),
+        production,
         missing,
         lot: lot.key,
     })
+}
+
+/// What went into the transformations of these lines against what came out.
+async fn production(
+    tenant: &Tenant,
+    lines: &[Movement],
+    mut ledger: Ledger,
+) -> Result<Production, Problem> {
+    let (mut source, mut production) = (tenant, Production::default());
+    for (role, of) in
+        [(Role::Produced, &mut production.made), (Role::Consumed, &mut production.used)]
+    {
+        // What was commissioned was made of nothing that is known.
+        let in_one = |line: &&Movement| line.transformation.is_some() || !line.others.is_empty();
+        let own: Vec<&Movement> =
+            lines.iter().filter(|line| line.role == role).filter(in_one).collect();
+        let read = ledger.transformations(&mut source, &own).await?;
+        *of = read.as_deref().map(Yield::of);
+    }
+    production.limits = ledger.limits.into_iter().collect();
+    Ok(production)
 }
 
 /// The ids of the partners of these lines that are ours.

@@ -218,6 +218,30 @@ impl Ledger {
         Ok(true)
     }
 
+    /// The lines of each of the transformations that these lines are of, its parts
+    /// in several events together; `None` when they are more than can be held.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub(crate) async fn transformations(
+        &mut self,
+        source: &mut impl Source,
+        lines: &[&Movement],
+    ) -> Result<Option<Vec<Vec<Movement>>>, Problem> {
+        let named = lines.iter().filter_map(|line| line.transformation.clone()).collect();
+        let alone = lines.iter().filter(|line| line.transformation.is_none());
+        let alone = alone.map(|line| line.event_id.to_string()).collect();
+        let mut all = Vec::new();
+        for (field, values) in [("transformation", named), ("event_id", alone)] {
+            let Some(read) = self.fetch(source, field, values).await? else {
+                self.limits.insert(Limit::Lines);
+                return Ok(None);
+            };
+            all.extend(read.into_values());
+        }
+        Ok(Some(all))
+    }
+
     /// Forgets these lots, of which not everything can be held.
     fn leave_out(&mut self, lots: &[String]) -> bool {
         self.limits.insert(Limit::Lines);

@@ -18,6 +18,7 @@ pub mod import;
 pub mod ledger;
 pub mod movement;
 pub mod product;
+pub mod production;
 pub mod recall;
 pub mod routes;
 pub mod site;

@@ -15,8 +15,8 @@ pub const ROUTE: Route = Route {
         name: "get-batch-evidence",
         method: Method::Get,
         path: "/v1/batches/{id}/article-18",
-        summary: "One step back, one step forward, mass balance, and what is missing. \
-                  The lot is named as for its trace.",
+        summary: "One step back, one step forward, mass balance of the lot and of its production, \
+                  and what is missing. The lot is named as for its trace.",
         query: Some(schema_of::<Query>),
         body: None,
         answer: Answer::json(200, schema_of::<Evidence>),

@@ -235,7 +235,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     let (first, second) = (batch(owner, &cheese, "C-1").await, batch(owner, &cheese, "C-2").await);
     let (first_uri, second_uri) = (uri(&gtin, "C-1"), uri(&gtin, "C-2"));
     let first_key = key(&gtin, "C-1");
-    let stock = async |batch: &str| {
+    let left = async |batch: &str| {
         let shown = evidence(viewer, batch, "").await;
         shown["balance"]["stock"].clone()
     };
@@ -260,10 +260,10 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
         ],
     )
     .await;
-    assert_eq!((stock(&first).await, stock(&second).await), (kilograms("100"), kilograms("100")));
+    assert_eq!((left(&first).await, left(&second).await), (kilograms("100"), kilograms("100")));
     let before = now().await;
     capture(owner, &[packed("urn:x:load", &hour(11), "ADD", CONTAINER, pallet)]).await;
-    assert_eq!((stock(&first).await, stock(&second).await), (kilograms("40"), kilograms("100")));
+    assert_eq!((left(&first).await, left(&second).await), (kilograms("40"), kilograms("100")));
 
     // Art. 18: whom it went to, how much, and in what.
     let shown = evidence(viewer, &first, "").await;
@@ -298,7 +298,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
 
     // Whoever ships it on is found, and the stock does not fall twice.
     capture(owner, &[shipped("urn:x:on", &hour(15), &[PALLET], BUYER)]).await;
-    assert_eq!(stock(&first).await, kilograms("40"));
+    assert_eq!(left(&first).await, kilograms("40"));
     let graph = trace(owner, &first, "direction=forward").await;
     let to: Vec<&Value> =
         dispatched(&graph, &first_key).iter().map(|sent| &sent["partner"]).collect();
@@ -307,7 +307,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
 
     // The pallet was not loaded: then nothing left.
     withdraw(owner, "urn:x:load").await;
-    assert_eq!(stock(&first).await, kilograms("100"));
+    assert_eq!(left(&first).await, kilograms("100"));
     // Unloaded as a whole before it left, nothing left either.
     let pallet = json!({ "childEPCs": [PALLET] });
     capture(
@@ -318,13 +318,13 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
         ],
     )
     .await;
-    assert_eq!(stock(&first).await, kilograms("100"));
+    assert_eq!(left(&first).await, kilograms("100"));
     withdraw(owner, "urn:x:unload").await;
-    assert_eq!(stock(&first).await, kilograms("40"));
+    assert_eq!(left(&first).await, kilograms("40"));
     // Units that are said to hold each other end.
     let container = json!({ "childEPCs": [CONTAINER] });
     capture(owner, &[packed("urn:x:circle", &hour(7), "ADD", PALLET, container)]).await;
-    assert_eq!(stock(&first).await, kilograms("40"));
+    assert_eq!(left(&first).await, kilograms("40"));
     tenant.finish().await;
 }
 

@@ -245,7 +245,9 @@ impl Ledger {
     /// Forgets these lots, of which not everything can be held.
     fn leave_out(&mut self, lots: &[String]) -> bool {
         self.limits.insert(Limit::Lines);
-        lots.iter().for_each(|lot| drop(self.lines.remove(lot)));
+        for lot in lots {
+            self.lines.remove(lot);
+        }
         false
     }
 

@@ -330,7 +330,9 @@ async fn whole(tx: &mut WriteTx<'_>, lots: &[String]) -> Result<Option<Ledger>, 
 /// What these lines leave.
 fn left(lines: &[Movement]) -> Amounts {
     let mut sum = Amounts::default();
-    lines.iter().for_each(|line| sum.count(line));
+    for line in lines {
+        sum.count(line);
+    }
     sum
 }
 

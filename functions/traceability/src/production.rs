@@ -88,9 +88,10 @@ pub struct NotCompared {
     lots: usize,
 }
 
-/// Amounts that cannot be compared, by side, reason and unit: how much of which
-/// lots.
-type Rest<'l> = BTreeMap<(&'static str, Reason, &'l str), (Option<Decimal>, BTreeSet<&'l str>)>;
+/// Amounts that cannot be compared, by side, reason and unit.
+type Rest<'l> = BTreeMap<(&'static str, Reason, &'l str), Left<'l>>;
+/// How much, as far as that is known, and of which lots.
+type Left<'l> = (Option<Decimal>, BTreeSet<&'l str>);
 
 impl Yield {
     /// Of transformations with these lines each.
@@ -100,21 +101,23 @@ impl Yield {
         for lines in transformations {
             add(lines, &mut sums, &mut rest);
         }
-        let not_compared = |((side, reason, unit), (quantity, lots)): (
-            (&'static str, Reason, &str),
-            (Option<Decimal>, BTreeSet<&str>),
-        )| NotCompared {
-            side,
-            reason,
-            unit: unit.to_owned(),
-            quantity: quantity.map(|quantity| quantity.normalize()),
-            lots: lots.len(),
-        };
         Self {
             transformations: transformations.len(),
             compared: sums.into_iter().map(compared).collect(),
             not_compared: rest.into_iter().map(not_compared).collect(),
         }
+    }
+}
+
+fn not_compared(
+    ((side, reason, unit), (quantity, lots)): ((&'static str, Reason, &str), Left<'_>),
+) -> NotCompared {
+    NotCompared {
+        side,
+        reason,
+        unit: unit.to_owned(),
+        quantity: quantity.map(|quantity| quantity.normalize()),
+        lots: lots.len(),
     }
 }
 

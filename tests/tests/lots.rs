@@ -151,6 +151,7 @@ async fn a_contaminated_farm_lot_leads_to_every_customer() {
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 6);
     let graph = owner.get(&back("&depth=1")).await.expect(200).json();
     assert_eq!((&graph["truncated"], graph["nodes"].as_array().unwrap().len()), (&json!(true), 3));
+    assert_eq!(graph["limits"], json!(["depth"]));
     let graph = owner.get(&format!("/v1/batches/{first}/trace")).await.expect(200).json();
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 5, "{graph}");
     owner.get(&back("&depth=0")).await.must(422);

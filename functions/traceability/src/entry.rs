@@ -272,7 +272,9 @@ impl Line {
             partner: None,
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 }

@@ -35,8 +35,8 @@ pub async fn join<'l>(
         return Ok(());
     }
     let events = open.iter().map(|line| line.event_id.to_string()).collect();
-    let events: BTreeMap<Id, EventPart> =
-        parts_among::<EventPart>(tenant, "_id", events).await?.into_iter().collect();
+    let (events, _) = parts_among::<EventPart>(tenant, "_id", events).await?;
+    let events: BTreeMap<Id, EventPart> = events.into_iter().collect();
     let named = |line: &Movement| {
         let keys = events.get(&line.event_id).map_or(&[][..], |event| &event.keys);
         glns(line, keys)
@@ -125,7 +125,8 @@ async fn by_gln<E: Entity>(
     tenant: &Tenant,
     glns: BTreeSet<String>,
 ) -> Result<BTreeMap<String, Id>, Problem> {
-    let mut found = parts_among::<Gln<E>>(tenant, "gln", glns).await?;
+    // One or a few for each GLN: no look-up leaves any out.
+    let (mut found, _) = parts_among::<Gln<E>>(tenant, "gln", glns).await?;
     found.sort_by_key(|(id, _)| Reverse(*id));
     Ok(found.into_iter().map(|(id, Gln { gln, of: _ })| (gln, id)).collect())
 }

@@ -6,26 +6,30 @@ use futures::future::try_join_all;
 use keystone::Problem;
 use keystone::tenant::{Filter, Id, Part, Tenant};
 
-use crate::trace::{AT_ONCE, LOOKED_UP};
+use crate::ledger::{AT_ONCE, LOOKED_UP};
 
-/// Most documents that one query gives.
-const FOUND: i64 = 10_000;
+/// A look-up by a list of values that gives so many documents may leave some out.
+const FOUND: usize = 10_000;
 
-/// Parts of the entities whose `field` is one of `values`, which may be many.
+/// Parts of the entities whose `field` is one of `values`, which may be many, and
+/// whether these are all.
 pub async fn parts_among<P: Part>(
     tenant: &Tenant,
     field: &'static str,
     values: BTreeSet<String>,
-) -> Result<Vec<(Id, P)>, Problem> {
+) -> Result<(Vec<(Id, P)>, bool), Problem> {
     let values: Vec<String> = values.into_iter().collect();
     let chunks: Vec<Vec<String>> = values.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
-    let mut all = Vec::new();
+    let (mut all, mut whole) = (Vec::new(), true);
     for some in chunks.chunks(AT_ONCE) {
-        let found = try_join_all(
-            some.iter()
-                .map(|values| tenant.parts::<P>(Filter::all().any(field, values.clone()), FOUND)),
-        );
-        all.extend(found.await?.into_iter().flatten());
+        let found = some.iter().map(|values| {
+            let filter = Filter::all().any(field, values.clone());
+            tenant.parts::<P>(filter, i64::try_from(FOUND).unwrap_or(i64::MAX))
+        });
+        for found in try_join_all(found).await? {
+            whole &= found.len() < FOUND;
+            all.extend(found);
+        }
     }
-    Ok(all)
+    Ok((all, whole))
 }

@@ -317,7 +317,13 @@ pub const LOT_MOVEMENTS: Collection = Collection {
     ..entities(
         "lot_movements",
         &[],
-        &[plain(&[("lot", 1)]), plain(&[("event_id", 1)]), plain(&[("partner", 1)]), BY_AGE],
+        &[
+            plain(&[("lot", 1)]),
+            plain(&[("event_id", 1)]),
+            plain(&[("partner", 1)]),
+            plain(&[("transformation", 1)]),
+            BY_AGE,
+        ],
     )
 };
 /// Places by GLN.

@@ -89,6 +89,16 @@ pub fn is_logistic_unit(key: &str) -> bool {
     key.starts_with("00/")
 }
 
+/// Whether `key` is that of a single thing: a logistic unit, an item with its
+/// serial, or an asset.
+pub fn is_single(key: &str) -> bool {
+    let item = key.strip_prefix("01/").and_then(|rest| rest.split_once('/'));
+    is_logistic_unit(key)
+        || item.is_some_and(|(_, qualifier)| qualifier.starts_with("21/"))
+        || key.starts_with("8003/")
+        || key.starts_with("8004/")
+}
+
 /// The GLN in the key of a party or a place.
 pub fn gln_of(key: &str) -> Option<&str> {
     let rest = key.strip_prefix("414/").or_else(|| key.strip_prefix("417/"))?;
@@ -411,6 +421,21 @@ mod tests {
             "urn:epc:idpat:sgtin:4012345.*.*",
         ] {
             assert_eq!(key(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn a_lot_is_no_single_thing_whatever_its_number() {
+        for single in [
+            "00/106141412345678908",
+            "01/09506000134352/21/12345",
+            "8003/04012345555554987",
+            "8004/4000001111",
+        ] {
+            assert!(is_single(single), "{single}");
+        }
+        for lot in ["01/09506000134352/10/A/21/7", "01/09506000134352", "urn:x:lot:7"] {
+            assert!(!is_single(lot), "{lot}");
         }
     }
 

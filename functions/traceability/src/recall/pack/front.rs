@@ -136,7 +136,7 @@ fn found(pen: &mut Pen<'_>, contents: &Contents) {
         pen.fact("Gap", "affected goods were dispatched to nobody who is named");
     }
     if summary.truncated {
-        pen.fact("Gap", "the trace ended at its limit of steps: there may be more");
+        pen.fact("Gap", "the trace ended at one of its limits: there may be more");
     }
     for sums in &summary.balance {
         let unit = &sums.unit;

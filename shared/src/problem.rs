@@ -57,6 +57,8 @@ pub enum Problem {
     UnsupportedMediaType(&'static str),
     /// 422: values that cannot be accepted, all of them.
     Invalid(Vec<FieldError>),
+    /// 422: the answer would be larger than a function may give.
+    AnswerTooLarge,
     /// 428: an update without `If-Match` (RFC 6585 §3).
     PreconditionRequired,
     /// 429: locked or throttled, for this many seconds.
@@ -111,7 +113,7 @@ impl Problem {
             Self::Stale => 412,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType(_) => 415,
-            Self::Invalid(_) => 422,
+            Self::Invalid(_) | Self::AnswerTooLarge => 422,
             Self::PreconditionRequired => 428,
             Self::TooManyRequests(_) => 429,
             Self::Internal => 500,
@@ -145,6 +147,7 @@ impl Problem {
             Self::TooLarge(_) => ("too-large", "Body too large"),
             Self::UnsupportedMediaType(_) => ("unsupported-media-type", "Unsupported media type"),
             Self::Invalid(_) => ("invalid-values", "Invalid values"),
+            Self::AnswerTooLarge => ("answer-too-large", "Answer too large"),
             Self::PreconditionRequired => ("precondition-required", "If-Match required"),
             Self::TooManyRequests(_) => ("too-many-requests", "Too many attempts"),
             Self::Internal => ("internal", "Internal error"),
@@ -184,6 +187,10 @@ impl Problem {
                 1 => "One value cannot be accepted.".into(),
                 n => format!("{n} values cannot be accepted."),
             },
+            Self::AnswerTooLarge => {
+                "The answer would have more than 6 MB: ask for less, such as a page or fewer steps."
+                    .into()
+            }
             Self::PreconditionRequired => {
                 "Send If-Match with the ETag that you read, so that no change is lost.".into()
             }

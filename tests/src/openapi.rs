@@ -10,6 +10,15 @@ use crate::routes::{self, Listed};
 
 /// Where named schemas stand in the document.
 const SCHEMAS: &str = "/components/schemas";
+/// Routes whose path takes another identifier beside our own id.
+const BY_IDENTIFIER: [&str; 6] = [
+    "declare-event-error",
+    "get-batch-evidence",
+    "get-event",
+    "get-event-history",
+    "set-event-status",
+    "trace-batch",
+];
 
 /// The problems that any route may answer with.
 const ALWAYS: [&str; 2] = ["500", "503"];
@@ -164,6 +173,7 @@ fn parameters(listed: &Listed) -> Vec<Value> {
             let schema = match name {
                 "seq" => json!({ "type": "integer", "minimum": 0 }),
                 "collection" => json!({ "type": "string" }),
+                "id" if BY_IDENTIFIER.contains(&spec.name) => json!({ "type": "string" }),
                 _ => json!({ "type": "string", "format": "uuid" }),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })

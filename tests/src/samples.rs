@@ -30,12 +30,13 @@ pub fn iban() -> String {
     format!("MT{:02}{bban}", 98 - remainder)
 }
 
-/// A supplier with this bank account.
+/// A supplier with this bank account and a GLN of its own, which is a GTIN-13
+/// in form.
 pub fn supplier(iban: &str) -> Value {
     json!({
         "name": "Hollow Farm",
         "country": "IE",
-        "gln": "0614141000005",
+        "gln": gtin(),
         "email": "office@hollow-farm.example",
         "banking": { "iban": iban, "bic": "QXZJMTMT", "account_holder": "Hollow Farm Ltd" },
     })
@@ -98,7 +99,7 @@ pub fn breach(slugs: &[&str]) -> Value {
     })
 }
 
-/// A site; a GLN is a GTIN-13 in form.
+/// A site.
 pub fn site() -> Value {
     json!({ "gln": gtin(), "name": "Creamery", "country": "IE" })
 }

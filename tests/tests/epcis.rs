@@ -280,6 +280,10 @@ async fn an_event_is_the_same_event_whatever_its_spelling() {
         json!({ "declarationTime": "2026-03-02T08:00:00Z", "reason": "did_not_occur" });
     post(text("0.1", &withdrawn)).await.must(201);
     assert_eq!(query(owner, &[("EQ_eventID", id)]).await.len(), 2);
+    for (name, value) in [("EQ_errorReason", "did_not_occur"), ("EXISTS_errorDeclaration", "true")]
+    {
+        assert_eq!(query(owner, &[(name, value)]).await.len(), 1, "{name}");
+    }
     tenant.finish().await;
 }
 
@@ -337,6 +341,28 @@ async fn every_wrong_field_of_a_document_is_named() {
             "/schemaVersion",
         ]
     );
+    // A document that one transaction could not take names its limit.
+    let small = |index: u32| {
+        json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "epcList": [format!("urn:x:{index}")],
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+        })
+    };
+    let named = |answer: &Answer| {
+        answer.must(422);
+        let error = answer.json()["errors"][0].clone();
+        (error["field"].as_str().unwrap().to_owned(), error["message"].to_string())
+    };
+    let many: Vec<Value> = (0..1_001).map(small).collect();
+    let (field, message) = named(&capture(owner, &document(&many)).await);
+    assert!(field == "/epcisBody/eventList" && message.contains("1000"), "{field}: {message}");
+    let mut crowded = small(0);
+    crowded["epcList"] = (0..1_001).map(|index| format!("urn:x:{index}")).collect();
+    let (field, message) = named(&capture(owner, &document(&[crowded])).await);
+    assert!(field.ends_with("/0/epcList") && message.contains("1000"), "{field}: {message}");
+    let job = capture(owner, &document(&many[..1_000])).await.expect(202).json();
+    assert_eq!(job["captured"], 1_000);
+
     tenant.user(Role::Viewer).post("/v1/capture", &document(&[])).await.must(403);
     capture(owner, &document(&[])).await.must(202);
     for wrong in ["{", "[]", "7", "null", "{}", "{\"type\":\"EPCISQueryDocument\"}"] {
@@ -369,6 +395,14 @@ async fn queries_find_what_fits_page_by_page() {
         "bizLocation": { "id": "https://id.gs1.org/414/9506000134307/254/vat-1" },
         "bizStep": "commissioning",
         "disposition": "in_progress",
+        "persistentDisposition": { "set": ["completeness_verified"] },
+        "bizTransactionList": [
+            { "type": "po", "bizTransaction": "urn:epcglobal:cbv:bt:0614141000005:1152" },
+        ],
+        "sourceList": [{ "type": "owning_party", "source": "urn:epc:id:pgln:4000001.00005" }],
+        "sensorElementList": [
+            { "sensorReport": [{ "type": "Temperature", "value": 4.5, "uom": "CEL" }] },
+        ],
     }));
     let job = capture(owner, &document(&events)).await.expect(202).json();
     assert_eq!(job["captured"], 26);
@@ -438,8 +472,35 @@ async fn queries_find_what_fits_page_by_page() {
         ("GE_recordTime", "2020-01-01T00:00:00Z", 26),
         ("LT_recordTime", "2020-01-01T00:00:00Z", 0),
         ("EQ_bizStep", "$ne", 0),
+        ("EQ_bizTransaction", "urn:epcglobal:cbv:bt:0614141000005:1152", 1),
+        ("EQ_bizTransaction_po", "urn:epcglobal:cbv:bt:0614141000005:1152", 1),
+        ("EQ_bizTransaction_inv", "urn:epcglobal:cbv:bt:0614141000005:1152", 0),
+        ("EQ_source_owning_party", "https://id.gs1.org/417/4000001000050", 1),
+        ("EQ_source_possessing_party", "https://id.gs1.org/417/4000001000050", 0),
+        ("EQ_destination_owning_party", "https://id.gs1.org/417/4000001000050", 0),
+        ("EQ_persistentDisposition_set", "completeness_verified", 1),
+        ("EQ_persistentDisposition_unset", "completeness_verified", 0),
+        ("EQ_type", "Temperature", 1),
+        ("WD_readPoint", "urn:epc:id:sgln:9506000.13430.0", 1),
+        ("WD_bizLocation", "urn:epc:id:sgln:9506000.13430.0", 1),
+        ("EXISTS_errorDeclaration", "true", 0),
+        ("eventCountLimit", "7", 7),
+        ("maxEventCount", "26", 26),
     ] {
         assert_eq!(one(vec![(parameter, value)]).await, fitting, "{parameter}={value}");
+    }
+    let limited = owner.get("/v1/events?eventCountLimit=7").await.expect(200);
+    assert!(next(&limited).is_none(), "there is no more than was asked for");
+    for (path, field) in [
+        ("/v1/events?maxEventCount=25", "maxEventCount"),
+        ("/v1/events?maxEventCount=25&eventCountLimit=7", "maxEventCount"),
+        ("/v1/events?perPage=25&eventCountLimit=7", "eventCountLimit"),
+        // What the standard has and is not answered here, by name.
+        ("/v1/events?EQ_quantity=7", "EQ_quantity"),
+        ("/v1/events?EQ_INNER_ILMD_x=7", "EQ_INNER_ILMD_x"),
+    ] {
+        let answer = owner.get(path).await.expect(422);
+        assert_eq!(answer.json()["errors"][0]["field"], field, "{path}: {answer}");
     }
     assert_eq!(
         one(vec![

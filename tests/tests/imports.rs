@@ -141,6 +141,11 @@ async fn what_is_no_table_is_refused() {
             let answer = import(owner, path, body).await;
             assert_eq!(answer.status, status, "{body:?}: {answer}");
         }
+        // A header of columns only names what is missing and how much is too much.
+        let crowded = import(owner, path, ",x".repeat(200_000)).await;
+        let named = fields(&crowded);
+        assert!(named.len() < 60 && named.contains(&"/1/gtin".to_owned()), "{named:?}");
+        assert!(named.contains(&"/1/".to_owned()), "{named:?}");
         import(owner, path, vec![b'a'; 1024 * 1024 + 1]).await.must(413);
         let json = owner.request("POST", path).json(&json!({})).send().await;
         assert!(json.expect(415).json()["detail"].as_str().unwrap().contains("text/csv"));
@@ -177,7 +182,9 @@ async fn a_table_of_dispatches_takes_no_more_than_there_is() {
          {first},{AT},,{gtin},C-2,1,KGM\n\
          {first},{AT},,{gtin},C-3,1,KGM\n\
          {first},yesterday,,{gtin},C-1,1,LTR\n\
-         {first},{AT},,{gtin},C-1,1,LTR\n"
+         {first},{AT},,{gtin},C-1,1,LTR\n\
+         {first},1999-12-31T23:59:59Z,,{gtin},C-1,1,GRM\n\
+         {first},2999-01-01T00:00:00Z,,{gtin},C-1,1,GRM\n"
     );
     let expected = [
         "/3/quantity",
@@ -188,6 +195,8 @@ async fn a_table_of_dispatches_takes_no_more_than_there_is() {
         "/6/lot_number",
         "/7/at",
         "/8/unit",
+        "/9/at",
+        "/10/at",
     ];
     let dry = import(owner, &format!("{PATH}?dry_run=true"), wrong.clone()).await;
     assert_eq!(judged(&dry), expected, "{dry}");

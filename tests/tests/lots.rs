@@ -151,6 +151,7 @@ async fn a_contaminated_farm_lot_leads_to_every_customer() {
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 6);
     let graph = owner.get(&back("&depth=1")).await.expect(200).json();
     assert_eq!((&graph["truncated"], graph["nodes"].as_array().unwrap().len()), (&json!(true), 3));
+    assert_eq!(graph["limits"], json!(["depth"]));
     let graph = owner.get(&format!("/v1/batches/{first}/trace")).await.expect(200).json();
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 5, "{graph}");
     owner.get(&back("&depth=0")).await.must(422);
@@ -233,6 +234,20 @@ async fn nothing_is_taken_that_is_not_there() {
         ["/lots/0/quantity/unit"]
     );
     tenant.user(Role::Viewer).post("/v1/receipts", &receipt("1", "KGM")).await.must(403);
+
+    // Nothing happened before the year 2000 or is yet to happen.
+    for at in ["1999-12-31T23:59:59Z", "2999-01-01T00:00:00Z"] {
+        let mut receipt = receipt("1", "KGM");
+        receipt["at"] = at.into();
+        assert_eq!(fields(&owner.post("/v1/receipts", &receipt).await), ["/at"], "{at}");
+        let mut event = samples::event();
+        event["eventTime"] = at.into();
+        assert_eq!(fields(&owner.post("/v1/events", &event).await), ["/eventTime"], "{at}");
+        let mut document = samples::capture();
+        document["epcisBody"]["eventList"][0] = event;
+        let answer = owner.post("/v1/capture", &document).await;
+        assert_eq!(fields(&answer), ["/epcisBody/eventList/0/eventTime"], "{at}");
+    }
 
     let batch = made(owner, "/v1/receipts", receipt("10", "KGM")).await.remove(0);
     // The same lot again grows.

@@ -381,11 +381,12 @@ async fn the_evidence_pack_is_signed_and_says_what_was_found() {
         "Recall exercise: evidence pack",
         "Listeria monocytogenes in the bulk tank",
         "0 h 00 min",
-        "4 h 00 min 00 s (BRCGS 3.9): met",
+        "4 h 00 min 00 s (BRCGS 3.9): not closed yet",
         "incoming 450.75 = consumed 200.5 + dispatched 246.995 + waste 0.25 + stock 3.005",
         "dispatched 246.995 = returned 14 + destroyed 0 + used 0 + outstanding 232.995",
         "5.67 % accounted for",
-        "1 of 14 told, 1 answered",
+        "1 of 14 recorded as told, 1 as answering",
+        "This pack shows what was recorded",
         "BRCGS 3.9",
         "BRCGS 3.11",
         "BRCGS 5.4",
@@ -428,16 +429,33 @@ async fn the_evidence_pack_is_signed_and_says_what_was_found() {
     close.json(&json!({ "conclusion": "Procedure holds" })).send().await.must(200);
     let (_, bytes) = pack(&stack, &tenant, &id, true).await;
     let text = pdftotext(&folder.file("clear.pdf", &bytes));
-    for shown in [PHONE, "Quay Street", "Xylander", "Procedure holds"] {
+    for shown in [PHONE, "Quay Street", "Xylander", "Procedure holds", "(BRCGS 3.9): met"] {
         assert!(text.contains(shown), "{shown} is missing in {text}");
     }
-    viewer.get(&format!("{path}/pack")).await.must(403);
+    // It hides nothing: each role gets the newest that is for it, or the one
+    // that it asks for.
+    for (client, query, sha256) in [
+        (viewer, "", Some(&view["sha256"])),
+        (viewer, "?contacts=false", Some(&view["sha256"])),
+        (ops, "?contacts=false", Some(&view["sha256"])),
+        (ops, "?contacts=true", None),
+    ] {
+        let answer = client.get(&format!("{path}/pack{query}")).await.expect(200);
+        tenant.vouch_for(&answer.request_id());
+        let shown = answer.json();
+        assert_eq!(shown["contacts"], sha256.is_none(), "{query}: {shown}");
+        assert!(sha256.is_none_or(|sha256| *sha256 == shown["sha256"]), "{query}: {shown}");
+    }
+    viewer.get(&format!("{path}/pack?contacts=true")).await.must(403);
+    assert_eq!(fields(&ops.get(&format!("{path}/pack?contacts=perhaps")).await), ["contacts"]);
     let kinds: Vec<String> = tenant
         .audit_trail()
         .await
         .iter()
         .filter_map(|entry| entry["action"].as_str()?.strip_prefix("recall_pack.").map(Into::into))
         .collect();
-    assert_eq!(kinds, ["fetch", "create", "fetch", "fetch", "create"]);
+    let mut expected = vec!["fetch"; 5];
+    expected.extend(["create", "fetch", "fetch", "create"]);
+    assert_eq!(kinds, expected);
     tenant.finish().await;
 }

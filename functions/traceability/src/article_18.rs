@@ -1,6 +1,7 @@
 //! One step back and one step forward for a lot (Art. 18 of Regulation (EC)
 //! No 178/2002), its mass balance, and what of the evidence is missing now.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -9,17 +10,21 @@ use keystone::audit::entry::Resource;
 use keystone::auth::Permission;
 use keystone::crypto::Subject;
 use keystone::http::Call;
-use keystone::tenant::{Filter, Id, Stored};
+use keystone::tenant::{Filter, Id, Stored, Tenant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::batch::{Batch, BatchView};
 use crate::customer::{Customer, CustomerView};
-use crate::epcis::epc::lot_key;
+use crate::epcis::epc::{self, Named, gln_of, lot_key};
+use crate::event::identifier;
+use crate::ledger::Ledger;
 use crate::movement::{Movement, Role};
-use crate::product::Product;
+use crate::partner::OURS;
+use crate::product::{self, Product};
+use crate::production::{Production, Yield};
 use crate::supplier::Supplier;
-use crate::trace::{Balance, PartnerView, balance, lines, partner};
+use crate::trace::{Balance, PartnerView, balance, lines, partner_view};
 
 /// A supplier, as far as the law asks who it is.
 #[derive(Serialize, JsonSchema)]
@@ -43,11 +48,40 @@ pub struct Missing {
     law: &'static str,
 }
 
+/// Most entries of each list of the evidence, so that an answer fits a function.
+const SHOWN: usize = 1_000;
+
+/// How many entries each list of the evidence leaves out: those beyond 1,000, of
+/// receipts and dispatches the oldest. A recall shows every customer, page by
+/// page.
+#[derive(Serialize, JsonSchema)]
+pub struct Omitted {
+    /// Of `receipts`.
+    receipts: usize,
+    /// Of `suppliers`.
+    suppliers: usize,
+    /// Of `made_of`.
+    made_of: usize,
+    /// Of `dispatches`.
+    dispatches: usize,
+    /// Of `customers`.
+    customers: usize,
+    /// Of `made_into`.
+    made_into: usize,
+}
+
+/// Cuts a list where the answer ends; how many it leaves out.
+fn cut<T>(list: &mut Vec<T>) -> usize {
+    let omitted = list.len().saturating_sub(SHOWN);
+    list.truncate(SHOWN);
+    omitted
+}
+
 /// The evidence for a lot.
 #[derive(Serialize, JsonSchema)]
 pub struct Evidence {
-    /// The lot.
-    batch: BatchView,
+    /// The batch; absent where only events name the lot.
+    batch: Option<BatchView>,
     /// Its GS1 element string.
     lot: String,
     /// Its receipts.
@@ -64,45 +98,103 @@ pub struct Evidence {
     made_into: Vec<String>,
     /// What came, what left and what is there.
     balance: Balance,
+    /// What went into production with it against what came out.
+    production: Production,
     /// What the law asks for and is not there.
     missing: Vec<Missing>,
+    /// What is not shown, since it is too much for one answer.
+    omitted: Omitted,
 }
 
 const ART_18: &str = "Regulation (EC) No 178/2002, Art. 18";
 const ANIMAL_ORIGIN: &str = "Regulation (EU) No 931/2011, Art. 3";
 
-/// The batch and its key.
-///
-/// # Errors
-/// 404 when there is no such batch.
-pub async fn lot_of(call: &Call, id: Id) -> Result<(Stored<Batch>, Product, String), Problem> {
-    let batch = call.tenant().get::<Batch>(id).await?.ok_or(Problem::NotFound)?;
-    let product = call.tenant().get::<Product>(batch.entity.product_id).await?;
-    let product = product.ok_or(Problem::Internal)?.entity;
-    let key = lot_key(&product.gtin, &batch.entity.lot_number);
-    Ok((batch, product, key))
+/// A lot that is asked for: of partners' lots only events may be known.
+pub struct Lot {
+    /// Its GS1 element string.
+    pub key: String,
+    batch: Option<Stored<Batch>>,
+    product: Option<Product>,
 }
 
-/// The evidence for the batch with this id, what happened to it as it was known
-/// at `as_of`, now if absent; names and addresses are those of now. Where contact data is shown in
-/// clear, that is recorded first.
+impl Lot {
+    /// The lot by what a path says: the id of its batch; an EPC URN or a GS1
+    /// Digital Link of it, or of an item that states it; or its GS1 element
+    /// string, as answers have it.
+    ///
+    /// # Errors
+    /// 404 when there is no batch with this id; 422 naming `id` when it is a GS1
+    /// identifier with wrong digits; 503 when the database does not answer.
+    pub async fn find(tenant: &Tenant, id: &str) -> Result<Self, Problem> {
+        if let Ok(id) = id.parse::<Id>() {
+            let batch = tenant.get::<Batch>(id).await?.ok_or(Problem::NotFound)?;
+            let product = tenant.get::<Product>(batch.entity.product_id).await?;
+            let product = product.ok_or(Problem::Internal)?.entity;
+            let key = lot_key(&product.gtin, &batch.entity.lot_number);
+            return Ok(Self { key, batch: Some(batch), product: Some(product) });
+        }
+        let Named { key, lot } = epc::named(&identifier(id)?).map_err(|malformed| {
+            Problem::invalid("id", format!("Must be {}.", malformed.in_words()))
+        })?;
+        let key = lot.unwrap_or(key);
+        let Some((gtin, number)) = key.strip_prefix("01/").and_then(|rest| rest.split_once("/10/"))
+        else {
+            return Ok(Self { key, batch: None, product: None });
+        };
+        let spellings = product::spellings(gtin);
+        let product = tenant.find::<Product>(Filter::all().any("gtin", spellings)).await?;
+        let Some(product) = product else {
+            return Ok(Self { key, batch: None, product: None });
+        };
+        let of_product = Filter::all().eq("product_id", product.id.to_string());
+        let batch = tenant.find::<Batch>(of_product.eq("lot_number", number)).await?;
+        Ok(Self { key, batch, product: Some(product.entity) })
+    }
+
+    /// Whether it has a batch: else it is known only if an event names it.
+    pub const fn is_recorded(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    fn resource(&self) -> Resource {
+        match &self.batch {
+            Some(batch) => Resource { kind: "batch".into(), id: batch.id.to_string() },
+            None => Resource { kind: "lot".into(), id: self.key.clone() },
+        }
+    }
+}
+
+/// The evidence for a lot, see [`Lot::find`], what happened to it as it was known
+/// at `as_of`, now if absent; names and addresses are those of now. Where contact
+/// data is shown in clear, that is recorded first.
 ///
 /// # Errors
-/// 404 when there is no such batch; 503 when a store does not answer.
-pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<Evidence, Problem> {
-    let (batch, product, key) = lot_of(call, id).await?;
-    let lines = lines(call.tenant(), &key, as_of).await?;
-    let suppliers = suppliers(call, &batch, &lines).await?;
-    let customers = customers(call, &lines).await?;
-    let missing = missing(&product, &lines, &suppliers, &customers);
+/// 404 when there is no such lot; 422 naming `as_of` when more is known of it than
+/// can be read; 503 when a store does not answer.
+pub async fn evidence(
+    call: &Call,
+    id: &str,
+    as_of: Option<Timestamp>,
+) -> Result<Evidence, Problem> {
+    let lot = Lot::find(call.tenant(), id).await?;
+    let (mut lines, ledger) = lines(call.tenant(), &lot.key, as_of).await?;
+    if lines.is_empty() && !lot.is_recorded() {
+        return Err(Problem::NotFound);
+    }
+    lines.sort_by_key(|line| Reverse((line.at, line.event_id)));
+    let production = production(call.tenant(), &lines, ledger).await?;
+    let mut suppliers = suppliers(call, lot.batch.as_ref(), &lines).await?;
+    let mut customers = customers(call, &lines).await?;
+    let mut missing = missing(lot.product.as_ref(), &lines, &suppliers, &customers);
+    cut(&mut missing);
+    let (no_suppliers, no_customers) = (cut(&mut suppliers), cut(&mut customers));
     let clear = call.sees(Permission::ReadContactData);
     let sealed = customers
         .iter()
         .filter(|one| one.entity.delivery_address.is_some() || one.entity.phone.is_some())
         .count();
     if clear && sealed > 0 {
-        let resource = Resource { kind: "batch".into(), id: id.to_string() };
-        call.disclose("batch.disclose", resource, &["customers"], sealed).await?;
+        call.disclose("batch.disclose", lot.resource(), &["customers"], sealed).await?;
     }
     call.tenant().prefetch(customers.iter().map(|one| Subject::Customer(one.id))).await?;
     let mut shown = Vec::with_capacity(customers.len());
@@ -114,18 +206,51 @@ pub async fn evidence(call: &Call, id: Id, as_of: Option<Timestamp>) -> Result<E
         let all: BTreeSet<String> = of_role(role).flat_map(|line| line.others.clone()).collect();
         all.into_iter().collect()
     };
+    let partners = |role: Role| of_role(role).filter_map(partner_view).collect::<Vec<_>>();
+    let (mut receipts, mut dispatches) = (partners(Role::Received), partners(Role::Dispatched));
+    let (mut made_of, mut made_into) = (others(Role::Produced), others(Role::Consumed));
     Ok(Evidence {
-        batch: BatchView::new(&batch),
-        receipts: of_role(Role::Received).filter_map(partner).collect(),
-        dispatches: of_role(Role::Dispatched).filter_map(partner).collect(),
+        batch: lot.batch.as_ref().map(BatchView::new),
+        omitted: Omitted {
+            receipts: cut(&mut receipts),
+            suppliers: no_suppliers,
+            made_of: cut(&mut made_of),
+            dispatches: cut(&mut dispatches),
+            customers: no_customers,
+            made_into: cut(&mut made_into),
+        },
+        receipts,
+        dispatches,
         suppliers,
         customers: shown,
-        made_of: others(Role::Produced),
-        made_into: others(Role::Consumed),
-        balance: balance(&key, &lines),
+        made_of,
+        made_into,
+        balance: balance(&lot.key, &lines),
+        production,
         missing,
-        lot: key,
+        lot: lot.key,
     })
+}
+
+/// What went into the transformations of these lines against what came out.
+async fn production(
+    tenant: &Tenant,
+    lines: &[Movement],
+    mut ledger: Ledger,
+) -> Result<Production, Problem> {
+    let (mut source, mut production) = (tenant, Production::default());
+    for (role, of) in
+        [(Role::Produced, &mut production.made), (Role::Consumed, &mut production.used)]
+    {
+        // What was commissioned was made of nothing that is known.
+        let in_one = |line: &&Movement| line.transformation.is_some() || !line.others.is_empty();
+        let own: Vec<&Movement> =
+            lines.iter().filter(|line| line.role == role).filter(in_one).collect();
+        let read = ledger.transformations(&mut source, &own).await?;
+        *of = read.as_deref().map(Yield::of);
+    }
+    production.limits = ledger.limits.into_iter().collect();
+    Ok(production)
 }
 
 /// The ids of the partners of these lines that are ours.
@@ -133,17 +258,17 @@ fn partners(lines: &[Movement], role: Role) -> BTreeSet<Id> {
     lines
         .iter()
         .filter(|line| line.role == role)
-        .filter_map(|line| line.partner.as_deref()?.strip_prefix("urn:uuid:")?.parse().ok())
+        .filter_map(|line| line.partner.as_deref()?.strip_prefix(OURS)?.parse().ok())
         .collect()
 }
 
 async fn suppliers(
     call: &Call,
-    batch: &Stored<Batch>,
+    batch: Option<&Stored<Batch>>,
     lines: &[Movement],
 ) -> Result<Vec<Operator>, Problem> {
     let mut ids = partners(lines, Role::Received);
-    ids.extend(batch.entity.supplier_id);
+    ids.extend(batch.and_then(|batch| batch.entity.supplier_id));
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
         if let Some(supplier) = call.tenant().get::<Supplier>(id).await? {
@@ -165,8 +290,18 @@ async fn customers(call: &Call, lines: &[Movement]) -> Result<Vec<Stored<Custome
     Ok(found)
 }
 
+/// The keys of partners who are named and are none of ours.
+fn strangers(lines: &[Movement]) -> BTreeSet<&str> {
+    lines
+        .iter()
+        .filter(|line| matches!(line.role, Role::Received | Role::Dispatched))
+        .filter_map(|line| line.partner.as_deref())
+        .filter(|partner| gln_of(partner).is_some())
+        .collect()
+}
+
 fn missing(
-    product: &Product,
+    product: Option<&Product>,
     lines: &[Movement],
     suppliers: &[Operator],
     customers: &[Stored<Customer>],
@@ -185,11 +320,19 @@ fn missing(
     if nameless(Role::Dispatched) {
         note("The customer of a dispatch.".into(), ART_18);
     }
+    for stranger in strangers(lines) {
+        note(format!("Who {stranger} is: no supplier or customer has this GLN."), ART_18);
+    }
+    let Some(product) = product else {
+        note("Whether it is of animal origin: its product is not recorded.".into(), ANIMAL_ORIGIN);
+        return missing;
+    };
     if product.animal_origin {
         if product.description.is_none() {
             note("The description of the product.".into(), ANIMAL_ORIGIN);
         }
-        if lines.iter().any(|line| line.quantity.is_none()) {
+        let unknown = |line: &Movement| line.quantity.is_none() && line.within.is_none();
+        if lines.iter().any(unknown) {
             note("The quantity of a movement.".into(), ANIMAL_ORIGIN);
         }
         for customer in customers.iter().filter(|one| one.entity.delivery_address.is_none()) {

@@ -166,7 +166,14 @@ impl Batch {
         let broken = !envelope.0.is_empty();
         let (mut events, mut wrong) = (Vec::with_capacity(received), envelope.0);
         for (index, entry) in entries.into_iter().enumerate() {
-            if let Some(event) = entry.event {
+            let event = entry.event.filter(|event| {
+                let times = event.wrong_times(call.now());
+                wrong.extend(times.iter().map(|(member, message)| {
+                    FieldError::new(format!("/epcisBody/eventList/{index}{member}"), *message)
+                }));
+                times.is_empty()
+            });
+            if let Some(event) = event {
                 let id = call.new_id()?;
                 let by = call.principal().user();
                 let mut lines = Vec::new();

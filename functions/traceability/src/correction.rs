@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::record_one;
 use crate::epcis::document::read_bare;
+use crate::epcis::epc::is_single;
 use crate::epcis::json::Json;
 use crate::event::{Known, StoredEvent};
 use crate::movement::{Movement, stocks};
@@ -175,7 +176,9 @@ impl NewDeclaration {
         record_one(tx, call, id, &declaration, &[]).await?;
         let said = Filter::all().eq("event_id", event.id.to_string());
         let said = tx.parts::<Movement>(said, i64::MAX).await?;
-        let lots: BTreeSet<String> = said.into_iter().map(|(_, line)| line.lot).collect();
+        // A single thing is no stock: that it left is known, and not that it came.
+        let lots = said.into_iter().map(|(_, line)| line.lot).filter(|lot| !is_single(lot));
+        let lots: BTreeSet<String> = lots.collect();
         let overdrawn = overdrawn(stocks(tx, &lots).await?);
         Ok(Declared { id, event_id: declaration.event_id, overdrawn })
     }

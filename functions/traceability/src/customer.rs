@@ -120,7 +120,8 @@ pub struct NewCustomer {
     /// ISO 3166-1 alpha-2 code.
     #[schemars(extend("format" = "country"))]
     country: String,
-    /// GS1 Global Location Number.
+    /// GS1 Global Location Number, by which events name it; no other customer may
+    /// have it.
     #[schemars(extend("format" = "gln"))]
     gln: Option<String>,
     /// Where goods are delivered; stored encrypted.
@@ -165,7 +166,8 @@ pub struct CustomerPatch {
     #[serde(default)]
     #[schemars(with = "String", extend("format" = "country"))]
     country: Option<String>,
-    /// GS1 Global Location Number.
+    /// GS1 Global Location Number, by which events name it; no other customer may
+    /// have it.
     #[serde(default, deserialize_with = "present")]
     #[schemars(extend("format" = "gln"))]
     gln: Option<Option<String>>,

@@ -17,6 +17,7 @@ use crate::epcis::json::Json;
 use crate::epcis::quantity::to_base;
 use crate::event::StoredEvent;
 use crate::goods::{NewLot, Portion};
+use crate::moment;
 use crate::movement::{Amounts, Movement, Role, of_event, stock};
 use crate::product::Product;
 use crate::site::Site;
@@ -231,13 +232,16 @@ impl<'t, 'c> Entry<'t, 'c> {
 
     /// Records the event, unless something was wrong.
     pub(crate) async fn finish(
-        self,
+        mut self,
         id: Id,
         at: Timestamp,
         site: Option<String>,
         members: Vec<(String, Json)>,
         lots: &[Line],
     ) -> Result<Recorded, Problem> {
+        if let Some(message) = moment::wrong(at, self.call.now()) {
+            self.wrong("/at", message);
+        }
         if !self.errors.is_empty() {
             return Err(Problem::Invalid(self.errors));
         }
@@ -268,7 +272,9 @@ impl Line {
             partner: None,
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 }

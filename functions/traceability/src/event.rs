@@ -129,7 +129,7 @@ pub async fn find(tenant: &Tenant, id: &str) -> Result<Stored<StoredEvent>, Prob
     let found = if let Ok(id) = id.parse::<Id>() {
         tenant.get(id).await?
     } else {
-        let id = event_id(id)?;
+        let id = identifier(id)?;
         match tenant.find(Filter::all().eq("identity", id.clone())).await? {
             Some(event) => Some(event),
             None => tenant.find(declaration_of(&id)).await?,
@@ -146,7 +146,7 @@ pub async fn find_in(tx: &mut WriteTx<'_>, id: &str) -> Result<Stored<StoredEven
     let found = if let Ok(id) = id.parse::<Id>() {
         tx.get(id).await?
     } else {
-        let id = event_id(id)?;
+        let id = identifier(id)?;
         match tx.find(Filter::all().eq("identity", id.clone())).await? {
             Some(event) => Some(event),
             None => tx.find(declaration_of(&id)).await?,
@@ -159,9 +159,12 @@ fn declaration_of(event_id: &str) -> Filter {
     Filter::all().eq("keys", format!("id:{event_id}"))
 }
 
-/// Reads an eventID from a path. One with slashes is escaped twice, since
-/// gateways undo one escape before they look for the route.
-fn event_id(id: &str) -> Result<String, Problem> {
+/// Reads an identifier from a path, such as an eventID. One with slashes is
+/// escaped twice, since gateways undo one escape before they look for the route.
+///
+/// # Errors
+/// 404 when it is none, or longer than any.
+pub(crate) fn identifier(id: &str) -> Result<String, Problem> {
     let id = if id.contains(':') { id.to_owned() } else { epc::unescaped(id).unwrap_or_default() };
     if id.is_empty() || id.len() > 1024 { Err(Problem::NotFound) } else { Ok(id) }
 }

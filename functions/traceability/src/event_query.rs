@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use keystone::http::Request;
-use keystone::tenant::{Filter, Id, Order, Stored, Tenant};
+use keystone::tenant::{Filter, Id, Order, Part, Stored, Tenant};
 use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,15 +11,16 @@ use crate::correction::believed;
 use crate::epcis::document::moment_of;
 use crate::epcis::epc;
 use crate::epcis::event::{Action, EventType};
-use crate::epcis::vocabulary::{BIZ_STEP, DISPOSITION, Vocabulary};
+use crate::epcis::vocabulary::{BIZ_STEP, DISPOSITION, ERROR_REASON, Vocabulary};
 use crate::event::StoredEvent;
 
 /// Events on a page unless the client says otherwise.
 const PAGE: i64 = 30;
 /// Most values of one parameter.
 const VALUES: usize = 50;
-/// Most bytes of events on a page; an answer of a function has at most 6 MB.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of events on a page; an answer of a function has at most 6 MB, and
+/// escaped for it a text of quotes is twice as long.
+const PAGE_BYTES: usize = 2_900_000;
 
 /// By which time events are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -131,6 +132,118 @@ pub struct EventQuery {
     #[serde(rename = "MATCH_anyEPCClass")]
     #[schemars(length(min = 1, max = 4096))]
     match_any_epc_class: Option<String>,
+    /// Business documents, of any kind.
+    #[serde(rename = "EQ_bizTransaction")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction: Option<String>,
+    /// Bills of lading.
+    #[serde(rename = "EQ_bizTransaction_bol")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_bol: Option<String>,
+    /// Certificates.
+    #[serde(rename = "EQ_bizTransaction_cert")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_cert: Option<String>,
+    /// Despatch advices.
+    #[serde(rename = "EQ_bizTransaction_desadv")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_desadv: Option<String>,
+    /// Invoices.
+    #[serde(rename = "EQ_bizTransaction_inv")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_inv: Option<String>,
+    /// Pedigrees.
+    #[serde(rename = "EQ_bizTransaction_pedigree")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_pedigree: Option<String>,
+    /// Purchase orders.
+    #[serde(rename = "EQ_bizTransaction_po")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_po: Option<String>,
+    /// Purchase order confirmations.
+    #[serde(rename = "EQ_bizTransaction_poc")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_poc: Option<String>,
+    /// Production orders.
+    #[serde(rename = "EQ_bizTransaction_prodorder")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_prodorder: Option<String>,
+    /// Receiving advices.
+    #[serde(rename = "EQ_bizTransaction_recadv")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_recadv: Option<String>,
+    /// Return merchandise authorisations.
+    #[serde(rename = "EQ_bizTransaction_rma")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_rma: Option<String>,
+    /// Test procedures.
+    #[serde(rename = "EQ_bizTransaction_testprd")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_testprd: Option<String>,
+    /// Test results.
+    #[serde(rename = "EQ_bizTransaction_testres")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_testres: Option<String>,
+    /// Upstream events.
+    #[serde(rename = "EQ_bizTransaction_upevt")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_biz_transaction_upevt: Option<String>,
+    /// Who had them, where they came from.
+    #[serde(rename = "EQ_source_possessing_party")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_source_possessing_party: Option<String>,
+    /// Who owned them, where they came from.
+    #[serde(rename = "EQ_source_owning_party")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_source_owning_party: Option<String>,
+    /// Places that they came from.
+    #[serde(rename = "EQ_source_location")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_source_location: Option<String>,
+    /// Who has them, where they went to.
+    #[serde(rename = "EQ_destination_possessing_party")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_destination_possessing_party: Option<String>,
+    /// Who owns them, where they went to.
+    #[serde(rename = "EQ_destination_owning_party")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_destination_owning_party: Option<String>,
+    /// Places that they went to.
+    #[serde(rename = "EQ_destination_location")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_destination_location: Option<String>,
+    /// States that hold from then on.
+    #[serde(rename = "EQ_persistentDisposition_set")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_persistent_disposition_set: Option<String>,
+    /// States that no longer hold.
+    #[serde(rename = "EQ_persistentDisposition_unset")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_persistent_disposition_unset: Option<String>,
+    /// Reasons of error declarations.
+    #[serde(rename = "EQ_errorReason")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_error_reason: Option<String>,
+    /// eventIDs that error declarations name as right.
+    #[serde(rename = "EQ_correctiveEventID")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_corrective_event_id: Option<String>,
+    /// What sensors measured, as in the report's `type`.
+    #[serde(rename = "EQ_type")]
+    #[schemars(length(min = 1, max = 4096))]
+    eq_type: Option<String>,
+    /// Places at which they happened, or of which that place is a part: one with the
+    /// same GLN and an extension.
+    #[serde(rename = "WD_readPoint")]
+    #[schemars(length(min = 1, max = 4096))]
+    wd_read_point: Option<String>,
+    /// Places at which things are afterwards, or of which that place is a part.
+    #[serde(rename = "WD_bizLocation")]
+    #[schemars(length(min = 1, max = 4096))]
+    wd_biz_location: Option<String>,
+    /// Whether only error declarations are wanted; no other value than `true`.
+    #[serde(rename = "EXISTS_errorDeclaration")]
+    exists_error_declaration: Option<Exists>,
     /// By which time they are ordered; `eventTime` unless given.
     #[serde(rename = "orderBy")]
     order_by: Option<OrderBy>,
@@ -141,6 +254,14 @@ pub struct EventQuery {
     #[serde(rename = "perPage")]
     #[schemars(range(min = 1, max = 100))]
     per_page: Option<i64>,
+    /// At most this many in all, on one page; the first in the order.
+    #[serde(rename = "eventCountLimit")]
+    #[schemars(range(min = 1, max = 100))]
+    event_count_limit: Option<i64>,
+    /// That more than this many are refused; not with `eventCountLimit`.
+    #[serde(rename = "maxEventCount")]
+    #[schemars(range(min = 1, max = 10_000))]
+    max_event_count: Option<i64>,
     /// As it was known then: what was recorded by then, without what an error
     /// declaration had withdrawn by then, and without those declarations.
     #[schemars(length(min = 1, max = 64))]
@@ -149,6 +270,30 @@ pub struct EventQuery {
     #[serde(rename = "nextPageToken")]
     #[schemars(length(min = 1, max = 100))]
     next_page_token: Option<String>,
+}
+
+/// That a member is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Exists {
+    /// It is.
+    True,
+}
+
+/// A parameter that names something: its name, roles and value.
+type Identified<'q> = (&'static str, &'static [&'static str], &'q Option<String>);
+
+/// The roles of things, and of products and lots in quantity lists.
+const ANY_THING: &[&str] = &["epc", "parent", "in", "out"];
+const ANY_CLASS: &[&str] = &["class", "inclass", "outclass"];
+
+/// That an event fits.
+#[derive(Deserialize)]
+struct Fitting {}
+
+impl Part for Fitting {
+    type Of = StoredEvent;
+    const FIELDS: &'static [&'static str] = &["version"];
 }
 
 /// A page of events.
@@ -171,15 +316,23 @@ impl EventQuery {
     /// The events of `tenant` that fit.
     ///
     /// # Errors
-    /// 422 naming every wrong parameter; 503 when the database does not answer.
+    /// 422 naming every wrong parameter, or `maxEventCount` where more fit; 503
+    /// when the database does not answer.
     pub async fn run(&self, tenant: &Tenant) -> Result<Found, Problem> {
         let filter = self.filter()?;
+        if let Some(most) = self.max_event_count {
+            let fitting = tenant.parts::<Fitting>(filter.clone(), most + 1).await?.len();
+            if i64::try_from(fitting).is_ok_and(|fitting| fitting > most) {
+                let message = "More events than that fit: ask for fewer.";
+                return Err(Problem::invalid("maxEventCount", message));
+            }
+        }
         let order = Order {
             time: (self.order_by != Some(OrderBy::RecordTime)).then_some("event_time"),
             descending: self.order_direction != Some(Direction::Asc),
         };
         let after = self.next_page_token.as_deref().map(position).transpose()?;
-        let limit = self.per_page.unwrap_or(PAGE);
+        let limit = self.event_count_limit.or(self.per_page).unwrap_or(PAGE);
         let mut events: Vec<Stored<StoredEvent>> =
             tenant.list_by(filter, order, after, limit + 1).await?;
         let mut bytes = 0;
@@ -191,7 +344,13 @@ impl EventQuery {
                 bytes <= PAGE_BYTES
             })
             .count();
+        let whole = i64::try_from(fitting).is_ok_and(|fitting| fitting == limit);
         let more = events.len() > fitting;
+        if self.event_count_limit.is_some() && more && !whole {
+            let message = "Events of that number do not fit an answer: ask for fewer.";
+            return Err(Problem::invalid("eventCountLimit", message));
+        }
+        let more = more && self.event_count_limit.is_none();
         events.truncate(fitting);
         let next = events
             .last()
@@ -201,6 +360,74 @@ impl EventQuery {
             events = believed(tenant, events, as_of).await?;
         }
         Ok(Found { events, next })
+    }
+
+    /// The parameters that name things, lots, places, parties and documents, with
+    /// the roles in which those stand in keys.
+    fn identified(&self) -> Vec<Identified<'_>> {
+        vec![
+            ("MATCH_epc", &["epc"], &self.match_epc),
+            ("MATCH_parentID", &["parent"], &self.match_parent_id),
+            ("MATCH_inputEPC", &["in"], &self.match_input_epc),
+            ("MATCH_outputEPC", &["out"], &self.match_output_epc),
+            ("MATCH_anyEPC", ANY_THING, &self.match_any_epc),
+            ("MATCH_epcClass", &["class"], &self.match_epc_class),
+            ("MATCH_inputEPCClass", &["inclass"], &self.match_input_epc_class),
+            ("MATCH_outputEPCClass", &["outclass"], &self.match_output_epc_class),
+            ("MATCH_anyEPCClass", ANY_CLASS, &self.match_any_epc_class),
+            ("EQ_readPoint", &["read"], &self.eq_read_point),
+            ("EQ_bizLocation", &["place"], &self.eq_biz_location),
+            ("EQ_bizTransaction", &["transaction"], &self.eq_biz_transaction),
+            ("EQ_bizTransaction_bol", &["transaction-bol"], &self.eq_biz_transaction_bol),
+            ("EQ_bizTransaction_cert", &["transaction-cert"], &self.eq_biz_transaction_cert),
+            ("EQ_bizTransaction_desadv", &["transaction-desadv"], &self.eq_biz_transaction_desadv),
+            ("EQ_bizTransaction_inv", &["transaction-inv"], &self.eq_biz_transaction_inv),
+            (
+                "EQ_bizTransaction_pedigree",
+                &["transaction-pedigree"],
+                &self.eq_biz_transaction_pedigree,
+            ),
+            ("EQ_bizTransaction_po", &["transaction-po"], &self.eq_biz_transaction_po),
+            ("EQ_bizTransaction_poc", &["transaction-poc"], &self.eq_biz_transaction_poc),
+            (
+                "EQ_bizTransaction_prodorder",
+                &["transaction-prodorder"],
+                &self.eq_biz_transaction_prodorder,
+            ),
+            ("EQ_bizTransaction_recadv", &["transaction-recadv"], &self.eq_biz_transaction_recadv),
+            ("EQ_bizTransaction_rma", &["transaction-rma"], &self.eq_biz_transaction_rma),
+            (
+                "EQ_bizTransaction_testprd",
+                &["transaction-testprd"],
+                &self.eq_biz_transaction_testprd,
+            ),
+            (
+                "EQ_bizTransaction_testres",
+                &["transaction-testres"],
+                &self.eq_biz_transaction_testres,
+            ),
+            ("EQ_bizTransaction_upevt", &["transaction-upevt"], &self.eq_biz_transaction_upevt),
+            (
+                "EQ_source_possessing_party",
+                &["source-possessing_party"],
+                &self.eq_source_possessing_party,
+            ),
+            ("EQ_source_owning_party", &["source-owning_party"], &self.eq_source_owning_party),
+            ("EQ_source_location", &["source-location"], &self.eq_source_location),
+            (
+                "EQ_destination_possessing_party",
+                &["destination-possessing_party"],
+                &self.eq_destination_possessing_party,
+            ),
+            (
+                "EQ_destination_owning_party",
+                &["destination-owning_party"],
+                &self.eq_destination_owning_party,
+            ),
+            ("EQ_destination_location", &["destination-location"], &self.eq_destination_location),
+            ("WD_readPoint", &["read"], &self.wd_read_point),
+            ("WD_bizLocation", &["place"], &self.wd_biz_location),
+        ]
     }
 
     /// The conditions, those that few events fulfil first.
@@ -215,22 +442,40 @@ impl EventQuery {
             self.eq_transformation_id.as_deref(),
             &mut errors,
         ));
-        let any_thing = ["epc", "parent", "in", "out"];
-        let any_class = ["class", "inclass", "outclass"];
-        for (name, roles, value) in [
-            ("MATCH_epc", &["epc"][..], &self.match_epc),
-            ("MATCH_parentID", &["parent"], &self.match_parent_id),
-            ("MATCH_inputEPC", &["in"], &self.match_input_epc),
-            ("MATCH_outputEPC", &["out"], &self.match_output_epc),
-            ("MATCH_anyEPC", &any_thing, &self.match_any_epc),
-            ("MATCH_epcClass", &["class"], &self.match_epc_class),
-            ("MATCH_inputEPCClass", &["inclass"], &self.match_input_epc_class),
-            ("MATCH_outputEPCClass", &["outclass"], &self.match_output_epc_class),
-            ("MATCH_anyEPCClass", &any_class, &self.match_any_epc_class),
-            ("EQ_readPoint", &["read"], &self.eq_read_point),
-            ("EQ_bizLocation", &["place"], &self.eq_biz_location),
-        ] {
+        for (name, roles, value) in self.identified() {
             add(identifiers(name, roles, value.as_deref(), &mut errors));
+        }
+        for (name, role, value) in [
+            ("EQ_correctiveEventID", "corrected", &self.eq_corrective_event_id),
+            ("EQ_type", "sensor", &self.eq_type),
+        ] {
+            add(plain(name, role, value.as_deref(), &mut errors));
+        }
+        for (name, role, vocabulary, value) in [
+            (
+                "EQ_persistentDisposition_set",
+                "set",
+                &DISPOSITION,
+                &self.eq_persistent_disposition_set,
+            ),
+            (
+                "EQ_persistentDisposition_unset",
+                "unset",
+                &DISPOSITION,
+                &self.eq_persistent_disposition_unset,
+            ),
+            ("EQ_errorReason", "reason", &ERROR_REASON, &self.eq_error_reason),
+        ] {
+            add(words(name, role, vocabulary, value.as_deref(), &mut errors));
+        }
+        if self.exists_error_declaration.is_some() {
+            add(Some(vec!["declaration:error".into()]));
+        }
+        if self.event_count_limit.is_some() && self.max_event_count.is_some() {
+            errors.push(FieldError::new("maxEventCount", "Not together with eventCountLimit."));
+        }
+        if self.event_count_limit.is_some() && self.per_page.is_some() {
+            errors.push(FieldError::new("eventCountLimit", "Not together with perPage."));
         }
         add(words("EQ_bizStep", "step", &BIZ_STEP, self.eq_biz_step.as_deref(), &mut errors));
         let disposition = self.eq_disposition.as_deref();
@@ -336,7 +581,7 @@ fn among(
 }
 
 /// Identifiers in their roles; that of a product also stands for all its
-/// things and lots.
+/// things and lots, and that of a place, where it is asked for, for its parts.
 fn identifiers(
     name: &str,
     roles: &[&str],
@@ -350,7 +595,8 @@ fn identifiers(
             Ok(key) => {
                 for role in roles {
                     keys.push(format!("{role}:{key}"));
-                    if epc::is_product(&key) {
+                    let within = name.starts_with("WD_") && epc::gln_of(&key).is_some();
+                    if epc::is_product(&key) || within {
                         keys.push(format!("{role}:{key}/*"));
                     }
                 }

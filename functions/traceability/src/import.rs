@@ -35,6 +35,7 @@ pub trait Sheet {
     /// Finds what the rows refer to, and notes what is wrong with them.
     fn find(
         tx: &mut WriteTx<'_>,
+        call: &Call,
         table: &mut Table<Self::Row>,
     ) -> impl Future<Output = Result<Vec<Self::Found>, Problem>>;
 
@@ -129,7 +130,7 @@ async fn run<S: Sheet>(call: &Call, text: &str) -> Result<Reply, Problem> {
     let id = call.new_id()?;
     call.audited(S::ACTION, async |tx| {
         let mut table = Table::<S::Row>::read(text, S::COLUMNS)?;
-        let found = S::find(tx, &mut table).await?;
+        let found = S::find(tx, call, &mut table).await?;
         if !table.errors.is_empty() {
             return Err(every(table.errors));
         }
@@ -148,7 +149,7 @@ async fn dry_run<S: Sheet>(call: &Call, text: &str) -> Result<Reply, Problem> {
         .tenant()
         .audited(&by, S::ACTION, async |tx: &mut WriteTx<'_>| {
             let mut table = Table::<S::Row>::read(text, S::COLUMNS)?;
-            S::find(tx, &mut table).await?;
+            S::find(tx, call, &mut table).await?;
             table.errors.sort();
             verdict = Some(Imported { id: None, rows: table.count, errors: table.errors });
             Err(Problem::Conflict("A dry run changes nothing.".into()))
@@ -158,5 +159,21 @@ async fn dry_run<S: Sheet>(call: &Call, text: &str) -> Result<Reply, Problem> {
         (Some(verdict), _) => Reply::ok(&verdict),
         (None, Err(problem)) => Err(problem),
         (None, Ok(())) => Err(Problem::Internal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_wrong_in_every_cell_fits_an_answer() {
+        let names: Vec<&str> = Dispatches::COLUMNS.iter().map(|(name, _)| *name).collect();
+        let row = vec!["x y"; names.len()].join(",");
+        let text = format!("{}\n{}", names.join(","), format!("{row}\n").repeat(table::ROWS));
+        let table = Table::<<Dispatches as Sheet>::Row>::read(&text, Dispatches::COLUMNS).unwrap();
+        assert!(table.errors.len() >= table::ROWS * names.len());
+        let answer = Imported { id: None, rows: table.count, errors: table.errors };
+        assert!(Reply::ok(&answer).unwrap().fits());
     }
 }

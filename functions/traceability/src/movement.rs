@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Entity, Filter, Id, Part, WriteTx, schema, stored_time};
+use keystone::tenant::{Entity, Id, Part, WriteTx, schema, stored_time};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::epcis::epc::is_logistic_unit;
 use crate::epcis::event::{Action, Event, EventType, Party, QuantityElement, What};
 use crate::epcis::quantity::{Dimension, to_base};
+use crate::ledger::{LINES, LOOKED_UP, Ledger, Limit, NESTED};
 
 /// What became of a lot in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub enum Role {
     Packed,
     /// It was taken out of something.
     Unpacked,
+    /// All that was in it was taken out.
+    Emptied,
 }
 
 impl Role {
@@ -43,7 +46,7 @@ impl Role {
         match self {
             Self::Received | Self::Produced | Self::Found => 1,
             Self::Consumed | Self::Dispatched | Self::Wasted | Self::Missing => -1,
-            Self::Packed | Self::Unpacked => 0,
+            Self::Packed | Self::Unpacked | Self::Emptied => 0,
         }
     }
 }
@@ -71,10 +74,19 @@ pub struct Movement {
     /// The lots on the other side, where one became another, or what it was put
     /// into or taken out of.
     pub others: Vec<String>,
+    /// The transformation of which the event tells only a part, so that other
+    /// events name lots on the other side too (EPCIS 2.0 §7.4.6).
+    #[serde(default)]
+    pub transformation: Option<String>,
     /// The error declaration that takes back what the event said; the line then
     /// repeats that line of it.
     #[serde(default)]
     pub withdrawn_by: Option<Id>,
+    /// The unit that it was in, where an event says it of that only. Such a line
+    /// is derived when the ledger is read, and never kept; see
+    /// [`crate::contents`].
+    #[serde(skip)]
+    pub within: Option<String>,
 }
 
 impl Movement {
@@ -93,8 +105,18 @@ impl Entity for Movement {
 
 impl Part for Movement {
     type Of = Self;
-    const FIELDS: &'static [&'static str] =
-        &["event_id", "lot", "role", "quantity", "unit", "partner", "at", "others", "withdrawn_by"];
+    const FIELDS: &'static [&'static str] = &[
+        "event_id",
+        "lot",
+        "role",
+        "quantity",
+        "unit",
+        "partner",
+        "at",
+        "others",
+        "transformation",
+        "withdrawn_by",
+    ];
 }
 
 /// The unit of an amount that names none (EPCIS 2.0 §7.3.3.3).
@@ -130,16 +152,10 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             partner: partner.cloned(),
             at: event.time,
             others: others.to_vec(),
+            transformation: None,
             withdrawn_by: None,
+            within: None,
         };
-    let whole = |keys: &[String]| -> Vec<QuantityElement> {
-        let element = |key: &String| QuantityElement {
-            class: key.clone(),
-            quantity: Some(Decimal::ONE),
-            unit: None,
-        };
-        keys.iter().map(element).collect()
-    };
     match &event.what {
         What::Object { epcs, quantities } => {
             let step = event.biz_step.as_deref().unwrap_or_default();
@@ -154,27 +170,35 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                 ("stock_taking" | "cycle_counting", Some(Action::Delete)) => (Role::Missing, None),
                 _ => return Vec::new(),
             };
-            // Of single things those that hold others: the lots in them went
-            // with them.
-            let holders: Vec<String> = match role {
-                Role::Received | Role::Dispatched => {
-                    epcs.iter().filter(|key| is_logistic_unit(key)).cloned().collect()
-                }
-                _ => Vec::new(),
+            let things = if role == Role::Dispatched {
+                moved(event, epcs)
+            } else {
+                // Those whose lot is stated, and of what arrives what holds others.
+                let counts = |key: &&String| {
+                    event.lots.contains_key(*key) || role == Role::Received && is_logistic_unit(key)
+                };
+                whole(event, &epcs.iter().filter(counts).cloned().collect::<Vec<_>>())
             };
-            let all = [quantities.clone(), whole(&holders)].concat();
+            let all = [quantities.clone(), things].concat();
             all.iter().map(|element| line(element, role, partner, &[])).collect()
         }
-        What::Transformation { inputs, input_quantities, outputs, output_quantities, .. } => {
-            let consumed = [input_quantities.clone(), whole(inputs)].concat();
-            let produced = [output_quantities.clone(), whole(outputs)].concat();
+        What::Transformation {
+            inputs,
+            input_quantities,
+            outputs,
+            output_quantities,
+            transformation,
+        } => {
+            let consumed = [input_quantities.clone(), whole(event, inputs)].concat();
+            let produced = [output_quantities.clone(), whole(event, outputs)].concat();
             let keys = |side: &[QuantityElement]| -> Vec<String> {
                 side.iter().map(|element| element.class.clone()).collect()
             };
             let (before, after) = (keys(&consumed), keys(&produced));
             let consumed = consumed.iter().map(|one| line(one, Role::Consumed, None, &after));
             let produced = produced.iter().map(|one| line(one, Role::Produced, None, &before));
-            consumed.chain(produced).collect()
+            let named = |line| Movement { transformation: transformation.clone(), ..line };
+            consumed.chain(produced).map(named).collect()
         }
         What::Containment { parent: Some(parent), children, quantities }
             if event.kind == EventType::AggregationEvent =>
@@ -184,7 +208,12 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                 Some(Action::Delete) => Role::Unpacked,
                 _ => return Vec::new(),
             };
-            let held = [quantities.clone(), whole(children)].concat();
+            let held = [quantities.clone(), moved(event, children)].concat();
+            // Who takes out without saying what takes out all (EPCIS 2.0 §7.4.3).
+            if held.is_empty() && role == Role::Unpacked {
+                let all = QuantityElement { class: parent.clone(), quantity: None, unit: None };
+                return vec![line(&all, Role::Emptied, None, &[])];
+            }
             let holder = std::slice::from_ref(parent);
             held.iter().map(|element| line(element, role, None, holder)).collect()
         }
@@ -192,9 +221,37 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
     }
 }
 
+/// Single things as amounts: those whose lot the event states as so many pieces
+/// of it, each thing once, and each other as one of itself.
+fn whole(event: &Event, keys: &[String]) -> Vec<QuantityElement> {
+    let mut amounts: BTreeMap<&String, Decimal> = BTreeMap::new();
+    for key in keys.iter().collect::<BTreeSet<_>>() {
+        *amounts.entry(event.lots.get(key).unwrap_or(key)).or_default() += Decimal::ONE;
+    }
+    amounts.into_iter().map(|(class, amount)| pieces(class, amount)).collect()
+}
+
+/// Single things that move, with what may be in them: those whose lot the event
+/// states count for it, and stand for themselves too, since what was packed into
+/// one is known to be in it and not in its lot.
+fn moved(event: &Event, keys: &[String]) -> Vec<QuantityElement> {
+    let stated: BTreeSet<&String> =
+        keys.iter().filter(|key| event.lots.contains_key(*key)).collect();
+    let themselves = stated.into_iter().map(|key| pieces(key, Decimal::ONE));
+    whole(event, keys).into_iter().chain(themselves).collect()
+}
+
+fn pieces(class: &str, amount: Decimal) -> QuantityElement {
+    QuantityElement { class: class.to_owned(), quantity: Some(amount), unit: None }
+}
+
+/// Kinds of sources and destinations (CBV 2.0 §7.4.2), the one that counts most
+/// first: who has the goods, who owns them, where they are.
+pub const PARTIES: [&str; 3] = ["possessing_party", "owning_party", "location"];
+
 /// Who has or owns the goods at the other end.
 fn partner(parties: &[Party]) -> Option<&String> {
-    ["possessing_party", "owning_party", "location"]
+    PARTIES
         .iter()
         .find_map(|kind| parties.iter().find(|party| party.kind == *kind))
         .map(|party| &party.key)
@@ -242,15 +299,11 @@ impl Amounts {
     }
 }
 
-/// Most lines of one query that are added up.
-const LINES: i64 = 100_000;
-/// How many lots one query looks for; see [`crate::capture`].
-const LOOKED_UP: usize = 64;
-
 /// What is left of a lot, as a transaction sees it.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 409 when its ledger is longer than can be added up; 503 when the database
+/// does not answer.
 pub async fn stock(tx: &mut WriteTx<'_>, lot: &str) -> Result<Amounts, Problem> {
     let mut stocks = stocks(tx, &BTreeSet::from([lot.to_owned()])).await?;
     Ok(stocks.remove(lot).unwrap_or_default())
@@ -265,14 +318,42 @@ pub async fn stocks(
     lots: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Amounts>, Problem> {
     let lots: Vec<String> = lots.iter().cloned().collect();
-    let mut stocks: BTreeMap<String, Amounts> = BTreeMap::new();
+    let mut stocks = BTreeMap::new();
     for some in lots.chunks(LOOKED_UP) {
-        let lines = tx.parts::<Movement>(Filter::all().any("lot", some.to_vec()), LINES).await?;
-        for line in in_force(lines, None) {
-            stocks.entry(line.lot.clone()).or_default().count(&line);
+        if let Some(ledger) = readable(tx, some).await? {
+            stocks.extend(ledger.whole(some).map(|(lot, lines)| (lot, left(&lines))));
+            continue;
+        }
+        // Together they are too many, but none may be by itself.
+        for lot in some {
+            let one = std::slice::from_ref(lot);
+            let ledger = readable(tx, one).await?.ok_or_else(|| {
+                Problem::Conflict(format!(
+                    "Of the lot {lot} more is recorded than can be added up ({LINES} lines, or \
+                     units in more than {NESTED} others): nothing more can be taken of it. What is \
+                     left needs another lot number."
+                ))
+            })?;
+            stocks.extend(ledger.whole(one).map(|(lot, lines)| (lot, left(&lines))));
         }
     }
     Ok(stocks)
+}
+
+/// The ledger of these lots, if all that bears on their stock can be read.
+async fn readable(tx: &mut WriteTx<'_>, lots: &[String]) -> Result<Option<Ledger>, Problem> {
+    let mut ledger = Ledger::default();
+    let read = ledger.read(tx, lots).await?;
+    Ok(Some(ledger).filter(|ledger| read && !ledger.limits.contains(&Limit::Nesting)))
+}
+
+/// What these lines leave.
+fn left(lines: &[Movement]) -> Amounts {
+    let mut sum = Amounts::default();
+    for line in lines {
+        sum.count(line);
+    }
+    sum
 }
 
 #[cfg(test)]
@@ -341,7 +422,9 @@ mod tests {
             partner: None,
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
+            within: None,
         };
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
         let made = |millis: i64| Id::first_of(at(millis));
@@ -388,11 +471,76 @@ mod tests {
             "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
             "epcList": [pallet, "urn:epc:id:sgtin:4012345.011111.987"],
         }));
-        assert_eq!(shipped.len(), 1);
+        let shipped: Vec<(&str, Role)> =
+            shipped.iter().map(|line| (line.lot.as_str(), line.role)).collect();
+        let thing = "01/04012345111118/21/987";
+        let expected = [("00/106141412345678908", Role::Dispatched), (thing, Role::Dispatched)];
+        assert_eq!(shipped, expected);
+        let emptied = lines(&serde_json::json!({
+            "type": "AggregationEvent", "action": "DELETE", "bizStep": "unpacking",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "parentID": pallet,
+        }));
+        let emptied: Vec<(&str, Role)> =
+            emptied.iter().map(|line| (line.lot.as_str(), line.role)).collect();
+        assert_eq!(emptied, [("00/106141412345678908", Role::Emptied)]);
+    }
+
+    #[test]
+    fn items_whose_lot_is_stated_are_pieces_of_it() {
+        let item = |lot: &str, serial: u32| {
+            format!("https://id.gs1.org/01/04012345666663/10/{lot}/21/{serial}")
+        };
+        let key = |serial: u32| format!("01/04012345666663/21/{serial}");
+        let bare = "urn:epc:id:sgtin:4012345.066666.7";
+        let said = |found: &[Movement]| -> Vec<(String, Role, String)> {
+            let number = |line: &Movement| line.quantity.unwrap().to_string();
+            found.iter().map(|line| (line.lot.clone(), line.role, number(line))).collect()
+        };
+        let line = |lot: &str, role, number: &str| (lot.to_owned(), role, number.to_owned());
+        let (a, b) = ("01/04012345666663/10/A", "01/04012345666663/10/B");
+        for (step, action, role) in [
+            ("shipping", "OBSERVE", Role::Dispatched),
+            ("receiving", "OBSERVE", Role::Received),
+            ("commissioning", "ADD", Role::Produced),
+            ("destroying", "DELETE", Role::Wasted),
+        ] {
+            let found = lines(&serde_json::json!({
+                "type": "ObjectEvent", "action": action, "bizStep": step,
+                "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+                "epcList": [item("A", 1), item("B", 2), item("A", 3)],
+            }));
+            let mut expected = vec![line(a, role, "2"), line(b, role, "1")];
+            // What is in a thing that leaves is known to be in that thing.
+            if role == Role::Dispatched {
+                expected.extend([1, 2, 3].map(|serial| line(&key(serial), role, "1")));
+            }
+            assert_eq!(said(&found), expected, "{step}");
+        }
+        let found = lines(&serde_json::json!({
+            "type": "TransformationEvent",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "inputEPCList": [item("A", 1), item("A", 2)],
+            "outputEPCList": [item("B", 3), bare],
+        }));
         assert_eq!(
-            (shipped[0].lot.as_str(), shipped[0].role),
-            ("00/106141412345678908", Role::Dispatched)
+            said(&found),
+            [
+                line(a, Role::Consumed, "2"),
+                line(b, Role::Produced, "1"),
+                line(&key(7), Role::Produced, "1"),
+            ]
         );
+        assert_eq!(found[0].others, [b, &key(7)]);
+        assert_eq!(found[1].others, [a]);
+        let packed = lines(&serde_json::json!({
+            "type": "AggregationEvent", "action": "ADD",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "parentID": "urn:epc:id:sscc:0614141.1234567890",
+            "childEPCs": [item("A", 1), item("A", 2)],
+        }));
+        let itself = |serial: u32| line(&key(serial), Role::Packed, "1");
+        assert_eq!(said(&packed), [line(a, Role::Packed, "2"), itself(1), itself(2)]);
     }
 
     #[test]

@@ -30,6 +30,14 @@ impl Entity for Product {
     const PERSONAL: &'static [&'static str] = &[];
 }
 
+/// All ways to write a GTIN: with 8, 12, 13 or 14 digits, as far as it fits (GS1
+/// General Specifications §3.3.2).
+pub(crate) fn spellings(gtin: &str) -> Vec<String> {
+    let digits = gtin.trim_start_matches('0');
+    let fits = |length: &usize| *length >= digits.len();
+    [8, 12, 13, 14].into_iter().filter(fits).map(|length| format!("{digits:0>length$}")).collect()
+}
+
 /// A product as it is shown.
 #[derive(Serialize, JsonSchema)]
 pub struct ProductView {

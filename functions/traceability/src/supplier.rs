@@ -97,7 +97,8 @@ pub struct NewSupplier {
     /// ISO 3166-1 alpha-2 code.
     #[schemars(extend("format" = "country"))]
     country: String,
-    /// GS1 Global Location Number.
+    /// GS1 Global Location Number, by which events name it; no other supplier may
+    /// have it.
     #[schemars(extend("format" = "gln"))]
     gln: Option<String>,
     /// Contact address.
@@ -139,7 +140,8 @@ pub struct SupplierPatch {
     #[serde(default)]
     #[schemars(with = "String", extend("format" = "country"))]
     country: Option<String>,
-    /// GS1 Global Location Number.
+    /// GS1 Global Location Number, by which events name it; no other supplier may
+    /// have it.
     #[serde(default, deserialize_with = "present")]
     #[schemars(extend("format" = "gln"))]
     gln: Option<Option<String>>,

@@ -12,7 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::StoredEvent;
-use crate::movement::{Amounts, Movement, Role, in_force};
+use crate::ledger::{AT_ONCE, LINES, LINKS, LOOKED_UP, Ledger, Limit, NESTED};
+use crate::movement::{Amounts, Movement, Role};
+use crate::partner;
 
 mod picture;
 mod table;
@@ -20,18 +22,12 @@ mod table;
 pub use picture::svg;
 pub use table::csv;
 
-/// How many lots one query looks for; see [`crate::capture`].
-pub const LOOKED_UP: usize = 64;
-/// How many queries run at once: as many as there are connections.
-pub const AT_ONCE: usize = 4;
 /// Most lots of a trace, and most parts of its answer: a function's answer has
 /// at most 6 MB, and a part some 250 bytes.
 pub const LOTS: usize = 20_000;
 const PARTS: usize = 22_000;
 /// Most bytes of the events behind a trace.
 const EVENT_BYTES: usize = 4 * 1024 * 1024;
-/// Most lines of the ledger that one query gives.
-const LINES: i64 = 100_000;
 /// Depth of a trace unless the client says otherwise, and at most.
 pub const DEPTH: u32 = 50;
 
@@ -106,8 +102,8 @@ pub struct Node {
 /// Goods that came from somebody or went to somebody.
 #[derive(Clone, Serialize, JsonSchema)]
 pub struct PartnerView {
-    /// `urn:uuid:` and the id of a supplier or customer, or the GS1 element
-    /// string of a party.
+    /// `urn:uuid:` and the id of a supplier or customer of ours, also where the
+    /// event named them by GLN; else the GS1 element string of a party.
     pub partner: Option<String>,
     /// `received` or `dispatched`.
     pub role: &'static str,
@@ -121,6 +117,9 @@ pub struct PartnerView {
     pub at: Timestamp,
     /// The event that says so.
     pub event_id: Id,
+    /// GS1 element string of the unit that it was in, where the event names that
+    /// only.
+    pub within: Option<String>,
 }
 
 /// That one lot went into another, or into a logistic unit or out of it.
@@ -151,7 +150,9 @@ pub struct Graph {
     /// Whether it ends where the depth or size allowed ends, and not where the
     /// goods do.
     truncated: bool,
-    /// How many queries it took.
+    /// Which bounds it met, if it is truncated.
+    limits: Vec<Limit>,
+    /// How many queries of the ledger it took.
     queries: u32,
     /// The events that say so.
     #[serde(skip)]
@@ -162,21 +163,17 @@ pub struct Graph {
 type Amount = (Option<Decimal>, String);
 
 /// What went into what: both lots and the event, with how much went in.
-pub type Edges = BTreeMap<(String, String, Id), Option<Amount>>;
+pub type Edges = BTreeMap<(String, String, Id), Amount>;
 
 /// What is known of the lots that were reached.
 #[derive(Default)]
 pub struct Walk {
-    /// What is believed when; now if absent.
-    as_of: Option<Timestamp>,
     /// How many steps away each lot is.
     pub depth: BTreeMap<String, u32>,
     /// The lines of each.
     pub lines: BTreeMap<String, Vec<Movement>>,
-    /// Whether it ends where its limit is, and not where the goods do.
-    pub truncated: bool,
-    /// How many queries it took.
-    pub queries: u32,
+    /// Where they come from.
+    pub ledger: Ledger,
 }
 
 /// The graph around a lot, as it was known at `as_of`; as it is now if absent.
@@ -191,21 +188,29 @@ pub async fn graph(
     depth: u32,
     as_of: Option<Timestamp>,
 ) -> Result<Graph, Problem> {
-    let mut walk = Walk { as_of, ..Walk::default() };
+    let mut walk = Walk { ledger: Ledger::new(as_of), ..Walk::default() };
     for roles in direction.ways() {
         walk.go(tenant, &[lot.to_owned()], roles, depth).await?;
     }
-    let graph = walk.into_graph(lot);
-    if graph.parts() > PARTS {
-        return Err(Problem::invalid(
+    if !walk.depth.contains_key(lot) {
+        return Err(too_long());
+    }
+    partner::join(tenant, walk.lines.values_mut().flatten()).await?;
+    let graph = walk.into_graph(lot).filter(|graph| graph.parts() <= PARTS);
+    graph.ok_or_else(|| {
+        Problem::invalid(
             "depth",
             format!("More than {PARTS} lots, links and partners: ask for fewer steps."),
-        ));
-    }
-    Ok(graph)
+        )
+    })
 }
 
 impl Graph {
+    /// Whether any event says anything of the lot that was asked for.
+    pub fn is_known(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     fn parts(&self) -> usize {
         let partners: usize = self.nodes.iter().map(|node| node.partners.len()).sum();
         self.nodes.len() + self.edges.len() + partners
@@ -259,11 +264,13 @@ impl Walk {
     ) -> Result<(), Problem> {
         let mut seen: BTreeSet<String> = start.iter().cloned().collect();
         let mut frontier = start.to_vec();
-        for lot in start {
-            self.depth.entry(lot.clone()).or_insert(0);
-        }
         for depth in 0.. {
-            self.read(tenant, &frontier).await?;
+            if !self.read(tenant, &frontier).await? {
+                break;
+            }
+            for lot in &frontier {
+                self.depth.entry(lot.clone()).or_insert(depth);
+            }
             let mut next = Vec::new();
             for lot in &frontier {
                 let lines = self.lines.get(lot).into_iter().flatten();
@@ -278,67 +285,61 @@ impl Walk {
             if next.is_empty() {
                 break;
             }
-            if depth == deepest || seen.len() > LOTS {
-                self.truncated = true;
+            if depth == deepest {
+                self.ledger.limits.insert(Limit::Depth);
                 break;
             }
-            for lot in &next {
-                self.depth.entry(lot.clone()).or_insert(depth + 1);
+            if seen.len() > LOTS {
+                self.ledger.limits.insert(Limit::Lots);
+                break;
             }
             frontier = next;
         }
         Ok(())
     }
 
-    /// Reads the lines of these lots that are not known yet.
-    async fn read(&mut self, tenant: &Tenant, lots: &[String]) -> Result<(), Problem> {
+    /// Reads the lines of these lots that are not known yet; false when they are
+    /// more than can be held. What is not read is not shown: it would look as if
+    /// nothing had become of it.
+    async fn read(&mut self, tenant: &Tenant, lots: &[String]) -> Result<bool, Problem> {
         let unknown: Vec<String> =
             lots.iter().filter(|lot| !self.lines.contains_key(*lot)).cloned().collect();
-        let parts: Vec<Vec<String>> = unknown.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
-        for lot in unknown {
-            self.lines.insert(lot, Vec::new());
+        let mut tenant = tenant;
+        if !self.ledger.read(&mut tenant, &unknown).await? {
+            return Ok(false);
         }
-        for some in parts.chunks(AT_ONCE) {
-            let found = try_join_all(some.iter().map(|lots| {
-                tenant.parts::<Movement>(Filter::all().any("lot", lots.clone()), LINES)
-            }))
-            .await?;
-            self.queries += u32::try_from(some.len()).unwrap_or(u32::MAX);
-            for line in found.into_iter().flat_map(|lines| in_force(lines, self.as_of)) {
-                self.lines.entry(line.lot.clone()).or_default().push(line);
-            }
-        }
-        Ok(())
+        self.lines.extend(self.ledger.whole(&unknown));
+        Ok(true)
     }
 
-    /// What of the lots that were reached went into what.
-    pub fn edges(&self) -> Edges {
+    /// What of the lots that were reached went into what; `None` when that is
+    /// more than `most` links. What was made is linked by the lines of what went
+    /// in, which have the amounts.
+    pub fn edges(&self, most: usize) -> Option<Edges> {
         let mut edges = Edges::new();
         for (lot, lines) in &self.lines {
-            for line in lines {
+            for line in lines.iter().filter(|line| line.role != Role::Produced) {
                 for other in &line.others {
                     let (from, to) = match line.role {
                         Role::Consumed | Role::Packed => (lot, other),
                         _ => (other, lot),
                     };
-                    let known = self.depth.contains_key(from) && self.depth.contains_key(to);
-                    if !known {
+                    if !self.depth.contains_key(from) || !self.depth.contains_key(to) {
                         continue;
                     }
-                    let amount =
-                        (line.role != Role::Produced).then(|| (line.quantity, line.unit.clone()));
-                    let edge = edges.entry((from.clone(), to.clone(), line.event_id));
-                    let edge = edge.or_default();
-                    if amount.is_some() {
-                        *edge = amount;
+                    let amount = (line.quantity, line.unit.clone());
+                    edges.insert((from.clone(), to.clone(), line.event_id), amount);
+                    if edges.len() > most {
+                        return None;
                     }
                 }
             }
         }
-        edges
+        Some(edges)
     }
 
-    fn into_graph(self, start: &str) -> Graph {
+    /// The graph, unless it has more links than an answer holds.
+    fn into_graph(self, start: &str) -> Option<Graph> {
         let known = self.lines.iter().filter(|(lot, _)| self.depth.contains_key(*lot));
         let events = known.flat_map(|(_, lines)| lines).map(|line| line.event_id).collect();
         let mut nodes: Vec<Node> = self
@@ -347,22 +348,29 @@ impl Walk {
             .map(|(lot, depth)| node(lot, *depth, self.lines.get(lot).map_or(&[], Vec::as_slice)))
             .collect();
         nodes.sort_by(|a, b| (a.depth, &a.lot).cmp(&(b.depth, &b.lot)));
-        let edges = self.edges().into_iter().map(|((from, to, event_id), amount)| {
-            let (quantity, unit) = match amount {
-                Some((quantity, unit)) => (quantity, Some(unit)),
-                None => (None, None),
-            };
-            Edge { from, to, event_id, quantity, unit }
+        let edges = self.edges(PARTS)?.into_iter().map(|((from, to, event_id), amount)| {
+            let (quantity, unit) = amount;
+            Edge { from, to, event_id, quantity, unit: Some(unit) }
         });
-        Graph {
+        Some(Graph {
             start: start.to_owned(),
             nodes,
             edges: edges.collect(),
-            truncated: self.truncated,
-            queries: self.queries,
+            truncated: !self.ledger.limits.is_empty(),
+            limits: self.ledger.limits.into_iter().collect(),
+            queries: self.ledger.queries,
             events,
-        }
+        })
     }
+}
+
+/// That of one lot more is known than can be read.
+fn too_long() -> Problem {
+    let message = format!(
+        "More is recorded of this lot than can be read ({LINES} lines, {LINKS} links of a \
+         transformation, {NESTED} units in each other): ask for an earlier time."
+    );
+    Problem::invalid("as_of", message)
 }
 
 fn node(lot: &str, depth: u32, lines: &[Movement]) -> Node {
@@ -385,12 +393,12 @@ fn node(lot: &str, depth: u32, lines: &[Movement]) -> Node {
             lines.iter().filter(counts).for_each(|line| sum.count(line));
             amounts(&sum)
         },
-        partners: lines.iter().filter_map(partner).collect(),
+        partners: lines.iter().filter_map(partner_view).collect(),
     }
 }
 
 /// The partner of a line, if it arrived or left.
-pub fn partner(line: &Movement) -> Option<PartnerView> {
+pub fn partner_view(line: &Movement) -> Option<PartnerView> {
     let role = match line.role {
         Role::Received => "received",
         Role::Dispatched => "dispatched",
@@ -403,6 +411,7 @@ pub fn partner(line: &Movement) -> Option<PartnerView> {
         unit: line.unit.clone(),
         at: line.at,
         event_id: line.event_id,
+        within: line.within.clone(),
     })
 }
 
@@ -428,17 +437,25 @@ pub struct Balance {
     unaccounted_percent: Vec<AmountView>,
 }
 
-/// The ledger of one lot, as it was known at `as_of`; as it is now if absent.
+/// The lines of one lot, as they were known at `as_of`, as they are now if absent,
+/// and the ledger that they were read from.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 422 naming `as_of` when they are more than can be read, or it was made in a
+/// transformation that is; 503 when the database does not answer.
 pub async fn lines(
     tenant: &Tenant,
     lot: &str,
     as_of: Option<Timestamp>,
-) -> Result<Vec<Movement>, Problem> {
-    let found = tenant.parts::<Movement>(Filter::all().eq("lot", lot), LINES).await?;
-    Ok(in_force(found, as_of))
+) -> Result<(Vec<Movement>, Ledger), Problem> {
+    let (mut ledger, mut source, lot) = (Ledger::new(as_of), tenant, [lot.to_owned()]);
+    let read = ledger.read(&mut source, &lot).await?;
+    if !read || !ledger.limits.is_empty() {
+        return Err(too_long());
+    }
+    let mut lines: Vec<Movement> = ledger.whole(&lot).flat_map(|(_, lines)| lines).collect();
+    partner::join(tenant, lines.iter_mut()).await?;
+    Ok((lines, ledger))
 }
 
 /// The mass balance of a lot.
@@ -452,7 +469,7 @@ pub fn balance(lot: &str, lines: &[Movement]) -> Balance {
             Role::Received | Role::Produced => incoming.add(line),
             Role::Consumed | Role::Dispatched => outgoing.add(line),
             Role::Wasted => wasted.add(line),
-            Role::Found | Role::Missing | Role::Packed | Role::Unpacked => {}
+            Role::Found | Role::Missing | Role::Packed | Role::Unpacked | Role::Emptied => {}
         }
     }
     let (mut stock, mut unaccounted, mut percent) = (Vec::new(), Vec::new(), Vec::new());
@@ -502,6 +519,7 @@ mod tests {
             nodes: lots.iter().map(|lot| node(lot, 0, &[])).collect(),
             edges: links.iter().map(edge).collect(),
             truncated: false,
+            limits: Vec::new(),
             queries: 0,
             events: BTreeSet::new(),
         }
@@ -517,7 +535,9 @@ mod tests {
             partner: None,
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 

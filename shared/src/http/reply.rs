@@ -20,6 +20,11 @@ const ALWAYS: [(&str, &str); 6] = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ];
 
+/// Most bytes of an answer as the function sends it, a body of text escaped and
+/// one of bytes in Base64: Lambda takes 6 MB with the headers (AWS Lambda quotas,
+/// synchronous invocation), and gives a 502 in place of more.
+const LIMIT: usize = 6_000_000;
+
 /// The answer of a handler.
 ///
 /// A JSON body needs a type with a schema, so that what is sent stands in the
@@ -125,12 +130,31 @@ impl Reply {
         Self { etag: Some(etag(version)), ..self }
     }
 
+    /// Whether a function may send it: its body has at most [`LIMIT`] bytes as
+    /// it is sent.
+    pub fn fits(&self) -> bool {
+        let sent: usize = match std::str::from_utf8(&self.body) {
+            Ok(text) => text.bytes().map(escaped_length).sum(),
+            Err(_) => self.body.len().div_ceil(3) * 4,
+        };
+        sent <= LIMIT
+    }
+
     fn json<T: Serialize>(status: u16, body: &T) -> Result<Self, Problem> {
         let body = serde_json::to_vec(body).map_err(|error| {
             tracing::error!(cause = %error, "an answer cannot be written as JSON");
             Problem::Internal
         })?;
         Ok(Self { status, media_type: "application/json".into(), body, ..Self::empty() })
+    }
+}
+
+/// How many bytes a byte of a text takes in a JSON string (RFC 8259 §7).
+fn escaped_length(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..=31 => 6,
+        _ => 1,
     }
 }
 
@@ -156,6 +180,8 @@ impl Response {
         let mut headers: BTreeMap<&'static str, String> =
             ALWAYS.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
         headers.insert("X-Request-Id", request_id.to_owned());
+        let outcome = outcome
+            .and_then(|reply| if reply.fits() { Ok(reply) } else { Err(Problem::AnswerTooLarge) });
         let reply = match outcome {
             Ok(reply) => reply,
             Err(problem) => {
@@ -191,5 +217,26 @@ impl Response {
             Err(binary) => (STANDARD.encode(binary.as_bytes()), true),
         };
         Self { status_code: reply.status, headers, body, is_base64_encoded }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_no_function_may_send_says_so() {
+        let status = |body: Reply| {
+            let response = Response::new(Ok(body), "r");
+            assert!(serde_json::to_vec(&response).unwrap().len() < 6 * 1024 * 1024);
+            response.status_code
+        };
+        assert_eq!(status(Reply::document(&"a".repeat(LIMIT))), 200);
+        assert_eq!(status(Reply::document(&"a".repeat(LIMIT + 1))), 422);
+        assert_eq!(status(Reply::document(&"\"".repeat(LIMIT / 2))), 200);
+        assert_eq!(status(Reply::document(&"\"".repeat(LIMIT / 2 + 1))), 422);
+        assert_eq!(status(Reply::document(&"\u{1}".repeat(LIMIT / 6 + 1))), 422);
+        assert_eq!(status(Reply::binary("image/png", vec![0xff; LIMIT / 4 * 3])), 200);
+        assert_eq!(status(Reply::binary("image/png", vec![0xff; LIMIT / 4 * 3 + 1])), 422);
     }
 }

@@ -214,13 +214,13 @@ pub const SUPPLIERS: Collection = Collection {
         normal: Normal::Iban,
     }],
     people: Some(about(&[own("supplier")])),
-    ..entities("suppliers", &["banking"], &[BY_AGE])
+    ..entities("suppliers", &["banking"], &[plain(&[("gln", 1)]), BY_AGE])
 };
 /// Businesses that goods go to.
 pub const CUSTOMERS: Collection = Collection {
     blind: &[Blind { field: "phone_index", sealed: "phone", pointer: "", normal: Normal::Phone }],
     people: Some(about(&[own("customer")])),
-    ..entities("customers", &["delivery_address", "phone"], &[BY_AGE])
+    ..entities("customers", &["delivery_address", "phone"], &[plain(&[("gln", 1)]), BY_AGE])
 };
 /// Trade items by GTIN.
 pub const PRODUCTS: Collection =
@@ -317,7 +317,13 @@ pub const LOT_MOVEMENTS: Collection = Collection {
     ..entities(
         "lot_movements",
         &[],
-        &[plain(&[("lot", 1)]), plain(&[("event_id", 1)]), plain(&[("partner", 1)]), BY_AGE],
+        &[
+            plain(&[("lot", 1)]),
+            plain(&[("event_id", 1)]),
+            plain(&[("partner", 1)]),
+            plain(&[("transformation", 1)]),
+            BY_AGE,
+        ],
     )
 };
 /// Places by GLN.

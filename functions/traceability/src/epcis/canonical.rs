@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use rust_decimal::Decimal;
 
-use super::epc;
+use super::epc::{self, Named};
 use super::json::{Json, write_text};
 use super::vocabulary::{BIZ_STEP, DISPOSITION};
 
@@ -54,7 +54,7 @@ fn canonicalise(json: &Json, member: &str, prefixes: &[(&str, &str)], out: &mut 
                 "disposition" | "set" | "unset" => DISPOSITION.short(text),
                 _ => text,
             };
-            write_text(&epc::key(word).unwrap_or_else(|_| word.to_owned()), out);
+            write_text(&identifier(word), out);
         }
         other => other.write(out),
     }
@@ -78,6 +78,16 @@ fn canonicalise_members<'j>(
     out.push('{');
     out.push_str(&parts.join(","));
     out.push('}');
+}
+
+/// An identifier in one form, with the lot that it states of an item: two
+/// events of which one does not say the lot do not say the same.
+fn identifier(text: &str) -> String {
+    match epc::named(text) {
+        Ok(Named { key, lot: Some(lot) }) => format!("{key} of {lot}"),
+        Ok(named) => named.key,
+        Err(_) => text.to_owned(),
+    }
 }
 
 fn resolved(name: &str, prefixes: &[(&str, &str)]) -> String {

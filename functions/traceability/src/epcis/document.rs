@@ -11,6 +11,12 @@ use super::read::{Extension, Members, items, pointer, text, time, uri};
 /// The context of EPCIS 2.0.
 pub const CONTEXT: &str = "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld";
 
+/// Most events of a document, and most things and parties that all of them name:
+/// what one transaction records well within a request's time, also where the
+/// database takes a few hundred events in a second (docs/benchmarks.md).
+pub const EVENTS: usize = 1_000;
+const NAMED: usize = 5_000;
+
 /// An event of a document, or what is wrong with it.
 #[derive(Debug)]
 pub struct Entry {
@@ -81,12 +87,27 @@ fn envelope(json: &Json, errors: &mut Errors) -> Option<Vec<Entry>> {
     let (body, at) = document.required("epcisBody", errors)?;
     let body = Members::of(body, &at, &["eventList"], Extension::Uris, errors)?;
     let (list, at) = body.required("eventList", errors)?;
-    let entries = items(list, &at, errors).iter().enumerate().map(|(index, event)| {
-        let mut errors = Errors::default();
-        let event = Event::read(event, &format!("{at}/{index}"), &contexts, &mut errors);
-        Entry { event, errors }
-    });
-    Some(entries.collect())
+    let list = items(list, &at, errors);
+    if list.len() > EVENTS {
+        errors.note(&at, format!("Must have at most {EVENTS} items: send several documents."));
+        return None;
+    }
+    let entries: Vec<Entry> = list
+        .iter()
+        .enumerate()
+        .map(|(index, event)| {
+            let mut errors = Errors::default();
+            let event = Event::read(event, &format!("{at}/{index}"), &contexts, &mut errors);
+            Entry { event, errors }
+        })
+        .collect();
+    if entries.iter().filter_map(|entry| entry.event.as_ref()).map(Event::named).sum::<usize>()
+        > NAMED
+    {
+        let most = format!("{NAMED} things and parties in all: send several documents.");
+        errors.note(&at, format!("Must name at most {most}"));
+    }
+    Some(entries)
 }
 
 /// Reads one bare event. One without a context is taken to have that of EPCIS.
@@ -182,8 +203,9 @@ pub struct DocumentSchema {
 #[derive(JsonSchema)]
 #[schemars(rename = "EpcisBody", transform = open)]
 pub struct BodySchema {
-    /// Events of the five kinds.
-    #[schemars(rename = "eventList")]
+    /// Events of the five kinds, which name at most 5,000 things and parties in
+    /// all, and each at most 1,000 in one list.
+    #[schemars(rename = "eventList", length(max = EVENTS))]
     pub events: Vec<EventSchema>,
 }
 
@@ -223,4 +245,36 @@ pub struct QueryDocumentSchema {
 /// Says that there are more members than the schema names.
 fn open(schema: &mut schemars::Schema) {
     schema.insert("additionalProperties".into(), true.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(events: usize, epcs: usize) -> Vec<String> {
+        let epcs: Vec<String> =
+            (0..epcs).map(|n| format!("urn:epc:id:sgtin:4012345.066666.{n}")).collect();
+        let event = serde_json::json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "eventTime": "2026-03-01T08:00:00Z",
+            "eventTimeZoneOffset": "+00:00", "epcList": epcs,
+        });
+        let document = serde_json::json!({
+            "@context": CONTEXT, "type": "EPCISDocument", "schemaVersion": "2.0",
+            "creationDate": "2026-03-01T08:00:00Z",
+            "epcisBody": { "eventList": vec![event; events] },
+        });
+        let (entries, errors) = read(&Json::read(&document.to_string()).unwrap());
+        let errors = entries.into_iter().flat_map(|entry| entry.errors.0).chain(errors.0);
+        errors.map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn a_document_and_its_lists_have_an_end() {
+        let none: [&str; 0] = [];
+        assert_eq!(wrong(EVENTS, 1), none);
+        assert_eq!(wrong(EVENTS + 1, 1), ["/epcisBody/eventList"]);
+        assert_eq!(wrong(5, 1_000), none);
+        assert_eq!(wrong(6, 1_000), ["/epcisBody/eventList"]);
+        assert_eq!(wrong(1, 1_001), ["/epcisBody/eventList/0/epcList"]);
+    }
 }

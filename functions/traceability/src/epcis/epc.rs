@@ -28,22 +28,48 @@ const LINK: Malformed = Malformed(
 /// The resolver whose every path is a Digital Link.
 const RESOLVER: &str = "id.gs1.org";
 
+/// What an identifier names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its key.
+    pub key: String,
+    /// Key of the lot, of a single item whose identifier states it: a Digital
+    /// Link may give a GTIN both lot and serial (1.2 §4.3). GTIN and serial
+    /// alone are unique (GS1 General Specifications §3.5.2), so they are the
+    /// key, as in the EPC URN, which has no place for a lot.
+    pub lot: Option<String>,
+}
+
+impl From<String> for Named {
+    fn from(key: String) -> Self {
+        Self { key, lot: None }
+    }
+}
+
 /// The key of an identifier, the same for all forms of it.
 ///
 /// # Errors
 /// [`Malformed`] for a GS1 identifier with a wrong length or check digit.
 pub fn key(uri: &str) -> Result<String, Malformed> {
+    named(uri).map(|named| named.key)
+}
+
+/// What an identifier names, with all that it states.
+///
+/// # Errors
+/// As [`key`].
+pub fn named(uri: &str) -> Result<Named, Malformed> {
     if let Some(rest) = uri.strip_prefix("urn:epc:") {
-        return of_urn(rest).map(|key| key.unwrap_or_else(|| uri.to_owned()));
+        return of_urn(rest).map(|key| key.unwrap_or_else(|| uri.to_owned()).into());
     }
     let Some(rest) = uri.strip_prefix("https://").or_else(|| uri.strip_prefix("http://")) else {
-        return Ok(uri.to_owned());
+        return Ok(uri.to_owned().into());
     };
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     match of_link(path) {
-        Some(key) => Ok(key),
+        Some(named) => Ok(named),
         None if host.eq_ignore_ascii_case(RESOLVER) && begins_with_a_key(path) => Err(LINK),
-        None => Ok(uri.to_owned()),
+        None => Ok(uri.to_owned().into()),
     }
 }
 
@@ -61,6 +87,22 @@ pub fn is_product(key: &str) -> bool {
 /// Whether `key` is that of a logistic unit, such as a pallet: an SSCC.
 pub fn is_logistic_unit(key: &str) -> bool {
     key.starts_with("00/")
+}
+
+/// Whether `key` is that of a single thing: a logistic unit, an item with its
+/// serial, or an asset.
+pub fn is_single(key: &str) -> bool {
+    let item = key.strip_prefix("01/").and_then(|rest| rest.split_once('/'));
+    is_logistic_unit(key)
+        || item.is_some_and(|(_, qualifier)| qualifier.starts_with("21/"))
+        || key.starts_with("8003/")
+        || key.starts_with("8004/")
+}
+
+/// The GLN in the key of a party or a place.
+pub fn gln_of(key: &str) -> Option<&str> {
+    let rest = key.strip_prefix("414/").or_else(|| key.strip_prefix("417/"))?;
+    rest.split('/').next()
 }
 
 /// The key of a lot.
@@ -189,7 +231,7 @@ fn begins_with_a_key(path: &str) -> bool {
 }
 
 /// A Digital Link path: the first primary key with its qualifiers.
-fn of_link(path: &str) -> Option<String> {
+fn of_link(path: &str) -> Option<Named> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let parts: Vec<String> = path.split('/').map(unescaped).collect::<Option<_>>()?;
     let start = parts.iter().position(|part| PRIMARY_KEYS.contains(&part.as_str()))?;
@@ -205,14 +247,15 @@ fn of_link(path: &str) -> Option<String> {
     let qualifier = |ai: &str| qualifiers.iter().find(|(name, _)| *name == ai).map(|(_, v)| *v);
     let known = |allowed: &[&str]| qualifiers.iter().all(|(name, _)| allowed.contains(name));
     let ai = parts.get(start)?.as_str();
-    match ai {
+    let key = match ai {
         "01" if formats::is_gtin(value) && known(&["10", "21", "22"]) => {
             let gtin = format!("01/{value:0>14}");
-            Some(match (qualifier("21"), qualifier("10")) {
-                (Some(serial), _) => format!("{gtin}/21/{serial}"),
-                (None, Some(lot)) => format!("{gtin}/10/{lot}"),
-                (None, None) => gtin,
-            })
+            let lot = qualifier("10").map(|lot| format!("{gtin}/10/{lot}"));
+            return Some(match (qualifier("21"), lot) {
+                (Some(serial), lot) => Named { key: format!("{gtin}/21/{serial}"), lot },
+                (None, Some(lot)) => lot.into(),
+                (None, None) => gtin.into(),
+            });
         }
         "414" if formats::is_gln(value) && known(&["254"]) => Some(match qualifier("254") {
             Some(extension) if extension != "0" => format!("414/{value}/254/{extension}"),
@@ -230,7 +273,8 @@ fn of_link(path: &str) -> Option<String> {
             Some(format!("{ai}/{value}"))
         }
         _ => None,
-    }
+    };
+    key.map(Named::from)
 }
 
 fn all_digits(text: &str) -> bool {
@@ -329,6 +373,22 @@ mod tests {
     }
 
     #[test]
+    fn an_item_keeps_the_lot_that_is_stated_of_it() {
+        let lot = |text: &str| named(text).unwrap().lot;
+        let stated = Some("01/09506000134352/10/A".to_owned());
+        assert_eq!(lot("https://id.gs1.org/01/09506000134352/10/A/21/12345"), stated);
+        assert_eq!(lot("https://dairy.example/01/9506000134352/22/2A/10/A/21/1?17=270131"), stated);
+        for none in [
+            "urn:epc:id:sgtin:9506000.013435.12345",
+            "https://id.gs1.org/01/09506000134352/21/12345",
+            "https://id.gs1.org/01/09506000134352/10/A",
+            "https://id.gs1.org/414/9506000134307",
+        ] {
+            assert_eq!(lot(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn a_gs1_identifier_with_wrong_digits_is_none() {
         for text in [
             "urn:epc:id:sgtin:4012345.01111.9876",
@@ -361,6 +421,21 @@ mod tests {
             "urn:epc:idpat:sgtin:4012345.*.*",
         ] {
             assert_eq!(key(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn a_lot_is_no_single_thing_whatever_its_number() {
+        for single in [
+            "00/106141412345678908",
+            "01/09506000134352/21/12345",
+            "8003/04012345555554987",
+            "8004/4000001111",
+        ] {
+            assert!(is_single(single), "{single}");
+        }
+        for lot in ["01/09506000134352/10/A/21/7", "01/09506000134352", "urn:x:lot:7"] {
+            assert!(!is_single(lot), "{lot}");
         }
     }
 

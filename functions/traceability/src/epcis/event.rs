@@ -1,7 +1,7 @@
 //! The five kinds of EPCIS events (EPCIS 2.0 §7.4), read by the rules of GS1's
 //! JSON schema and stricter where docs/adr/0017 says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::canonical::digest_of;
 use super::document::{CONTEXT, context_list};
-use super::epc;
+use super::epc::{self, Named};
 use super::json::{Json, write_members};
 use super::read::{
     self, Errors, Extension, Members, amount, choice, distinct, pointer, text, time, uri, word,
 };
 use super::sensor::{self, SensorReport};
 use super::vocabulary::{BIZ_STEP, BIZ_TRANSACTION, DISPOSITION, ERROR_REASON, SOURCE_DESTINATION};
+use crate::moment;
 
 /// Kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -132,6 +133,24 @@ pub struct Party {
     pub key: String,
 }
 
+/// A business document that an event belongs to (EPCIS 2.0 §7.3.5.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// What kind of document, if it is said.
+    pub kind: Option<String>,
+    /// Its identifier.
+    pub id: String,
+}
+
+/// States that stay when the disposition changes (EPCIS 2.0 §7.4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Persistent {
+    /// Those that hold from now on.
+    pub set: Vec<String>,
+    /// Those that no longer hold.
+    pub unset: Vec<String>,
+}
+
 /// A statement that an event was wrong (EPCIS 2.0 §7.4.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorDeclaration {
@@ -164,6 +183,10 @@ pub struct Event {
     pub read_point: Option<String>,
     /// Key of the place at which things are afterwards.
     pub biz_location: Option<String>,
+    /// Business documents that it belongs to.
+    pub transactions: Vec<Transaction>,
+    /// States that come or go and stay.
+    pub persistent: Persistent,
     /// Where things came from.
     pub sources: Vec<Party>,
     /// Where things go.
@@ -172,6 +195,9 @@ pub struct Event {
     pub reports: Vec<SensorReport>,
     /// What it is about.
     pub what: What,
+    /// The lots that it states of single things: key of each thing, and key of
+    /// its lot; see [`epc::Named::lot`].
+    pub lots: BTreeMap<String, String>,
     /// Its JSON without `@context` and `recordTime`, all extensions kept.
     pub text: String,
     /// Its JSON-LD contexts as a JSON array.
@@ -267,10 +293,13 @@ impl Event {
         if known.contains(&"ilmd") {
             ilmd(&event, kind, action, errors);
         }
-        event.optional("persistentDisposition", errors, persistent_disposition);
-        event.list("bizTransactionList", errors, biz_transaction);
+        let persistent = event
+            .optional("persistentDisposition", errors, persistent_disposition)
+            .unwrap_or_default();
+        let transactions = event.list("bizTransactionList", errors, biz_transaction);
         let reports = event.list("sensorElementList", errors, sensor::element);
-        let what = what(&event, kind, action, errors);
+        let mut lots = BTreeMap::new();
+        let what = what(&event, kind, action, &mut lots, errors);
         let biz_step = event.optional("bizStep", errors, word(&BIZ_STEP));
         let disposition = event.optional("disposition", errors, word(&DISPOSITION));
         let read_point = event.optional("readPoint", errors, place);
@@ -298,14 +327,41 @@ impl Event {
             disposition,
             read_point,
             biz_location,
+            transactions,
+            persistent,
             sources,
             destinations,
             reports: reports.into_iter().flatten().collect(),
             what,
+            lots,
             text,
             context,
             digest,
         })
+    }
+
+    /// What is wrong with its times at `now`: each member after a slash, and what
+    /// it must be.
+    pub fn wrong_times(&self, now: Timestamp) -> Vec<(&'static str, &'static str)> {
+        let declared = self.error.as_ref().map(|error| error.at);
+        [("/eventTime", Some(self.time)), ("/errorDeclaration/declarationTime", declared)]
+            .into_iter()
+            .filter_map(|(member, at)| Some((member, moment::wrong(at?, now)?)))
+            .collect()
+    }
+
+    /// How many things, parties, business documents and other events it names.
+    pub fn named(&self) -> usize {
+        let things = match &self.what {
+            What::Object { epcs, quantities }
+            | What::Containment { children: epcs, quantities, .. }
+            | What::Transaction { epcs, quantities, .. } => epcs.len() + quantities.len(),
+            What::Transformation {
+                inputs, input_quantities, outputs, output_quantities, ..
+            } => inputs.len() + input_quantities.len() + outputs.len() + output_quantities.len(),
+        };
+        let corrected = self.error.as_ref().map_or(0, |error| error.corrected_by.len());
+        things + self.sources.len() + self.destinations.len() + self.transactions.len() + corrected
     }
 
     /// All that the event is found by, each as `<role>:<key>`; see
@@ -326,6 +382,41 @@ impl Event {
         ] {
             if let Some(value) = value {
                 add(role, value);
+            }
+        }
+        for (side, parties) in [("source", &self.sources), ("destination", &self.destinations)] {
+            for party in parties {
+                add(&format!("{side}-{}", party.kind), &party.key);
+            }
+        }
+        for Transaction { kind, id } in &self.transactions {
+            add("transaction", id);
+            if let Some(kind) = kind {
+                add(&format!("transaction-{kind}"), id);
+            }
+        }
+        for (role, words) in [("set", &self.persistent.set), ("unset", &self.persistent.unset)] {
+            for word in words {
+                add(role, word);
+            }
+        }
+        for report in &self.reports {
+            add("sensor", &report.kind);
+        }
+        if let Some(error) = &self.error {
+            add("declaration", "error");
+            for (role, words) in
+                [("reason", error.reason.as_slice()), ("corrected", &error.corrected_by)]
+            {
+                for word in words {
+                    add(role, word);
+                }
+            }
+        }
+        // A place within a place, such as a dock, is found by the whole too.
+        for (role, place) in [("read", &self.read_point), ("place", &self.biz_location)] {
+            if let Some((whole, _)) = place.as_deref().and_then(|place| place.split_once("/254/")) {
+                add(role, &format!("{whole}/*"));
             }
         }
         // A thing is found by itself and by its product.
@@ -394,7 +485,13 @@ fn own_members(kind: EventType) -> &'static [&'static str] {
 }
 
 /// What the event is about, with the rules of its kind.
-fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &mut Errors) -> What {
+fn what(
+    event: &Members<'_>,
+    kind: EventType,
+    action: Option<Action>,
+    lots: &mut BTreeMap<String, String>,
+    errors: &mut Errors,
+) -> What {
     let at = event.at.as_str();
     let filled = |name: &str| {
         event
@@ -403,6 +500,17 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
     };
     let there = |name: &str| event.get(name).is_some();
     let deletes = action == Some(Action::Delete);
+    let mut things = |name: &str, errors: &mut Errors| -> Vec<String> {
+        event.list(name, errors, |item, at, errors| {
+            let Named { key, lot } = read::thing(item, at, errors)?;
+            if let Some(lot) = lot
+                && lots.insert(key.clone(), lot.clone()).is_some_and(|other| other != lot)
+            {
+                errors.note(at, "Is of another lot elsewhere in this event.");
+            }
+            Some(key)
+        })
+    };
     match kind {
         EventType::ObjectEvent => {
             distinct(event, "epcList", errors);
@@ -413,7 +521,7 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
                 errors.note(&pointer(at, "epcList"), message);
             }
             What::Object {
-                epcs: event.list("epcList", errors, read::epc),
+                epcs: things("epcList", errors),
                 quantities: event.list("quantityList", errors, quantity_element),
             }
         }
@@ -433,7 +541,7 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
             }
             What::Containment {
                 parent: event.optional("parentID", errors, read::epc),
-                children: event.list("childEPCs", errors, read::epc),
+                children: things("childEPCs", errors),
                 quantities: event.list("childQuantityList", errors, quantity_element),
             }
         }
@@ -449,7 +557,7 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
             }
             What::Transaction {
                 parent: event.optional("parentID", errors, read::epc),
-                epcs: event.list("epcList", errors, read::epc),
+                epcs: things("epcList", errors),
                 quantities: event.list("quantityList", errors, quantity_element),
             }
         }
@@ -472,9 +580,9 @@ fn what(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
                 );
             }
             What::Transformation {
-                inputs: event.list("inputEPCList", errors, read::epc),
+                inputs: things("inputEPCList", errors),
                 input_quantities: event.list("inputQuantityList", errors, quantity_element),
-                outputs: event.list("outputEPCList", errors, read::epc),
+                outputs: things("outputEPCList", errors),
                 output_quantities: event.list("outputQuantityList", errors, quantity_element),
                 transformation: event.optional("transformationID", errors, uri).map(str::to_owned),
             }
@@ -517,29 +625,30 @@ fn ilmd(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &m
     Members::of(data, &at, &[], Extension::Uris, errors);
 }
 
-fn persistent_disposition(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
+fn persistent_disposition(json: &Json, at: &str, errors: &mut Errors) -> Option<Persistent> {
     let known = ["set", "unset"];
     let disposition = Members::of(json, at, &known, Extension::None, errors)?;
     if disposition.get("set").is_none() && disposition.get("unset").is_none() {
         errors.note(&pointer(at, "set"), "One of set and unset is required.");
     }
-    for name in known {
+    let [set, unset] = known.map(|name| {
         if let Some((Json::Array(items), at)) = disposition.get(name)
             && items.is_empty()
         {
             errors.note(&at, "Must have at least 1 items.");
         }
         distinct(&disposition, name, errors);
-        disposition.list(name, errors, word(&DISPOSITION));
-    }
-    Some(())
+        disposition.list(name, errors, word(&DISPOSITION))
+    });
+    Some(Persistent { set, unset })
 }
 
-fn biz_transaction(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
+fn biz_transaction(json: &Json, at: &str, errors: &mut Errors) -> Option<Transaction> {
     let transaction = Members::of(json, at, &["type", "bizTransaction"], Extension::None, errors)?;
-    transaction.optional("type", errors, word(&BIZ_TRANSACTION));
+    let kind = transaction.optional("type", errors, word(&BIZ_TRANSACTION));
     let (id, at) = transaction.required("bizTransaction", errors)?;
-    uri(id, &at, errors).map(drop)
+    let id = read::epc(id, &at, errors)?;
+    Some(Transaction { kind, id })
 }
 
 fn parties(event: &Members<'_>, list: &str, member: &str, errors: &mut Errors) -> Vec<Party> {
@@ -575,4 +684,45 @@ fn quantity_element(json: &Json, at: &str, errors: &mut Errors) -> Option<Quanti
     let quantity = element.optional("quantity", errors, amount);
     let (class, at) = class?;
     Some(QuantityElement { class: read::epc(class, &at, errors)?, quantity, unit })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::epcis::document::read_bare;
+    use crate::epcis::json::Json;
+
+    fn items(epcs: &[&str]) -> serde_json::Value {
+        serde_json::json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "eventID": "urn:x:1",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "epcList": epcs,
+        })
+    }
+
+    #[test]
+    fn an_item_is_found_by_its_serial_whether_its_lot_is_stated_or_not() {
+        let read = |epc: &str| {
+            let (event, errors) = read_bare(&Json::read(&items(&[epc]).to_string()).unwrap());
+            assert_eq!(errors.0, vec![], "{epc}");
+            event.unwrap()
+        };
+        let stated = read("https://id.gs1.org/01/04012345666663/10/A/21/7");
+        let bare = read("https://id.gs1.org/01/04012345666663/21/7");
+        assert_eq!(stated.keys("urn:x:1"), bare.keys("urn:x:1"));
+        assert_eq!(stated.lots["01/04012345666663/21/7"], "01/04012345666663/10/A");
+        // Who states the lot says more than who does not, or states another.
+        let other = read("https://id.gs1.org/01/04012345666663/10/B/21/7");
+        assert!(stated.digest != bare.digest && stated.digest != other.digest);
+        assert_eq!(bare.digest, read("urn:epc:id:sgtin:4012345.066666.7").digest);
+    }
+
+    #[test]
+    fn an_item_is_of_one_lot() {
+        let epcs =
+            ["A", "B"].map(|lot| format!("https://a.example/01/4012345666663/10/{lot}/21/7"));
+        let event = items(&[&epcs[0], &epcs[1]]);
+        let (_, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
+        assert_eq!(errors.0.len(), 1);
+        assert_eq!(errors.0[0].field, "/epcList/1");
+    }
 }

@@ -4,15 +4,19 @@ use jiff::Timestamp;
 use keystone::{FieldError, formats};
 use rust_decimal::Decimal;
 
+use super::epc::{self, Named};
 use super::json::Json;
+use super::quantity;
 use super::vocabulary::Vocabulary;
-use super::{epc, quantity};
 
 /// Most errors that are collected.
 pub const ERRORS_SHOWN: usize = 100;
 /// Longest URI, and longest other text, in bytes.
 const URI_LENGTH: usize = 1024;
 const TEXT_LENGTH: usize = 8 * 1024;
+/// Most items of a list within an event: each may become a key that the event
+/// is found by, and a line of the ledger.
+pub const ITEMS: usize = 1_000;
 
 /// Collects what is wrong.
 #[derive(Debug, Default)]
@@ -102,7 +106,8 @@ impl<'j> Members<'j> {
         read(value, &at, errors)
     }
 
-    /// The items of a list, each read by `read`; empty if it is not there.
+    /// The items of a list, each read by `read`; empty if it is not there, or
+    /// has more than [`ITEMS`].
     pub fn list<T>(
         &self,
         name: &str,
@@ -110,7 +115,12 @@ impl<'j> Members<'j> {
         mut read: impl FnMut(&'j Json, &str, &mut Errors) -> Option<T>,
     ) -> Vec<T> {
         let Some((value, at)) = self.get(name) else { return Vec::new() };
-        items(value, &at, errors)
+        let items = items(value, &at, errors);
+        if items.len() > ITEMS {
+            errors.note(&at, format!("Must have at most {ITEMS} items."));
+            return Vec::new();
+        }
+        items
             .iter()
             .enumerate()
             .filter_map(|(index, item)| read(item, &format!("{at}/{index}"), errors))
@@ -178,7 +188,12 @@ pub fn is_uri(text: &str) -> bool {
 
 /// The key of an identifier; see [`epc::key`].
 pub fn epc(json: &Json, at: &str, errors: &mut Errors) -> Option<String> {
-    epc::key(uri(json, at, errors)?)
+    thing(json, at, errors).map(|named| named.key)
+}
+
+/// What an identifier names; see [`epc::named`].
+pub fn thing(json: &Json, at: &str, errors: &mut Errors) -> Option<Named> {
+    epc::named(uri(json, at, errors)?)
         .map_err(|wrong| errors.note(at, format!("Must be {}.", wrong.in_words())))
         .ok()
 }

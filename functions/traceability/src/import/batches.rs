@@ -62,6 +62,7 @@ impl Sheet for Batches {
 
     async fn find(
         tx: &mut WriteTx<'_>,
+        _: &Call,
         table: &mut Table<Row>,
     ) -> Result<Vec<Self::Found>, Problem> {
         let rows = std::mem::take(&mut table.rows);

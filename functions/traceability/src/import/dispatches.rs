@@ -17,6 +17,7 @@ use crate::customer::Customer;
 use crate::entry::{Line, made, shortage};
 use crate::epcis::epc::{lot_key, lot_uri};
 use crate::goods::shipment;
+use crate::moment;
 use crate::movement::stocks;
 
 /// The table.
@@ -64,6 +65,7 @@ impl Sheet for Dispatches {
 
     async fn find(
         tx: &mut WriteTx<'_>,
+        call: &Call,
         table: &mut Table<Row>,
     ) -> Result<Vec<Self::Found>, Problem> {
         let rows = std::mem::take(&mut table.rows);
@@ -83,6 +85,9 @@ impl Sheet for Dispatches {
             }
             if row.site_gln.as_ref().is_some_and(|gln| !sites.contains(gln)) {
                 wrong("site_gln", "There is no such site.");
+            }
+            if let Some(message) = moment::wrong(row.at, call.now()) {
+                wrong("at", message);
             }
             if row.quantity <= Decimal::ZERO {
                 wrong("quantity", "Must be more than 0.");

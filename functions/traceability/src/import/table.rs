@@ -1,6 +1,8 @@
 //! A table as spreadsheets write it: RFC 4180, or with semicolons and decimal
 //! commas where the spreadsheet speaks a language that does.
 
+use std::collections::BTreeSet;
+
 use keystone::http::read_value;
 use keystone::{FieldError, Problem};
 use schemars::JsonSchema;
@@ -14,6 +16,8 @@ pub type Column = (&'static str, bool);
 /// Most rows of a table: what one transaction records well within a request's
 /// time.
 pub const ROWS: usize = 1_000;
+/// Most unknown columns of a header that are named one by one.
+const UNKNOWN: usize = 50;
 /// The column whose cells are amounts.
 const AMOUNT: &str = "quantity";
 
@@ -124,26 +128,36 @@ impl<R: DeserializeOwned + JsonSchema + 'static> Table<R> {
 /// What stands between the cells: a semicolon if the header has more of them
 /// than commas.
 fn separator(text: &str) -> u8 {
-    let header = text.lines().next().unwrap_or_default();
+    // Blank lines before the header are none.
+    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let count = |separator: char| header.matches(separator).count();
     if count(';') > count(',') { b';' } else { b',' }
 }
 
-/// The names of the columns of a header, each a known one.
+/// The names of the columns of a header, each a known one. Whatever else is wrong,
+/// every column that is missing or stands there twice is named.
 fn header(header: &csv::StringRecord, columns: &[Column]) -> Result<Vec<&'static str>, Problem> {
-    let mut errors = Vec::new();
-    let mut names: Vec<&'static str> = Vec::with_capacity(header.len());
+    let (mut errors, mut unknown) = (Vec::new(), Vec::new());
+    let mut twice = BTreeSet::new();
+    let mut names: Vec<&'static str> = Vec::with_capacity(columns.len());
     for (index, name) in header.iter().enumerate() {
         let known = columns.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         let place = format!("column {}", index + 1);
         match known {
-            Some((known, _)) if names.contains(known) => {
-                errors.push(RowError::new(1, known, "Stands in the header twice."));
-            }
+            Some((known, _)) if names.contains(known) => drop(twice.insert(*known)),
             Some((known, _)) => names.push(known),
-            None => errors.push(RowError::new(1, &place, "There is no such column.")),
+            None => unknown.push(place),
         }
     }
+    errors.extend(
+        twice.into_iter().map(|name| RowError::new(1, name, "Stands in the header twice.")),
+    );
+    if unknown.len() > UNKNOWN {
+        let message = format!("Has {} columns that there are not.", unknown.len());
+        errors.push(RowError::new(1, "", message));
+        unknown.truncate(UNKNOWN);
+    }
+    errors.extend(unknown.iter().map(|place| RowError::new(1, place, "There is no such column.")));
     for (name, needed) in columns {
         if *needed && !names.contains(name) {
             errors.push(RowError::new(1, name, "This column is required."));
@@ -209,6 +223,7 @@ mod tests {
             "Quantity,LOT,origin\n1.5,A-1,IE\n",
             "lot,quantity\n\" A-1\n\",\"1.5\"\n",
             "lot;quantity;origin\nA-1;1.5;\n;;\n",
+            "\n\nlot;quantity\nA-1;1,5\n",
         ] {
             assert_eq!(rows(text), expected, "{text:?}");
         }
@@ -242,6 +257,11 @@ mod tests {
         };
         assert_eq!(fields("lot,colour,lot\n1,2,3"), ["/1/column 2", "/1/lot", "/1/quantity"]);
         assert_eq!(fields("lot,quantity\n"), ["/1/"]);
+        let crowded = fields(&format!("lot,LOT,lot{}\n", ",x".repeat(10_000)));
+        assert_eq!(crowded.len(), 1 + UNKNOWN + 2);
+        for field in ["/1/", "/1/lot", "/1/quantity"] {
+            assert_eq!(crowded.iter().filter(|one| *one == field).count(), 1, "{field}");
+        }
         let long = format!("lot,quantity\n{}", "A,1\n".repeat(ROWS + 1));
         assert_eq!(fields(&long), [format!("/{}/", ROWS + 2)]);
     }

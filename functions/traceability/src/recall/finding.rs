@@ -6,26 +6,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::try_join_all;
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Entity, Filter, Id, Part, Tenant, schema};
+use keystone::tenant::{Entity, Id, Part, Tenant, schema};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
+use crate::contents::holders;
 use crate::epcis::epc::lot_key;
 use crate::event::StoredEvent;
+use crate::ledger::{LINES, Limit};
 use crate::movement::{Amounts, Movement, Role};
+use crate::partner;
+use crate::parts::parts_among;
 use crate::product::Product;
-use crate::trace::{AT_ONCE, BACK, DEPTH, FORWARD, LOOKED_UP, Walk};
+use crate::trace::{BACK, DEPTH, FORWARD, Walk};
 
 /// Most lots, links and dispatched lots that a finding holds, so that it fits
 /// a document of the database and an answer of a function.
 pub const PARTS: usize = 12_000;
-/// Most documents that a look-up by a list of values gives.
-const FOUND: i64 = 10_000;
 
 /// An exact amount in kilograms (`KGM`), litres (`LTR`) or pieces (`H87`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -179,8 +180,9 @@ impl From<Finding> for FindingView {
     }
 }
 
-/// The ledger of all affected lots in one unit: incoming = consumed +
-/// dispatched + wasted + stock + unaccounted.
+/// The ledger of all affected lots, without the units that they were in, in one
+/// unit of measure: incoming = consumed + dispatched + wasted + stock +
+/// unaccounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MassBalance {
@@ -222,6 +224,9 @@ pub struct Summary {
     pub unnamed_recipient: bool,
     /// Whether the trace ended where its limit is, and not where the goods do.
     pub truncated: bool,
+    /// Which bounds it met, if it is truncated.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
     /// Queries that the trace took.
     pub queries: u32,
     /// The mass balance of the affected lots, one for each unit.
@@ -243,11 +248,19 @@ pub async fn trace(
     if upstream {
         back.go(tenant, lots, BACK, DEPTH).await?;
     }
+    for walk in [&mut forward, &mut back] {
+        partner::join(tenant, walk.lines.values_mut().flatten()).await?;
+    }
     let mut recipients = recipients(&forward);
-    let links = links(&[&forward, &back]);
     let sent: usize = recipients.iter().map(|one| one.lots.len()).sum();
-    if forward.depth.len() + back.depth.len() + links.len() + sent > PARTS {
+    let links = links(&[&forward, &back])
+        .filter(|links| forward.depth.len() + back.depth.len() + links.len() + sent <= PARTS);
+    let links = links.ok_or_else(|| {
         let message = format!("More than {PARTS} lots, links and dispatched lots are affected.");
+        Problem::invalid("/lots", message)
+    })?;
+    if lots.iter().any(|lot| !forward.depth.contains_key(lot)) {
+        let message = format!("Their ledger has more than {LINES} lines: name fewer lots.");
         return Err(Problem::invalid("/lots", message));
     }
     let mut found: Vec<FoundLot> = Vec::new();
@@ -259,8 +272,12 @@ pub async fn trace(
             }
         }
     }
-    name(tenant, &mut found).await?;
-    locate(tenant, &mut found, &forward).await?;
+    let mut limits = &forward.ledger.limits | &back.ledger.limits;
+    let named = name(tenant, &mut found).await?;
+    let located = locate(tenant, &mut found, &forward).await?;
+    if !(named && located) {
+        limits.insert(Limit::Names);
+    }
     found.sort_by(|a, b| (a.side as u8, a.depth, &a.lot).cmp(&(b.side as u8, b.depth, &b.lot)));
     recipients.sort_by(|a, b| a.recipient.cmp(&b.recipient));
     let count = |side: Side| number(found.iter().filter(|lot| lot.side == side).count());
@@ -269,9 +286,13 @@ pub async fn trace(
         origins: count(Side::Origin),
         recipients: number(recipients.iter().filter(|one| one.recipient.is_some()).count()),
         unnamed_recipient: recipients.iter().any(|one| one.recipient.is_none()),
-        truncated: forward.truncated || back.truncated,
-        queries: forward.queries + back.queries,
-        balance: balance(&found),
+        truncated: !limits.is_empty(),
+        limits: limits.into_iter().collect(),
+        queries: forward.ledger.queries + back.ledger.queries,
+        balance: balance(
+            &found,
+            &forward.lines.values().flat_map(|lines| holders(lines)).collect(),
+        ),
     };
     Ok((Finding { lots: found, links, recipients }, summary))
 }
@@ -352,26 +373,29 @@ fn recipients(walk: &Walk) -> Vec<Recipient> {
         .collect()
 }
 
-fn links(walks: &[&Walk]) -> Vec<FoundLink> {
+/// The links of the walks; `None` when they are more than a finding holds.
+fn links(walks: &[&Walk]) -> Option<Vec<FoundLink>> {
     let mut all = BTreeMap::new();
     for walk in walks {
-        all.extend(walk.edges());
+        all.extend(walk.edges(PARTS)?);
     }
-    all.into_iter()
-        .map(|((from, to, event_id), amount)| {
-            let (quantity, unit) = match amount {
-                Some((quantity, unit)) => (quantity, Some(unit)),
-                None => (None, None),
-            };
-            FoundLink { from, to, quantity, unit, event_id }
-        })
-        .collect()
+    let link = |((from, to, event_id), (quantity, unit))| FoundLink {
+        from,
+        to,
+        quantity,
+        unit: Some(unit),
+        event_id,
+    };
+    Some(all.into_iter().map(link).collect())
 }
 
-fn balance(lots: &[FoundLot]) -> Vec<MassBalance> {
+/// The balance of the goods among these lots, `units` being what others were in.
+fn balance(lots: &[FoundLot], units: &BTreeSet<&String>) -> Vec<MassBalance> {
     type Member = fn(&mut MassBalance) -> &mut Decimal;
-    let mut units: BTreeMap<String, MassBalance> = BTreeMap::new();
-    for lot in lots.iter().filter(|lot| lot.side == Side::Affected) {
+    let mut balance: BTreeMap<String, MassBalance> = BTreeMap::new();
+    // A pallet is no goods: what is on it stands for itself.
+    let goods = |lot: &&FoundLot| lot.side == Side::Affected && !units.contains(&lot.lot);
+    for lot in lots.iter().filter(goods) {
         let parts: [(&[Amount], Member); 6] = [
             (&lot.incoming, |sums| &mut sums.incoming),
             (&lot.consumed, |sums| &mut sums.consumed),
@@ -382,7 +406,7 @@ fn balance(lots: &[FoundLot]) -> Vec<MassBalance> {
         ];
         for (amounts, member) in parts {
             for amount in amounts {
-                let sums = units.entry(amount.unit.clone()).or_insert_with(|| MassBalance {
+                let sums = balance.entry(amount.unit.clone()).or_insert_with(|| MassBalance {
                     unit: amount.unit.clone(),
                     incoming: Decimal::ZERO,
                     consumed: Decimal::ZERO,
@@ -396,7 +420,7 @@ fn balance(lots: &[FoundLot]) -> Vec<MassBalance> {
             }
         }
     }
-    units.into_values().collect()
+    balance.into_values().collect()
 }
 
 #[derive(Deserialize)]
@@ -431,33 +455,14 @@ impl Part for EventPart {
     const FIELDS: &'static [&'static str] = &["keys"];
 }
 
-/// Parts of the entities whose `field` is one of `values`, which may be many.
-pub async fn parts_among<P: Part>(
-    tenant: &Tenant,
-    field: &'static str,
-    values: BTreeSet<String>,
-) -> Result<Vec<(Id, P)>, Problem> {
-    let values: Vec<String> = values.into_iter().collect();
-    let chunks: Vec<Vec<String>> = values.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
-    let mut all = Vec::new();
-    for some in chunks.chunks(AT_ONCE) {
-        let found = try_join_all(
-            some.iter()
-                .map(|values| tenant.parts::<P>(Filter::all().any(field, values.clone()), FOUND)),
-        );
-        all.extend(found.await?.into_iter().flatten());
-    }
-    Ok(all)
-}
-
-/// Adds batch and product to lots that are ours.
-async fn name(tenant: &Tenant, lots: &mut [FoundLot]) -> Result<(), Problem> {
+/// Adds batch and product to lots that are ours; whether to all of them.
+async fn name(tenant: &Tenant, lots: &mut [FoundLot]) -> Result<bool, Problem> {
     let number = |lot: &FoundLot| lot.lot.split_once("/10/").map(|(_, number)| number.to_owned());
     let numbers = lots.iter().filter_map(number).collect();
-    let batches = parts_among::<BatchPart>(tenant, "lot_number", numbers).await?;
+    let (batches, whole) = parts_among::<BatchPart>(tenant, "lot_number", numbers).await?;
     let products = batches.iter().map(|(_, batch)| batch.product_id.to_string()).collect();
-    let products: BTreeMap<Id, ProductPart> =
-        parts_among::<ProductPart>(tenant, "_id", products).await?.into_iter().collect();
+    let (products, _) = parts_among::<ProductPart>(tenant, "_id", products).await?;
+    let products: BTreeMap<Id, ProductPart> = products.into_iter().collect();
     let mut known = BTreeMap::new();
     for (id, batch) in batches {
         if let Some(product) = products.get(&batch.product_id) {
@@ -470,19 +475,20 @@ async fn name(tenant: &Tenant, lots: &mut [FoundLot]) -> Result<(), Problem> {
             lot.product = Some((*name).clone());
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
-/// Adds to lots that are still there where they arrived or were made.
-async fn locate(tenant: &Tenant, lots: &mut [FoundLot], walk: &Walk) -> Result<(), Problem> {
+/// Adds to lots that are still there where they arrived or were made; whether to
+/// all of them.
+async fn locate(tenant: &Tenant, lots: &mut [FoundLot], walk: &Walk) -> Result<bool, Problem> {
     let is_there = |lot: &FoundLot| lot.stock.iter().any(|amount| amount.value > Decimal::ZERO);
     let came = |lot: &FoundLot| -> Vec<String> {
         let lines = walk.lines.get(&lot.lot).into_iter().flatten();
         lines.filter(|line| line.role.sign() > 0).map(|line| line.event_id.to_string()).collect()
     };
     let events = lots.iter().filter(|lot| is_there(lot)).flat_map(came).collect();
-    let places: BTreeMap<String, String> = parts_among::<EventPart>(tenant, "_id", events)
-        .await?
+    let (events, whole) = parts_among::<EventPart>(tenant, "_id", events).await?;
+    let places: BTreeMap<String, String> = events
         .into_iter()
         .filter_map(|(id, event)| {
             let gln = event.keys.iter().find_map(|key| key.strip_prefix("place:414/"))?;
@@ -494,7 +500,7 @@ async fn locate(tenant: &Tenant, lots: &mut [FoundLot], walk: &Walk) -> Result<(
             came(lot).iter().filter_map(|event| places.get(event)).collect();
         lot.places = known.into_iter().cloned().collect();
     }
-    Ok(())
+    Ok(whole)
 }
 
 #[cfg(test)]
@@ -511,7 +517,9 @@ mod tests {
             partner: partner.map(Into::into),
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
+            transformation: None,
             withdrawn_by: None,
+            within: None,
         }
     }
 
@@ -530,10 +538,12 @@ mod tests {
         let found = found_lot("A", Side::Affected, 0, &lines);
         assert_eq!(found.stock, [amount("0.005", "KGM"), amount("0", "H87")]);
         assert_eq!(found.unaccounted, [amount("0", "KGM"), amount("-3", "H87")]);
-        for sums in balance(&[found]) {
+        for sums in balance(std::slice::from_ref(&found), &BTreeSet::new()) {
             let out = sums.consumed + sums.dispatched + sums.wasted + sums.stock + sums.unaccounted;
             assert_eq!(sums.incoming, out, "{sums:?}");
         }
+        // What holds others is no goods.
+        assert_eq!(balance(&[found], &BTreeSet::from([&"A".to_owned()])), []);
     }
 
     #[test]

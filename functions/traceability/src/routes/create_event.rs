@@ -34,7 +34,11 @@ pub const ROUTE: Route = Route {
 
 /// The handler. An event that is there already is answered as it is.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
-    let (event, errors) = read_bare(&Json::read(call.request().text()?)?);
+    let (event, mut errors) = read_bare(&Json::read(call.request().text()?)?);
+    let times = event.as_ref().map(|event| event.wrong_times(call.now())).unwrap_or_default();
+    for (member, message) in times {
+        errors.note(member, message);
+    }
     let event = event.filter(|_| errors.0.is_empty()).ok_or(Problem::Invalid(errors.0))?;
     let id = call.new_id()?;
     let mut lines = Vec::new();

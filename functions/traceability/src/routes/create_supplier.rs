@@ -4,7 +4,8 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
-use crate::supplier::{NewSupplier, SupplierView};
+use crate::partner::must_be_free;
+use crate::supplier::{NewSupplier, Supplier, SupplierView};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -27,6 +28,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.new_id()?;
     let supplier = new.into_supplier(call.tenant(), id).await?;
     call.audited("supplier.create", async |tx| {
+        must_be_free::<Supplier>(tx, supplier.gln.as_deref(), id).await?;
         let stored = tx.insert(id, supplier.clone()).await?;
         let view = SupplierView::new(call.tenant(), &stored, false).await?;
         Ok(Reply::created(format!("/v1/suppliers/{id}"), &view)?.with_version(stored.version))

@@ -15,7 +15,8 @@ pub const ROUTE: Route = Route {
         name: "get-batch-evidence",
         method: Method::Get,
         path: "/v1/batches/{id}/article-18",
-        summary: "One step back, one step forward, mass balance, and what is missing.",
+        summary: "One step back, one step forward, mass balance of the lot and of its production, \
+                  and what is missing. The lot is named as for its trace.",
         query: Some(schema_of::<Query>),
         body: None,
         answer: Answer::json(200, schema_of::<Evidence>),
@@ -36,5 +37,6 @@ struct Query {
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let query: Query = call.request().query()?;
-    Reply::ok(&evidence(&call, call.request().path("id")?, query.as_of).await?)
+    let id: String = call.request().path("id")?;
+    Reply::ok(&evidence(&call, &id, query.as_of).await?)
 }

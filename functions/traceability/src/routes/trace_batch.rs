@@ -7,7 +7,7 @@ use keystone::http::{Answer, Assurance, CSV, Call, Method, Reply, Route, Spec, s
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::article_18::lot_of;
+use crate::article_18::Lot;
 use crate::event::document;
 use crate::trace::{DEPTH, Direction, Graph, csv, graph, svg};
 
@@ -21,8 +21,10 @@ pub const ROUTE: Route = Route {
         name: "trace-batch",
         method: Method::Get,
         path: "/v1/batches/{id}/trace",
-        summary: "Traces a batch to what it was made of and what was made of it: as a graph, as the \
-                  events behind it, as a table or as a picture.",
+        summary: "Traces a lot to what it was made of and what was made of it: as a graph, as the \
+                  events behind it, as a table or as a picture. The lot is named by the id of its \
+                  batch, or by its EPC URN, its GS1 Digital Link or its GS1 element string, the \
+                  last two escaped twice.",
         query: Some(schema_of::<Query>),
         body: None,
         answer: Answer {
@@ -53,12 +55,16 @@ struct Query {
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let query: Query = call.request().query()?;
-    let (_, _, lot) = lot_of(&call, call.request().path("id")?).await?;
+    let id: String = call.request().path("id")?;
+    let lot = Lot::find(call.tenant(), &id).await?;
     let direction = query.direction.unwrap_or(Direction::Both);
     let depth = query.depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(DEPTH);
     let form = call.request().accepted(&[JSON, EPCIS, CSV, SVG])?;
-    let graph = graph(call.tenant(), &lot, direction, depth, query.as_of).await?;
-    Ok(match form {
+    let graph = graph(call.tenant(), &lot.key, direction, depth, query.as_of).await?;
+    if !lot.is_recorded() && !graph.is_known() {
+        return Err(Problem::NotFound);
+    }
+    let reply = match form {
         EPCIS => {
             let events = graph.events(call.tenant()).await?;
             Reply::linked_data(None, document(&events, call.now()))
@@ -66,5 +72,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         CSV => Reply::text("text/csv; charset=utf-8; header=present", csv(&graph)?),
         SVG => Reply::text(SVG, svg(&graph)),
         _ => Reply::ok(&graph)?,
-    })
+    };
+    if reply.fits() {
+        return Ok(reply);
+    }
+    Err(Problem::invalid("depth", "The answer would have more than 6 MB: ask for fewer steps."))
 }

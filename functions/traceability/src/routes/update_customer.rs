@@ -5,6 +5,7 @@ use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::customer::{Customer, CustomerPatch, CustomerView};
+use crate::partner::must_be_free;
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -29,6 +30,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     call.audited("customer.update", async |tx| {
         let before = tx.get::<Customer>(id).await?.ok_or(Problem::NotFound)?.at_version(version)?;
         let customer = patch.apply(call.tenant(), &before).await?;
+        if customer.gln != before.entity.gln {
+            must_be_free::<Customer>(tx, customer.gln.as_deref(), id).await?;
+        }
         let after = tx.replace(&before, customer).await?;
         let view = CustomerView::new(call.tenant(), &after, false).await?;
         Ok(Reply::ok(&view)?.with_version(after.version))

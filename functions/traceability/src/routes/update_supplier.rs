@@ -4,6 +4,7 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
+use crate::partner::must_be_free;
 use crate::supplier::{Supplier, SupplierPatch, SupplierView};
 
 /// The route.
@@ -29,6 +30,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     call.audited("supplier.update", async |tx| {
         let before = tx.get::<Supplier>(id).await?.ok_or(Problem::NotFound)?.at_version(version)?;
         let supplier = patch.apply(call.tenant(), &before).await?;
+        if supplier.gln != before.entity.gln {
+            must_be_free::<Supplier>(tx, supplier.gln.as_deref(), id).await?;
+        }
         let after = tx.replace(&before, supplier).await?;
         let view = SupplierView::new(call.tenant(), &after, false).await?;
         Ok(Reply::ok(&view)?.with_version(after.version))

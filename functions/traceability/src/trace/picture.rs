@@ -230,8 +230,7 @@ fn head(graph: &Graph, width: i64, height: i64) -> String {
 }
 
 fn describe(graph: &Graph) -> String {
-    let ends =
-        if graph.truncated { " It goes on beyond the steps that were asked for." } else { "" };
+    let ends = if graph.truncated { " It goes on beyond the limits of this trace." } else { "" };
     format!("{} lots and {} links.{ends}", graph.nodes.len(), graph.edges.len())
 }
 

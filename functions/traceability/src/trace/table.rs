@@ -9,7 +9,7 @@ use super::{AmountView, Graph, Node, PartnerView};
 
 /// The columns. `record` says what a row is: `lot`; a total of a lot such as
 /// `total_received`; `link`, that `lot` went into `other_lot`; `received` or
-/// `dispatched`, with the partner.
+/// `dispatched`, with the partner and in `other_lot` the unit that it was in.
 const COLUMNS: [&str; 9] =
     ["record", "depth", "lot", "other_lot", "partner", "quantity", "unit", "at", "event_id"];
 
@@ -32,10 +32,11 @@ pub fn csv(graph: &Graph) -> Result<String, Problem> {
             row([record, &depth, &node.lot, "", "", &value, total.unit, "", ""]).map_err(defect)?;
         }
         for partner in &node.partners {
-            let PartnerView { partner, role, quantity, unit, at, event_id } = partner;
+            let PartnerView { partner, role, quantity, unit, at, event_id, within } = partner;
             let (at, event) = (at.to_string(), event_id.to_string());
             let partner = partner.as_deref().unwrap_or_default();
-            row([role, &depth, &node.lot, "", partner, &text(*quantity), unit, &at, &event])
+            let within = within.as_deref().unwrap_or_default();
+            row([role, &depth, &node.lot, within, partner, &text(*quantity), unit, &at, &event])
                 .map_err(defect)?;
         }
     }

@@ -21,30 +21,32 @@ const CLAUSES: [Clause; 4] = [
     Clause {
         name: "BRCGS 3.9",
         title: "Traceability",
-        serves: "a test of traceability from the named lots to every customer, with the time \
-                 it took, the target of four hours and the mass balance of every lot",
+        serves: "a test of traceability from the named lots to the customers whom recorded \
+                 dispatches name, with the time it took, the target of four hours and the mass \
+                 balance as far as amounts were recorded",
         beside: "that the test is made at the planned interval and over the range of products, \
-                 and packaging and processing aids that were not entered here",
+                 and goods, packaging and processing aids that were not entered here",
     },
     Clause {
         name: "BRCGS 3.11",
         title: "Incidents, product withdrawal and product recall",
-        serves: "who was told when, what they answered, what was recovered, the conclusion, and \
-                 for an exercise that the procedure was tested with its timings",
-        beside: "the written procedure, and that authorities and the certification body were \
-                 informed where that is due",
+        serves: "what users recorded: who was told when, what they answered, what came back, the \
+                 conclusion; for an exercise, when it was started and closed",
+        beside: "the written procedure, letters or call records that show what was said, and that \
+                 authorities and the certification body were informed where that is due",
     },
     Clause {
         name: "BRCGS 5.4",
         title: "Product authenticity, claims and chain of custody",
-        serves: "the chain of custody: which quantity of which lot went into which, and to whom",
+        serves: "the chain of custody as it was recorded: which quantity of which lot went into \
+                 which, and to whom",
         beside: "that what was entered is true: tests, certificates, vulnerability assessments",
     },
     Clause {
         name: "(EC) 178/2002 Art. 18",
         title: "Traceability of food",
-        serves: "one step back (suppliers of each lot, where origins were asked for) and one step \
-                 forward (customers of each lot), ready for the competent authority",
+        serves: "one step back (suppliers of lots that were received) and one step forward \
+                 (customers of lots that were dispatched), as far as records name them",
         beside: "movements that were never entered here",
     },
 ];
@@ -79,6 +81,10 @@ pub fn write(pen: &mut Pen<'_>, contents: &Contents) {
         let text = format!("{}  {product}", lot.lot);
         pen.fact(if index == 0 { "Lots named" } else { "" }, &text);
     }
+    pen.paragraph(
+        "This pack shows what was recorded in Keystone when the recall was started, and what users \
+         recorded of it until the pack was made. Goods that moved without a record are not in it.",
+    );
     timer(pen, contents);
     found(pen, contents);
     reached(pen, contents);
@@ -108,25 +114,29 @@ fn timer(pen: &mut Pen<'_>, contents: &Contents) {
     let timer = &contents.timer;
     pen.heading(11.0, 15.0, "Time");
     pen.fact("Started (UTC)", &time(timer.started_at));
-    pen.fact("All lots found after", &format!("{} ms", timer.traced_after_ms));
+    pen.fact("Lots traced in", &format!("{} ms", timer.traced_after_ms));
     let (end, elapsed) = (timer.closed_at, duration(timer.elapsed_seconds));
     let name = if end.is_some() { "Closed (UTC)" } else { "As of (UTC)" };
     pen.fact(name, &format!("{}, after {elapsed}", time(end.unwrap_or(contents.made_at))));
-    let met = if timer.within_target { "met" } else { "NOT met" };
+    let met = match (timer.within_target, end) {
+        (false, _) => "NOT met",
+        (true, Some(_)) => "met",
+        (true, None) => "not closed yet",
+    };
     pen.fact("Target", &format!("{} (BRCGS 3.9): {met}", duration(timer.target_seconds)));
 }
 
 fn found(pen: &mut Pen<'_>, contents: &Contents) {
     let summary = &contents.recall.entity.summary;
-    pen.heading(11.0, 15.0, "Found");
+    pen.heading(11.0, 15.0, "Found in the records");
     let count = format!("{} affected, {} of origin", summary.lots, summary.origins);
     pen.fact("Lots", &count);
-    pen.fact("Customers", &summary.recipients.to_string());
+    pen.fact("Recipients", &summary.recipients.to_string());
     if summary.unnamed_recipient {
         pen.fact("Gap", "affected goods were dispatched to nobody who is named");
     }
     if summary.truncated {
-        pen.fact("Gap", "the trace ended at its limit of steps: there may be more");
+        pen.fact("Gap", "the trace ended at one of its limits: there may be more");
     }
     for sums in &summary.balance {
         let unit = &sums.unit;
@@ -145,12 +155,12 @@ fn found(pen: &mut Pen<'_>, contents: &Contents) {
 
 fn reached(pen: &mut Pen<'_>, contents: &Contents) {
     let reached = &contents.effectiveness;
-    pen.heading(11.0, 15.0, "Reached");
+    pen.heading(11.0, 15.0, "Reached, as users recorded it");
     let text = format!(
-        "{} of {} told, {} answered",
+        "{} of {} recorded as told, {} as answering (who answered counts as told)",
         reached.notified, reached.recipients, reached.responded
     );
-    pen.fact("Customers", &text);
+    pen.fact("Recipients", &text);
     for goods in &reached.goods {
         let text = format!(
             "dispatched {} = returned {} + destroyed {} + used {} + outstanding {}: \

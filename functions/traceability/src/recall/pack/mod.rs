@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::merkle::Hash;
+use keystone::auth::Permission;
 use keystone::config::Setting;
 use keystone::crypto::Subject;
 use keystone::erasure::any_since;
@@ -148,16 +149,65 @@ impl PackView {
     }
 }
 
-/// The newest pack of a recall.
-///
-/// # Errors
-/// 404 when there is none; 503 when the database does not answer.
-pub async fn newest(call: &Call, recall: Id) -> Result<Stored<Pack>, Problem> {
-    let of_recall = Filter::all().eq("recall_id", recall.to_string());
-    let page = Page { after: None, limit: 1 };
-    let found = call.tenant().list::<Pack>(of_recall, page).await?;
-    found.into_iter().next().ok_or(Problem::NotFound)
+/// Which pack to read.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackQuery {
+    /// Whether contact data stands in it in clear; unless given, the newest that
+    /// the caller's role may read.
+    contacts: Option<Contacts>,
 }
+
+/// Whether contact data stands in a pack in clear, as a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Contacts {
+    /// In clear.
+    True,
+    /// Masked.
+    False,
+}
+
+impl PackQuery {
+    /// The newest pack of a recall that is wanted and that a role may read which
+    /// sees contact data in clear if `clear`.
+    ///
+    /// # Errors
+    /// 403 when one is wanted that the role may not read; 404 when there is none;
+    /// 503 when the database does not answer.
+    pub async fn newest(
+        &self,
+        call: &Call,
+        recall: Id,
+        clear: bool,
+    ) -> Result<Stored<Pack>, Problem> {
+        if self.contacts == Some(Contacts::True) && !clear {
+            return Err(Problem::Forbidden);
+        }
+        let mut page = Page { after: None, limit: PAGE };
+        loop {
+            let of_recall = Filter::all().eq("recall_id", recall.to_string());
+            let packs = call.tenant().list::<Pack>(of_recall, page).await?;
+            page.after = packs.last().map(|last| last.id);
+            let last = i64::try_from(packs.len()).unwrap_or(PAGE) < PAGE;
+            match packs.into_iter().find(|pack| self.wants(pack.entity.contacts, clear)) {
+                Some(pack) => return Ok(pack),
+                None if last => return Err(Problem::NotFound),
+                None => {}
+            }
+        }
+    }
+
+    fn wants(&self, contacts: bool, clear: bool) -> bool {
+        match self.contacts {
+            Some(wanted) => contacts == (wanted == Contacts::True),
+            None => clear || !contacts,
+        }
+    }
+}
+
+/// Packs that one query gives.
+const PAGE: i64 = 100;
 
 /// Where the audit trail stood.
 struct Trail {
@@ -196,8 +246,12 @@ impl NewPack {
     /// the file until the pack itself is stored.
     ///
     /// # Errors
-    /// 404 when there is no such recall; 503 when a store does not answer.
+    /// 403 when contact data is wanted that the caller's role may not see; 404
+    /// when there is no such recall; 503 when a store does not answer.
     pub async fn make(&self, call: &Call, recall: Id, id: Id) -> Result<Pack, Problem> {
+        if self.contacts && !call.sees(Permission::ReadContactData) {
+            return Err(Problem::Forbidden);
+        }
         let contents = Contents::read(call, recall, self.contacts).await?;
         let signer = Signer::load(call.platform(), call.now()).await?;
         let pdf = contents.render()?;
@@ -427,6 +481,24 @@ mod tests {
         for (lots, text) in [0, 40, 400].into_iter().zip(texts) {
             let pdf = contents(lots, text).render().unwrap();
             assert!(pdf.starts_with(b"%PDF-1.7"), "{lots}");
+        }
+    }
+
+    #[test]
+    fn each_role_gets_the_pack_that_is_for_it() {
+        let wants = |contacts, pack, clear| PackQuery { contacts }.wants(pack, clear);
+        // (wanted, whether a masked and a clear pack are taken), by role.
+        for (contacts, clear, masked, open) in [
+            (None, true, true, true),
+            (None, false, true, false),
+            (Some(Contacts::False), true, true, false),
+            (Some(Contacts::False), false, true, false),
+            (Some(Contacts::True), true, false, true),
+        ] {
+            assert_eq!(
+                (wants(contacts, false, clear), wants(contacts, true, clear)),
+                (masked, open)
+            );
         }
     }
 

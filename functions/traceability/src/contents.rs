@@ -1,0 +1,360 @@
+//! What leaves with what holds it: goods that were packed into a case, a pallet
+//! or a container leave when that is shipped, though the event names only the
+//! outermost (EPCIS 2.0 §7.4.3). docs/adr/0034 has the reasons.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use keystone::tenant::Id;
+use rust_decimal::Decimal;
+
+use crate::epcis::quantity::to_base;
+use crate::movement::{Movement, Role};
+
+/// The lines in force of lots and of all that holds them.
+pub type Lines = BTreeMap<String, Vec<Movement>>;
+
+/// What holds, or held, what these lines are of.
+pub fn holders(lines: &[Movement]) -> BTreeSet<&String> {
+    let packing = |line: &&Movement| matches!(line.role, Role::Packed | Role::Unpacked);
+    lines.iter().filter(packing).flat_map(|line| &line.others).collect()
+}
+
+/// That a unit left, or came back.
+#[derive(Clone)]
+struct Journey<'l> {
+    at: Timestamp,
+    leaves: bool,
+    event: Id,
+    partner: Option<&'l String>,
+}
+
+impl<'l> Journey<'l> {
+    fn of(line: &'l Movement) -> Option<Self> {
+        let leaves = match line.role {
+            Role::Dispatched => true,
+            Role::Received => false,
+            _ => return None,
+        };
+        Some(Self { at: line.at, leaves, event: line.event_id, partner: line.partner.as_ref() })
+    }
+}
+
+/// How much of a thing is in a holder, by unit; `None` where that is not known.
+type Content = BTreeMap<String, Option<Decimal>>;
+
+/// A journey of a holder with what it had of a thing in it.
+type Leg<'l> = (Journey<'l>, Content);
+
+/// What happens to a thing and its holder, in the order in which it is taken to
+/// have happened where times are equal: who packs anew unpacks first, and packs
+/// before it ships.
+enum Step<'l> {
+    Unpacked(&'l Movement),
+    Emptied,
+    Packed(&'l Movement),
+    Moved(Journey<'l>),
+}
+
+impl Step<'_> {
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Unpacked(_) | Self::Emptied => 0,
+            Self::Packed(_) => 1,
+            Self::Moved(Journey { leaves: false, .. }) => 2,
+            Self::Moved(_) => 3,
+        }
+    }
+}
+
+/// Says of lots what follows from what they were in.
+pub struct Contents<'l> {
+    lines: &'l Lines,
+    /// The journeys of each unit; none while they are looked for, so that a
+    /// circle of units that hold each other ends.
+    journeys: BTreeMap<&'l str, Rc<[Journey<'l>]>>,
+}
+
+impl<'l> Contents<'l> {
+    /// By these lines.
+    pub const fn new(lines: &'l Lines) -> Self {
+        Self { lines, journeys: BTreeMap::new() }
+    }
+
+    /// The lines that a lot has because of what it was in: it left with it, or
+    /// came back. What an event says of the lot itself, it says.
+    pub fn carried(&mut self, lot: &str) -> Vec<Movement> {
+        let Some((lot, own)) = self.lines.get_key_value(lot) else { return Vec::new() };
+        let named: BTreeSet<Id> =
+            own.iter().filter_map(Journey::of).map(|journey| journey.event).collect();
+        let mut carried = Vec::new();
+        for holder in holders(own) {
+            for (journey, content) in self.legs(own, holder) {
+                if named.contains(&journey.event) {
+                    continue;
+                }
+                carried.extend(content.into_iter().map(|(unit, quantity)| Movement {
+                    event_id: journey.event,
+                    lot: lot.clone(),
+                    role: if journey.leaves { Role::Dispatched } else { Role::Received },
+                    quantity: quantity.map(|quantity| quantity.normalize()),
+                    unit,
+                    partner: journey.partner.cloned(),
+                    at: journey.at,
+                    others: Vec::new(),
+                    transformation: None,
+                    withdrawn_by: None,
+                    within: Some(holder.clone()),
+                }));
+            }
+        }
+        carried
+    }
+
+    /// All journeys of a unit, its own and those of what held it, in order.
+    fn journeys(&mut self, unit: &'l str) -> Rc<[Journey<'l>]> {
+        if let Some(known) = self.journeys.get(unit) {
+            return Rc::clone(known);
+        }
+        self.journeys.insert(unit, Rc::from([]));
+        let own = self.lines.get(unit).map_or(&[][..], Vec::as_slice);
+        let mut all: Vec<Journey<'l>> = own.iter().filter_map(Journey::of).collect();
+        for holder in holders(own) {
+            all.extend(self.legs(own, holder).into_iter().map(|(journey, _)| journey));
+        }
+        // An event may name the unit and what holds it.
+        all.sort_by_key(|journey| (journey.at, journey.leaves, journey.event));
+        all.dedup_by_key(|journey| journey.event);
+        let all: Rc<[Journey<'l>]> = all.into();
+        self.journeys.insert(unit, Rc::clone(&all));
+        all
+    }
+
+    /// The journeys of `holder` that the thing with the lines `own` made in it,
+    /// with how much of it. What left already does not leave a second time: of a
+    /// further dispatch the amount is not known.
+    fn legs(&mut self, own: &'l [Movement], holder: &'l str) -> Vec<Leg<'l>> {
+        let mut steps: Vec<(Timestamp, Id, Step<'l>)> = Vec::new();
+        for line in own.iter().filter(|line| line.others.iter().any(|other| other == holder)) {
+            let step = match line.role {
+                Role::Packed => Step::Packed(line),
+                Role::Unpacked => Step::Unpacked(line),
+                _ => continue,
+            };
+            steps.push((line.at, line.event_id, step));
+        }
+        for line in self.lines.get(holder).into_iter().flatten() {
+            if line.role == Role::Emptied {
+                steps.push((line.at, line.event_id, Step::Emptied));
+            }
+        }
+        for journey in self.journeys(holder).iter() {
+            steps.push((journey.at, journey.event, Step::Moved(journey.clone())));
+        }
+        steps.sort_by_key(|(at, event, step)| (*at, step.rank(), *event));
+        let (mut content, mut away, mut legs) = (Content::new(), false, Vec::new());
+        for (_, _, step) in steps {
+            match step {
+                Step::Unpacked(line) => take(&mut content, line),
+                Step::Emptied => content.clear(),
+                Step::Packed(line) => {
+                    // What is packed is here, and empty if it was away.
+                    if away {
+                        content.clear();
+                    }
+                    away = false;
+                    put(&mut content, line);
+                }
+                Step::Moved(journey) => {
+                    let (leaves, again) = (journey.leaves, journey.leaves && away);
+                    let counts = leaves || away;
+                    away = leaves;
+                    if counts && !content.is_empty() {
+                        let unknown = |unit: &String| (unit.clone(), None);
+                        let shown = if again {
+                            content.keys().map(unknown).collect()
+                        } else {
+                            content.clone()
+                        };
+                        legs.push((journey, shown));
+                    }
+                }
+            }
+        }
+        legs
+    }
+}
+
+/// The amount of a line in the unit of its dimension, or in its own.
+fn amount(line: &Movement) -> (String, Option<Decimal>) {
+    match line.quantity.and_then(|quantity| to_base(quantity, &line.unit)) {
+        Some((dimension, amount)) => (dimension.unit().to_owned(), Some(amount)),
+        None => (line.unit.clone(), line.quantity),
+    }
+}
+
+fn put(content: &mut Content, line: &Movement) {
+    let (unit, added) = amount(line);
+    let there = content.entry(unit).or_insert(Some(Decimal::ZERO));
+    *there = there.zip(added).and_then(|(there, added)| there.checked_add(added));
+}
+
+/// Takes out what a line says. Where that cannot be compared with what is there,
+/// it is not known how much stays.
+fn take(content: &mut Content, line: &Movement) {
+    let (unit, taken) = amount(line);
+    match (content.get(&unit).copied().flatten(), taken) {
+        (Some(there), Some(taken)) if taken >= there => drop(content.remove(&unit)),
+        (Some(there), Some(taken)) => drop(content.insert(unit, Some(there - taken))),
+        _ => content.values_mut().for_each(|amount| *amount = None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: &str = "417/4000001000050";
+
+    /// A line of `lot` at a second, in, out of, or with `other`.
+    fn line(at: i64, lot: &str, role: Role, kilograms: &str, other: &str) -> Movement {
+        let journey = matches!(role, Role::Dispatched | Role::Received);
+        Movement {
+            event_id: Id::from_u128(u128::from(at.unsigned_abs())),
+            lot: lot.into(),
+            role,
+            quantity: kilograms.parse().ok(),
+            unit: "KGM".into(),
+            partner: journey.then(|| other.to_owned()),
+            at: Timestamp::from_second(at).unwrap(),
+            others: if journey || other.is_empty() { vec![] } else { vec![other.into()] },
+            transformation: None,
+            withdrawn_by: None,
+            within: None,
+        }
+    }
+
+    /// What follows for the lot: when, whether it left, how much, in what.
+    fn said(lines: Vec<Movement>) -> Vec<(i64, Role, String, String)> {
+        let mut by_lot = Lines::new();
+        for line in lines {
+            by_lot.entry(line.lot.clone()).or_default().push(line);
+        }
+        let carried = Contents::new(&by_lot).carried("lot");
+        assert!(carried.iter().all(|line| line.unit == "KGM"));
+        let amount = |line: &Movement| line.quantity.map_or("?".into(), |q| q.to_string());
+        let view = |line: &Movement| {
+            (line.at.as_second(), line.role, amount(line), line.within.clone().unwrap())
+        };
+        carried.iter().map(view).collect()
+    }
+
+    fn out(at: i64, amount: &str, within: &str) -> (i64, Role, String, String) {
+        (at, Role::Dispatched, amount.into(), within.into())
+    }
+
+    use Role::{Dispatched, Emptied, Packed, Received, Unpacked};
+
+    #[test]
+    fn what_is_on_a_pallet_leaves_with_it() {
+        let lines = vec![
+            line(1, "lot", Packed, "8", "pallet"),
+            line(2, "lot", Packed, "4", "pallet"),
+            line(3, "lot", Unpacked, "1.5", "pallet"),
+            line(4, "pallet", Dispatched, "1", TO),
+            // Packed after it left, it did not leave then.
+            line(5, "lot", Packed, "3", "other pallet"),
+        ];
+        assert_eq!(said(lines), [out(4, "10.5", "pallet")]);
+    }
+
+    #[test]
+    fn what_was_taken_out_before_stays() {
+        for last in [line(2, "lot", Unpacked, "8", "pallet"), line(2, "pallet", Emptied, "", "")] {
+            let lines = vec![
+                line(1, "lot", Packed, "8", "pallet"),
+                last,
+                line(3, "pallet", Dispatched, "1", TO),
+            ];
+            assert_eq!(said(lines), []);
+        }
+    }
+
+    #[test]
+    fn what_holds_the_pallet_takes_it_along() {
+        let lines = vec![
+            line(1, "lot", Packed, "8", "case"),
+            line(2, "case", Packed, "1", "pallet"),
+            line(3, "pallet", Packed, "1", "container"),
+            line(4, "container", Dispatched, "1", TO),
+        ];
+        assert_eq!(said(lines.clone()), [out(4, "8", "case")]);
+        // An event that names the inner ones too says nothing more.
+        let mut all = lines.clone();
+        all.push(line(4, "pallet", Dispatched, "1", TO));
+        all.push(line(4, "case", Dispatched, "1", TO));
+        assert_eq!(said(all), [out(4, "8", "case")]);
+        // Nor does one that names the lot.
+        let mut named = lines.clone();
+        named.push(line(4, "lot", Dispatched, "8", TO));
+        assert_eq!(said(named), []);
+        // The pallet was taken off before.
+        let mut off = lines;
+        off.push(line(3, "case", Unpacked, "1", "pallet"));
+        assert_eq!(said(off), []);
+    }
+
+    #[test]
+    fn units_that_hold_each_other_end() {
+        let lines = vec![
+            line(1, "lot", Packed, "8", "a"),
+            line(1, "a", Packed, "1", "b"),
+            line(1, "b", Packed, "1", "a"),
+            line(2, "b", Dispatched, "1", TO),
+        ];
+        assert_eq!(said(lines), [out(2, "8", "a")]);
+    }
+
+    #[test]
+    fn what_left_leaves_again_only_once_it_is_back() {
+        let mut lines = vec![
+            line(1, "lot", Packed, "8", "pallet"),
+            line(2, "pallet", Dispatched, "1", "carrier"),
+            line(3, "pallet", Dispatched, "1", TO),
+        ];
+        assert_eq!(said(lines.clone()), [out(2, "8", "pallet"), out(3, "?", "pallet")]);
+        lines.push(line(4, "pallet", Received, "1", TO));
+        lines.push(line(5, "pallet", Received, "1", TO));
+        lines.push(line(6, "pallet", Dispatched, "1", TO));
+        let back = (4, Received, "8".to_owned(), "pallet".to_owned());
+        let expected = [out(2, "8", "pallet"), out(3, "?", "pallet"), back, out(6, "8", "pallet")];
+        assert_eq!(said(lines.clone()), expected);
+        // A crate that is used again has only what is in it now.
+        lines.push(line(7, "lot", Packed, "2", "pallet"));
+        lines.push(line(8, "pallet", Dispatched, "1", TO));
+        assert_eq!(said(lines).last(), Some(&out(8, "2", "pallet")));
+    }
+
+    #[test]
+    fn an_amount_that_is_not_known_stays_so() {
+        let lines =
+            vec![line(1, "lot", Packed, "", "pallet"), line(2, "pallet", Dispatched, "1", TO)];
+        assert_eq!(said(lines), [out(2, "?", "pallet")]);
+        let mut taken = line(2, "lot", Unpacked, "3", "pallet");
+        taken.unit = "H87".into();
+        let lines = vec![
+            line(1, "lot", Packed, "8", "pallet"),
+            taken,
+            line(3, "pallet", Dispatched, "1", TO),
+        ];
+        assert_eq!(said(lines), [out(3, "?", "pallet")]);
+    }
+
+    #[test]
+    fn packed_and_shipped_at_the_same_moment_it_was_packed_first() {
+        let lines =
+            vec![line(1, "pallet", Dispatched, "1", TO), line(1, "lot", Packed, "8", "pallet")];
+        assert_eq!(said(lines), [out(1, "8", "pallet")]);
+    }
+}

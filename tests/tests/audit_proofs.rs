@@ -130,6 +130,34 @@ async fn some_entries(tenant: &Tenant<'_>, count: usize) {
     }
 }
 
+/// The archive's service, with the operator's rights.
+fn s3(stack: &Stack) -> S3 {
+    let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
+    S3::from_conf(
+        Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(stack.value("AWS_REGION").to_owned()))
+            .endpoint_url(stack.value("AWS_ENDPOINT_URL"))
+            .force_path_style(true)
+            .credentials_provider(Credentials::new(id, secret, None, None, "operator"))
+            .build(),
+    )
+}
+
+/// Makes the stored tree hashes and the head those of `documents`.
+async fn rehash(stack: &Stack, tenant: &Tenant<'_>, documents: &[Document]) {
+    let (entries, _) = stored(stack, tenant).await;
+    let mut tree = TreeHead::empty();
+    for document in documents {
+        let leaf: Hash = document.get_str("leaf").unwrap().parse().unwrap();
+        let nodes = serialize_to_bson(&tree.append(leaf)).unwrap();
+        let only = doc! { "_id": document.get_i64("_id").unwrap() };
+        entries.update_one(only, doc! { "$set": { "nodes": nodes } }).await.unwrap();
+    }
+    let tree = serialize_to_bson(&tree).unwrap();
+    head(stack, tenant).await.update_one(doc! {}, doc! { "$set": tree }).await.unwrap();
+}
+
 #[tokio::test]
 async fn every_entry_is_proved_to_a_signed_checkpoint() {
     let stack = Stack::load();
@@ -228,16 +256,7 @@ async fn the_chain_of_checkpoints_is_archived_and_locked() {
     assert_eq!(listed["items"].as_array().unwrap().len(), 3);
     assert_eq!(listed["items"][0], last);
 
-    let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
-    let s3 = S3::from_conf(
-        Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(stack.value("AWS_REGION").to_owned()))
-            .endpoint_url(stack.value("AWS_ENDPOINT_URL"))
-            .force_path_style(true)
-            .credentials_provider(Credentials::new(id, secret, None, None, "operator"))
-            .build(),
-    );
+    let s3 = s3(&stack);
     let environment = stack.aws().environment(&job).await;
     let bucket = &environment["ARCHIVE_BUCKET"];
     let prefix = format!("checkpoints/{}/", tenant.slug());
@@ -261,6 +280,81 @@ async fn the_chain_of_checkpoints_is_archived_and_locked() {
     let gap = file("gap.json", json!({ "items": items }).to_string().as_bytes());
     let (code, said) = keystone_verify("checkpoints", &[&gap], &keys);
     assert!(code == 1 && said.contains("but the one before has"), "{said}");
+    tenant.finish().await;
+}
+
+/// The tenant's archived checkpoints.
+async fn archived(s3: &S3, bucket: &str, tenant: &Tenant<'_>) -> Vec<String> {
+    let prefix = format!("checkpoints/{}/", tenant.slug());
+    let listed = s3.list_objects_v2().bucket(bucket).prefix(prefix).send().await.unwrap();
+    listed.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn nothing_signed_is_seen_before_it_is_archived() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("archive-first", &[]).await;
+    let owner = tenant.owner();
+    let s3 = s3(&stack);
+    let function = stack.function("create-audit-checkpoint");
+    let bucket = stack.aws().environment(&function).await["ARCHIVE_BUCKET"].clone();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 2).await;
+    let first = publish(owner).await;
+    let tail = first["size"].as_u64().unwrap();
+    some_entries(&tenant, 2).await;
+
+    // The archive refuses to take what was signed, and so nobody gets it.
+    let refuse = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": format!("arn:aws:s3:::{bucket}/checkpoints/{}/*", tenant.slug()),
+    }]});
+    s3.put_bucket_policy().bucket(&bucket).policy(refuse.to_string()).send().await.unwrap();
+    let before = owner.get("/v1/audit/checkpoint").await;
+    let request = Event::new("POST", "/v1/audit/checkpoints", &[], address()).token(owner.token());
+    let answer = stack.aws().invoke(&function, request.as_json()).await;
+    let after = owner.get("/v1/audit/checkpoint").await;
+    s3.delete_bucket_policy().bucket(&bucket).send().await.unwrap();
+    assert_eq!(answer["statusCode"], 503, "{answer}");
+    assert_eq!(after.expect(200).json(), before.expect(200).json());
+
+    // A run archives and dies before it stores. Whoever runs the database
+    // rewrites the tail, and gets no second note.
+    let second = publish(owner).await;
+    let (entries, stored_before) = stored(&stack, &tenant).await;
+    let heads = head(&stack, &tenant).await;
+    let head_before = heads.find_one(doc! {}).await.unwrap().unwrap();
+    let archived_before = archived(&s3, &bucket, &tenant).await;
+    let mut forged = stored_before.clone();
+    let at = usize::try_from(tail).unwrap();
+    forge(&mut forged[at]);
+    entries
+        .replace_one(doc! { "_id": forged[at].get_i64("_id").unwrap() }, &forged[at])
+        .await
+        .unwrap();
+    rehash(&stack, &tenant, &forged).await;
+    let database = stack.database().await.database(&format!("t_{}_audit", tenant.slug()));
+    let checkpoints = database.collection::<Document>("checkpoints");
+    let later = doc! { "_id": { "$gt": i64::try_from(tail).unwrap() } };
+    checkpoints.delete_many(later.clone()).await.unwrap();
+    let answer = owner.request("POST", "/v1/audit/checkpoints").send().await.expect(409);
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("contradicts its last checkpoint"), "{detail}");
+    assert_eq!(checkpoints.count_documents(later).await.unwrap(), 0);
+    assert_eq!(archived(&s3, &bucket, &tenant).await, archived_before);
+
+    // Of the true trail it is adopted, and the next extends it.
+    entries.delete_many(doc! {}).await.unwrap();
+    entries.insert_many(&stored_before).await.unwrap();
+    heads.replace_one(doc! {}, &head_before).await.unwrap();
+    let third = publish(owner).await;
+    assert!(third["size"].as_u64() > second["size"].as_u64(), "{third}");
+    let listed = owner.get("/v1/audit/checkpoints").await.expect(200).json();
+    let items = listed["items"].as_array().unwrap();
+    assert!(items.iter().any(|item| item["checkpoint"] == second["checkpoint"]), "{listed}");
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
     tenant.finish().await;
 }
 
@@ -344,27 +438,13 @@ async fn tampering_with_the_database_is_found_and_named() {
     // The tail is cut off, and the head rewritten to fit.
     let heads = head(&stack, &tenant).await;
     let head_before = heads.find_one(doc! {}).await.unwrap().unwrap();
-    let rewrite = async |documents: &[Document]| {
-        let mut tree = TreeHead::empty();
-        for document in documents {
-            let leaf: Hash = document.get_str("leaf").unwrap().parse().unwrap();
-            let nodes = serialize_to_bson(&tree.append(leaf)).unwrap();
-            let id = document.get_i64("_id").unwrap();
-            entries
-                .update_one(doc! { "_id": id }, doc! { "$set": { "nodes": nodes } })
-                .await
-                .unwrap();
-        }
-        let tree = serialize_to_bson(&tree).unwrap();
-        heads.update_one(doc! {}, doc! { "$set": tree }).await.unwrap();
-    };
-    rewrite(&before[..5]).await;
+    rehash(&stack, &tenant, &before[..5]).await;
     must_find(&stack, &tenant, "entries were removed after it was signed").await;
     restore().await;
     heads.replace_one(doc! {}, &head_before).await.unwrap();
 
     // The head alone is rewritten: set back, or spoilt.
-    rewrite(&before[..5]).await;
+    rehash(&stack, &tenant, &before[..5]).await;
     must_find(&stack, &tenant, "entry 5 lies beyond the head").await;
     heads.replace_one(doc! {}, &head_before).await.unwrap();
     let more = doc! { "$push": { "edge": Hash::of(&[b"forged"]).to_string() } };
@@ -381,7 +461,7 @@ async fn tampering_with_the_database_is_found_and_named() {
     let mut forged = before.clone();
     forge(&mut forged[3]);
     entries.replace_one(doc! { "_id": 3_i64 }, &forged[3]).await.unwrap();
-    rewrite(&forged).await;
+    rehash(&stack, &tenant, &forged).await;
     must_find(&stack, &tenant, "were changed after it was signed").await;
     refused(&forged, "lead to the root");
     let database = stack.database().await.database(&format!("t_{}_audit", tenant.slug()));
@@ -409,10 +489,10 @@ async fn tampering_with_the_database_is_found_and_named() {
     checkpoints.delete_many(doc! {}).await.unwrap();
     entries.delete_many(doc! { "_id": { "$gte": i64::try_from(size).unwrap() } }).await.unwrap();
     entries.replace_one(doc! { "_id": 3_i64 }, &forged[3]).await.unwrap();
-    rewrite(&forged[..size]).await;
+    rehash(&stack, &tenant, &forged[..size]).await;
     let answer = owner.request("POST", "/v1/audit/checkpoints").send().await.expect(409);
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("is archived and not stored"), "{detail}");
+    assert!(detail.contains("contradicts its last checkpoint"), "{detail}");
     checkpoints.delete_many(doc! {}).await.unwrap();
     checkpoints.insert_many(&signed).await.unwrap();
     restore().await;

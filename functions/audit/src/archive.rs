@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
+use jiff::Timestamp;
 use keystone::audit::chain::Link;
 use keystone::config::Setting;
 use keystone::platform::Platform;
-use keystone::tenant::{SignedCheckpoint, StoreError, TenantId};
+use keystone::tenant::{StoreError, TenantId};
 
 /// The archive.
 pub struct Archive {
@@ -25,14 +26,24 @@ fn prefix(tenant: &TenantId) -> String {
     format!("{FOLDER}{tenant}/")
 }
 
-/// Where the checkpoint of `size` entries lies. Of fixed width, so that text
-/// order is the order of sizes.
-fn key(tenant: &TenantId, size: u64) -> String {
-    format!("{}{size:016}.json", prefix(tenant))
+/// Where the checkpoint lies that extends the one of `previous` entries. One
+/// key for all that extend it, so that there can be one only. Of fixed width,
+/// so that text order is the order of the chain.
+fn key(tenant: &TenantId, previous: u64) -> String {
+    format!("{}after-{previous:016}.json", prefix(tenant))
 }
 
-fn size_of(prefix: &str, name: &str) -> Option<u64> {
-    name.strip_prefix(prefix)?.strip_suffix(".json")?.parse().ok()
+fn previous_of(prefix: &str, name: &str) -> Option<u64> {
+    name.strip_prefix(prefix)?.strip_prefix("after-")?.strip_suffix(".json")?.parse().ok()
+}
+
+/// A checkpoint in the archive.
+#[derive(Debug)]
+pub struct Archived {
+    /// The note, and the proof that it extends the one before.
+    pub link: Link,
+    /// When it was archived, to the second.
+    pub at: Timestamp,
 }
 
 impl Archive {
@@ -49,24 +60,20 @@ impl Archive {
         Ok(Self { client: Client::from_conf(config), bucket: bucket.to_owned() })
     }
 
-    /// Puts a checkpoint into the archive, unless it is there already; `false`
-    /// when another one of this size is. The bucket's default retention locks
-    /// it.
+    /// Puts a checkpoint into the archive; `false`, and nothing is put, when
+    /// one is there that extends the same one. The bucket's default retention
+    /// locks it.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when S3 does not take it;
-    /// [`StoreError::Defect`] when what is there is no checkpoint.
-    pub async fn keep(
-        &self,
-        tenant: &TenantId,
-        signed: &SignedCheckpoint,
-    ) -> Result<bool, StoreError> {
-        let body = serde_json::to_vec(&signed.link).map_err(StoreError::defect)?;
+    /// [`StoreError::Unavailable`] when S3 does not say that it took it. It may
+    /// have.
+    pub async fn keep(&self, tenant: &TenantId, link: &Link) -> Result<bool, StoreError> {
+        let body = serde_json::to_vec(link).map_err(StoreError::defect)?;
         let put = self
             .client
             .put_object()
             .bucket(&self.bucket)
-            .key(key(tenant, signed.size))
+            .key(key(tenant, link.previous))
             .content_type("application/json")
             .if_none_match("*")
             .body(ByteStream::from(body))
@@ -74,36 +81,17 @@ impl Archive {
             .await;
         match put {
             Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("PreconditionFailed") => {
-                Ok(self.read(tenant, signed.size).await? == signed.link)
+            // One is there, or another is being put at this moment.
+            Err(error)
+                if matches!(
+                    error.code(),
+                    Some("PreconditionFailed" | "ConditionalRequestConflict")
+                ) =>
+            {
+                Ok(false)
             }
             Err(error) => Err(StoreError::unavailable("s3", &error)),
         }
-    }
-
-    /// The size of an archived checkpoint of more than `size` entries, if
-    /// there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when S3 does not answer.
-    pub async fn beyond(
-        &self,
-        tenant: &TenantId,
-        size: Option<u64>,
-    ) -> Result<Option<u64>, StoreError> {
-        let prefix = prefix(tenant);
-        let listed = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(&prefix)
-            .set_start_after(size.map(|size| key(tenant, size)))
-            .max_keys(1)
-            .send()
-            .await
-            .map_err(|error| StoreError::unavailable("s3", &error))?;
-        let name = listed.contents().first().and_then(aws_sdk_s3::types::Object::key);
-        Ok(name.and_then(|name| size_of(&prefix, name)))
     }
 
     /// The tenants of which there are checkpoints.
@@ -123,13 +111,14 @@ impl Archive {
         Ok(tenants)
     }
 
-    /// The sizes of a tenant's archived checkpoints.
+    /// The sizes that a tenant's archived checkpoints extend, each one's own
+    /// being the next.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when S3 does not answer.
-    pub async fn sizes(&self, tenant: &TenantId) -> Result<BTreeSet<u64>, StoreError> {
+    pub async fn extended(&self, tenant: &TenantId) -> Result<BTreeSet<u64>, StoreError> {
         let prefix = prefix(tenant);
-        let mut sizes = BTreeSet::new();
+        let mut extended = BTreeSet::new();
         let mut pages = self
             .client
             .list_objects_v2()
@@ -140,27 +129,33 @@ impl Archive {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::unavailable("s3", &error))?;
             let names = page.contents().iter().filter_map(aws_sdk_s3::types::Object::key);
-            sizes.extend(names.filter_map(|name| size_of(&prefix, name)));
+            extended.extend(names.filter_map(|name| previous_of(&prefix, name)));
         }
-        Ok(sizes)
+        Ok(extended)
     }
 
-    /// An archived checkpoint.
+    /// The archived checkpoint that extends the one of `previous` entries, if
+    /// there is one. It is not opened.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when S3 does not give it, and
-    /// [`StoreError::Defect`] when it is none.
-    pub async fn read(&self, tenant: &TenantId, size: u64) -> Result<Link, StoreError> {
-        let object = self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(key(tenant, size))
-            .send()
-            .await
-            .map_err(|error| StoreError::unavailable("s3", &error))?;
+    /// [`StoreError::Unavailable`] when S3 does not answer;
+    /// [`StoreError::Defect`] when what is there is no checkpoint.
+    pub async fn after(
+        &self,
+        tenant: &TenantId,
+        previous: u64,
+    ) -> Result<Option<Archived>, StoreError> {
+        let got =
+            self.client.get_object().bucket(&self.bucket).key(key(tenant, previous)).send().await;
+        let object = match got {
+            Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
+            got => got.map_err(|error| StoreError::unavailable("s3", &error))?,
+        };
+        let at = object.last_modified.ok_or_else(|| StoreError::defect("an object has no time"))?;
+        let at = Timestamp::from_second(at.secs()).map_err(StoreError::defect)?;
         let body =
             object.body.collect().await.map_err(|error| StoreError::unavailable("s3", &error))?;
-        serde_json::from_slice(&body.into_bytes()).map_err(StoreError::defect)
+        let link = serde_json::from_slice(&body.into_bytes()).map_err(StoreError::defect)?;
+        Ok(Some(Archived { link, at }))
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::audit::chain::Link;
+use keystone::audit::chain::{Chain, Link};
 use keystone::audit::checkpoint::{Checkpoint, origin_of};
 use keystone::audit::merkle::{Hash, verify_consistency};
 use keystone::audit::note::VerifierKey;
@@ -98,7 +98,7 @@ async fn public_key(platform: &Platform) -> Result<[u8; 32], StoreError> {
         .ok_or_else(|| StoreError::defect("the checkpoint key is no Ed25519 key"))
 }
 
-/// Publishes checkpoints: proves, signs, stores, archives.
+/// Publishes checkpoints: proves, signs, archives, stores.
 pub struct Publisher<'p> {
     platform: &'p Platform,
     keys: CheckpointKeys,
@@ -119,10 +119,11 @@ impl<'p> Publisher<'p> {
     /// grown. `true` with a checkpoint that this call signed.
     ///
     /// Nothing is signed before stored hashes were shown to lead from the last
-    /// signed checkpoint to the present tree. The last one is what the archive,
-    /// which nobody can change, has last, and not only what the database says:
-    /// whoever can rewrite the database gets no signature for another history.
-    /// A run that died between store and archive is finished by the next.
+    /// archived checkpoint to the present tree, and nobody sees what was signed
+    /// before the archive, which nobody can change and which takes one
+    /// successor of each checkpoint, has it. So whoever can rewrite the database
+    /// gets no signature for another history, whenever a run dies: what it had
+    /// archived the next one adopts, what it had not is lost with it.
     ///
     /// # Errors
     /// [`Problem::Conflict`] when the trail does not extend the last checkpoint,
@@ -134,10 +135,7 @@ impl<'p> Publisher<'p> {
         now: Timestamp,
     ) -> Result<(SignedCheckpoint, bool), Problem> {
         for _ in 0..ATTEMPTS {
-            let last = tenant.last_checkpoint().await?;
-            if !self.archive_agrees(tenant, last.as_ref()).await? {
-                continue;
-            }
+            let last = self.last(tenant).await?;
             let (head, link) = self.proved(tenant, last.as_ref()).await?;
             let Some((previous, consistency)) = link else {
                 return last.map(|last| (last, false)).ok_or(Problem::NotFound);
@@ -145,46 +143,53 @@ impl<'p> Publisher<'p> {
             let checkpoint = self.sign(tenant, &head).await?;
             let link = Link::new(checkpoint, previous, consistency);
             let signed = SignedCheckpoint { size: head.size, at: now, link };
-            match tenant.keep_checkpoint(&signed).await {
-                Ok(()) => {
-                    return if self.archive.keep(tenant.id(), &signed).await? {
-                        Ok((signed, true))
-                    } else {
-                        Err(contradicted(tenant, "another of this size is archived"))
-                    };
-                }
-                // Another run was faster. What this one signed is dropped.
-                Err(StoreError::Duplicate) => {}
-                Err(error) => return Err(error.into()),
+            // Where another run was faster, what this one signed is dropped.
+            if self.archive.keep(tenant.id(), &signed.link).await? {
+                store(tenant, &signed).await?;
+                return Ok((signed, true));
             }
         }
         Err(Problem::Unavailable)
     }
 
-    /// Whether `last` is the archive's last one too; `false` when another run
-    /// published meanwhile.
-    async fn archive_agrees(
-        &self,
-        tenant: &Tenant,
-        last: Option<&SignedCheckpoint>,
-    ) -> Result<bool, Problem> {
-        if let Some(last) = last
-            && !self.archive.keep(tenant.id(), last).await?
-        {
-            let what = format!("the archived checkpoint of {} entries is another one", last.size);
-            return Err(contradicted(tenant, &what));
+    /// The last archived checkpoint. What a run archived and did not store is
+    /// stored now, if the trail still extends it.
+    async fn last(&self, tenant: &Tenant) -> Result<Option<SignedCheckpoint>, Problem> {
+        let broken = |what: String| contradicted(tenant, &what);
+        let keys = self.keys.of_tenant(tenant.id().as_str())?;
+        let mut chain = Chain::default();
+        let mut last = tenant.last_checkpoint().await?;
+        if let Some(stored) = &last {
+            let archived = self.archive.after(tenant.id(), stored.link.previous).await?;
+            if archived.is_none_or(|archived| archived.link != stored.link) {
+                let size = stored.size;
+                return Err(broken(format!("the one stored for {size} entries is not archived")));
+            }
+            let checkpoint =
+                chain.add(&stored.link, &keys).map_err(|fault| broken(fault.to_string()))?;
+            if checkpoint.size != stored.size {
+                let (size, signs) = (stored.size, checkpoint.size);
+                return Err(broken(format!("the one stored for {size} entries signs {signs}")));
+            }
         }
-        let size = last.map(|last| last.size);
-        let Some(archived) = self.archive.beyond(tenant.id(), size).await? else {
-            return Ok(true);
-        };
-        // It was stored before it was archived.
-        let stored = tenant.last_checkpoint().await?.map(|stored| stored.size);
-        if stored > size {
-            return Ok(false);
+        loop {
+            let previous = last.as_ref().map_or(0, |last| last.size);
+            let Some(archived) = self.archive.after(tenant.id(), previous).await? else {
+                return Ok(last);
+            };
+            let checkpoint =
+                chain.add(&archived.link, &keys).map_err(|fault| broken(fault.to_string()))?;
+            let size = checkpoint.size;
+            if archived.link.previous != previous || size <= previous {
+                let what = format!("the one archived after that of {previous} does not extend it");
+                return Err(broken(what));
+            }
+            let adopted = SignedCheckpoint { size, at: archived.at, link: archived.link };
+            self.proved(tenant, Some(&adopted)).await?;
+            tracing::warn!(tenant = %tenant.id(), size, "an archived checkpoint was not stored");
+            store(tenant, &adopted).await?;
+            last = Some(adopted);
         }
-        let what = format!("a checkpoint of {archived} entries is archived and not stored");
-        Err(contradicted(tenant, &what))
     }
 
     /// The present tree as a checkpoint, and what shows that it extends `last`;
@@ -243,6 +248,14 @@ impl<'p> Publisher<'p> {
         let current = keys.first().ok_or(Problem::Internal)?;
         // Checks the signature before it leaves.
         Ok(head.sign(current, &signature).map_err(StoreError::defect)?)
+    }
+}
+
+/// Stores an archived checkpoint, unless another run was faster with it.
+async fn store(tenant: &Tenant, archived: &SignedCheckpoint) -> Result<(), StoreError> {
+    match tenant.keep_checkpoint(archived).await {
+        Err(StoreError::Duplicate) => Ok(()),
+        done => done,
     }
 }
 

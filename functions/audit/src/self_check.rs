@@ -195,9 +195,12 @@ impl<'k> Check<'k> {
         }
     }
 
-    /// An archived checkpoint that the store does not have.
-    pub fn lost_checkpoint(&mut self, size: u64) {
-        self.findings.add(format!("the checkpoint of {size} entries is archived but not stored"));
+    /// An archived checkpoint that the store does not have, after that of
+    /// `previous` entries.
+    pub fn lost_checkpoint(&mut self, previous: u64) {
+        self.findings.add(format!(
+            "the checkpoint that follows the one of {previous} entries is archived but not stored"
+        ));
     }
 
     /// An entry beyond the head that was read after it.

@@ -147,12 +147,18 @@ impl TenantKeys {
             Some(mark) => secrets.destroy_marked(tenant, subject, mark).await?,
             None => secrets.destroy(tenant, subject).await?,
         }
+        // There may be another by now: whoever needs it asks.
+        self.forget(subject);
+        Ok(())
+    }
+
+    /// Forgets the secret of `subject`, or that there was none, and what was
+    /// derived from it: what needs it next asks the table.
+    pub(crate) fn forget(&self, subject: Subject) {
         let mut held = self.lock();
         held.derived.retain(|(_, of), _| *of != subject);
         held.last = None;
-        // There may be another by now: whoever needs it asks.
         held.secrets.remove(&subject);
-        Ok(())
     }
 
     /// Seals `plain` for `place`, as a value of `subject`, who gets a secret

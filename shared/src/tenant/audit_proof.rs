@@ -20,7 +20,8 @@ use crate::crypto::Subject;
 pub struct SignedCheckpoint {
     /// Number of entries that it covers.
     pub size: u64,
-    /// When it was signed, to the millisecond.
+    /// When it was signed, to the millisecond; of one that was stored later than
+    /// it was archived, when it was archived, to the second.
     pub at: Timestamp,
     /// The note, and the proof that it extends the one before.
     pub link: Link,
@@ -198,7 +199,8 @@ impl Tenant {
         found.iter().map(checkpoint_of).collect()
     }
 
-    /// Stores a signed checkpoint. The store takes one successor of each
+    /// Stores a signed checkpoint, which must be archived: whoever runs the
+    /// database sees it from here on. The store takes one successor of each
     /// checkpoint, so the chain cannot fork.
     ///
     /// # Errors

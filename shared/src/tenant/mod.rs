@@ -110,13 +110,23 @@ impl Tenant {
         if subject == Subject::Tenant || !matches!(error, CryptoError::NotAuthentic) {
             return error;
         }
-        let erased = Filter::all().eq("state", "done").eq("subject", subject.to_string());
-        let erasures = self.collection::<Document>(schema::ERASURES.name);
-        match erasures.find_one(erased.for_tenant(self.id())).await {
-            Ok(Some(_)) => CryptoError::Erased,
-            Ok(None) => error,
-            Err(store) => CryptoError::Store(store.into()),
+        match self.has_erasure(subject, "done").await {
+            Ok(true) => CryptoError::Erased,
+            Ok(false) => error,
+            Err(store) => CryptoError::Store(store),
         }
+    }
+
+    /// Whether an erasure of `subject` is recorded, concluded or not: it is
+    /// before the secret goes.
+    async fn is_erased(&self, subject: Subject) -> Result<bool, StoreError> {
+        Ok(self.has_erasure(subject, "done").await? || self.has_erasure(subject, "pending").await?)
+    }
+
+    async fn has_erasure(&self, subject: Subject, state: &str) -> Result<bool, StoreError> {
+        let recorded = Filter::all().eq("state", state).eq("subject", subject.to_string());
+        let erasures = self.collection::<Document>(schema::ERASURES.name);
+        Ok(erasures.find_one(recorded.for_tenant(self.id())).await?.is_some())
     }
 
     /// As [`Tenant::open`] for a value that may be absent; one that was erased

@@ -186,7 +186,8 @@ pub(super) enum Resealed {
     Anew,
     /// It is gone, or was on the newest key already.
     Needless,
-    /// It does not open where it stands: somebody tampered with it.
+    /// It does not open where it stands and nobody was erased: somebody
+    /// tampered with it, or lost the secret that opens it.
     Unreadable,
 }
 
@@ -451,7 +452,8 @@ impl<'t> WriteTx<'t> {
 
     /// Seals the value of `field` anew, unless the newest data key sealed it.
     /// The entity stays the same, so its version does too. A value that does not
-    /// open where it stands is left as it is.
+    /// open where it stands is left as it is, unless an erasure of its subject
+    /// is recorded: a secret that was lost may be found again.
     pub(super) async fn reseal(
         &mut self,
         collection: &schema::Collection,
@@ -471,15 +473,21 @@ impl<'t> WriteTx<'t> {
             return Ok(Resealed::Needless);
         }
         let place = Place { collection: collection.name, document: id, field };
-        let fields = match self.tenant.open_envelope(place, &envelope).await {
+        let mut opened = self.tenant.open_envelope(place, &envelope).await;
+        if matches!(opened, Err(CryptoError::Erased)) {
+            // With what the table says now, and not when the batch began.
+            self.tenant.keys.forget(envelope.subject);
+            opened = self.tenant.open_envelope(place, &envelope).await;
+        }
+        let fields = match opened {
             Ok(plain) => reseal(self.tenant, collection, id, field, &envelope, &plain).await?,
             // Whoever it was about is erased; what is left opens with no key
             // and waits for none.
-            Err(CryptoError::Erased) => {
+            Err(CryptoError::Erased) if self.tenant.is_erased(envelope.subject).await? => {
                 let newest = self.tenant.keys.ring().newest_and_older().0;
                 doc! { format!("{field}.kid"): newest.to_string() }
             }
-            Err(CryptoError::NotAuthentic | CryptoError::Malformed) => {
+            Err(CryptoError::Erased | CryptoError::NotAuthentic | CryptoError::Malformed) => {
                 return Ok(Resealed::Unreadable);
             }
             Err(error) => return Err(error.into()),

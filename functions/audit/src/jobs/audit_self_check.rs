@@ -159,11 +159,15 @@ async fn check(
 ) -> Result<Findings, Problem> {
     let keys = keys.of_tenant(tenant.id().as_str())?;
     // Read first: what is written during the check is left to the next one.
-    let mut archived = archive.sizes(tenant.id()).await?;
+    let mut archived = archive.extended(tenant.id()).await?;
     let newest = match archived.last() {
-        Some(size) => Some((*size, archive.read(tenant.id(), *size).await?)),
+        Some(previous) => archive.after(tenant.id(), *previous).await?,
         None => None,
     };
+    // One that does not open is a finding wherever it is looked at.
+    let newest = newest.map(|newest| {
+        (newest.link.open(&keys).map_or(u64::MAX, |checkpoint| checkpoint.size), newest.link)
+    });
     let head = match tenant.audit_tree().await {
         Err(StoreError::Defect(what)) => {
             return Ok(Findings::only(format!("the head is none of a tree: {what}")));
@@ -191,7 +195,7 @@ async fn check(
         for entry in entries {
             // Those of as many entries as were seen; or of none.
             while let Some(signed) = checkpoints.up_to(entry.seq).await? {
-                archived.remove(&signed.size);
+                archived.remove(&signed.link.previous);
                 check.checkpoint(&signed);
             }
             if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size == entry.seq) {
@@ -217,8 +221,8 @@ async fn check(
     let checked_to = check.entries();
     while let Some(signed) = checkpoints.up_to(u64::MAX).await? {
         // One that was signed during the check covers entries written since.
-        let is_new = signed.size > head.size() && !archived.contains(&signed.size);
-        archived.remove(&signed.size);
+        let is_new = signed.size > head.size() && !archived.contains(&signed.link.previous);
+        archived.remove(&signed.link.previous);
         if !is_new {
             check.checkpoint(&signed);
         }
@@ -226,8 +230,12 @@ async fn check(
     if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size >= checked_to) {
         check.archived(link);
     }
-    for size in archived {
-        check.lost_checkpoint(size);
+    // A run that archived the newest and died leaves it to the next to store.
+    if let Some((_, link)) = &newest {
+        archived.remove(&link.previous);
+    }
+    for previous in archived {
+        check.lost_checkpoint(previous);
     }
     let (entries, count) = (check.entries(), check.checkpoints());
     let findings = check.finish(&head);

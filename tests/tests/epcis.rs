@@ -521,7 +521,6 @@ async fn queries_find_what_fits_page_by_page() {
         "perPage=101",
         "orderBy=colour",
         "nextPageToken=x",
-        "WD_readPoint=urn:x:1",
         "EQ_bizStep=a&EQ_bizStep=b",
     ] {
         let answer = owner.get(&format!("/v1/events?{wrong}")).await.expect(422);

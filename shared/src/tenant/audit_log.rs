@@ -92,6 +92,25 @@ impl Subjects {
     }
 }
 
+/// Whose the personal value at `path` of `entry` is: the actor's, or that of
+/// the document that the change is of. `None` for a contact of the tenant's, who
+/// may be one of its users, which the entry does not tell.
+pub(super) fn owner_of(entry: &CommittedEntry, path: &str) -> Option<Subject> {
+    let index = path.strip_prefix("/delta/").and_then(|rest| rest.split('/').next());
+    let Some(change) = index.and_then(|index| entry.delta.get(index.parse::<usize>().ok()?)) else {
+        return Some(subject_of(&entry.actor, Some(&entry.resource)));
+    };
+    // A document beside the entry's resource stands under `/<kind>:<id>`.
+    let mut segments = change.path.split('/').skip(1);
+    let mut first = segments.next().unwrap_or_default();
+    let mut subject = Subject::of_resource(&entry.resource.kind, &entry.resource.id);
+    if let Some((kind, id)) = first.split_once(':') {
+        subject = Subject::of_resource(kind, id);
+        first = segments.next().unwrap_or_default();
+    }
+    (subject != Subject::Tenant || first != "contacts").then_some(subject)
+}
+
 /// The head document of a tenant without entries.
 pub(super) fn empty_head(tenant: &TenantId) -> Document {
     doc! {

@@ -350,8 +350,7 @@ fn read_header(text: &str, keys: &[VerifierKey]) -> Result<(Header, Checkpoint),
         return Err(Fault::Header(format!("its format is not {FORMAT}")));
     }
     let checkpoint = Checkpoint::open(&header.checkpoint, keys)?;
-    let tenant = checkpoint.origin.rsplit_once("/audit/").map(|(_, tenant)| tenant);
-    if tenant != Some(&header.tenant) {
+    if checkpoint.tenant() != Some(&header.tenant) {
         return Err(Fault::Tenant { header: header.tenant, origin: checkpoint.origin });
     }
     Ok((header, checkpoint))

@@ -53,6 +53,11 @@ impl Checkpoint {
         Ok(Self { origin, size, root: Hash(root) })
     }
 
+    /// The tenant whose log it is of, as its origin says.
+    pub fn tenant(&self) -> Option<&str> {
+        self.origin.rsplit_once("/audit/").map(|(_, tenant)| tenant)
+    }
+
     /// Reads a signed checkpoint: a known key signed it, and its origin is that
     /// key's name.
     ///

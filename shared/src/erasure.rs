@@ -7,8 +7,6 @@
 //! entries and backups. A run that dies in between is finished by the job
 //! `maintain-keys`.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +18,7 @@ use crate::crypto::Subject;
 use crate::http::Call;
 use crate::random;
 use crate::tenant::{
-    Attribution, Entity, Filter, Id, Page, StoreError, Stored, Tenant, WriteTx, schema,
+    Attribution, AuditFilter, Entity, Filter, Id, Page, StoreError, Stored, Tenant, WriteTx, schema,
 };
 
 /// An entity about a subject.
@@ -170,21 +168,28 @@ pub async fn finish_pending(tenant: &Tenant, by: &Attribution) -> Result<u64, Pr
     }
 }
 
-/// The subjects of whom an erasure is recorded, concluded or not.
+/// Whether an erasure of `subject` is on record: one that is pending, or one
+/// that is concluded with its entry in the trail, `subject_key.destroy`.
 ///
 /// # Errors
-/// [`StoreError`] when the database does not answer.
-pub async fn recorded(tenant: &Tenant) -> Result<HashSet<String>, StoreError> {
-    let mut page = Page { after: None, limit: 100 };
-    let mut subjects = HashSet::new();
-    loop {
-        let found = tenant.list::<Erasure>(Filter::all(), page).await?;
-        subjects.extend(found.iter().map(|erasure| erasure.entity.subject.clone()));
-        match found.last() {
-            Some(last) if found.len() == 100 => page.after = Some(last.id),
-            _ => return Ok(subjects),
-        }
+/// [`StoreError`] when the database does not answer; [`StoreError::Defect`] when
+/// that entry was changed.
+pub async fn recorded(tenant: &Tenant, subject: Subject) -> Result<bool, StoreError> {
+    let page = Page { after: None, limit: 1 };
+    let in_state = |state| Filter::all().eq("state", state).eq("subject", subject.to_string());
+    // In this order: it is concluded in one transaction with the entry.
+    if !tenant.list::<Erasure>(in_state("pending"), page).await?.is_empty() {
+        return Ok(true);
     }
+    if tenant.list::<Erasure>(in_state("done"), page).await?.is_empty() {
+        return Ok(false);
+    }
+    let destroyed = AuditFilter {
+        action: Some("subject_key.destroy".into()),
+        resource_id: Some(subject.to_string()),
+        ..AuditFilter::default()
+    };
+    Ok(!tenant.audit_entries_where(&destroyed, None, 1).await?.records.is_empty())
 }
 
 /// The newest erasure of `subject` that began at `from` or later and is

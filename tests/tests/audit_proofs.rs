@@ -506,7 +506,7 @@ async fn tampering_with_the_database_is_found_and_named() {
     let with_ip = with_ip.expect("an entry of a request");
     let only = doc! { "_id": with_ip.get_i64("_id").unwrap() };
     for (field, value, finding) in [
-        ("personal", Bson::Array(vec![]), "were removed, and nobody's were erased"),
+        ("personal", Bson::Array(vec![]), "was removed, and whose it is was not erased"),
         ("ip", Bson::Null, "is not found by its source address"),
         (
             "personal.0.sub",

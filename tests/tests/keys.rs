@@ -476,6 +476,14 @@ async fn a_function_in_the_wrong_database_gets_nothing() {
     let answer = function.request(&event).await;
     assert_eq!(answer.status, 503, "{}", answer.body);
     keys.delete_one(doc! { "_id": forged.get_str("_id").unwrap() }).await.unwrap();
+
+    // Ours under another number: KMS unwraps it as what it was made only.
+    let mut renumbered = key.clone();
+    renumbered.insert("version", 2_i64);
+    keys.insert_one(&renumbered).await.unwrap();
+    let answer = function.request(&event).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    keys.delete_one(doc! { "_id": key.get_str("_id").unwrap() }).await.unwrap();
     keys.insert_one(&key).await.unwrap();
     let shown = admin.get(&format!("/v1/customers/{own}")).await.expect(200).json();
     assert_eq!(shown["phone"], "+353860000000");

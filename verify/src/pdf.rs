@@ -5,7 +5,7 @@ mod cms_signature;
 mod path;
 
 use keystone_log::note::VerifierKey;
-use lopdf::{Dictionary, Document, Object};
+use lopdf::{Dictionary, Document, Object, Stream};
 
 use crate::{Failure, Report, bundle};
 
@@ -14,6 +14,11 @@ const BUNDLE: &[u8] = b"bundle.jsonl";
 
 /// The largest report that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// The largest attachment, in bytes, once it is inflated. A volume ends with the
+/// batch of 500 entries, of 64 KiB each and their openings, in which its bundle
+/// reaches 32 MiB.
+const MAX_ATTACHED: usize = 256 << 20;
 
 /// Verifies a signed report against a root certificate in a PEM file.
 pub(crate) fn verify_file(file: &str, root: &str, keys: &[VerifierKey]) -> Result<Report, Failure> {
@@ -143,12 +148,13 @@ fn attached_bundle(document: &Document) -> Result<Vec<u8>, Failure> {
         .and_then(|id| document.get_object(id))
         .and_then(Object::as_stream)
         .map_err(|error| Failure::refused(format!("the attachment cannot be read: {error}")))?;
-    if file.dict.has(b"Filter") {
-        file.decompressed_content()
-            .map_err(|error| Failure::refused(format!("the attachment cannot be read: {error}")))
-    } else {
-        Ok(file.content.clone())
-    }
+    inflated(file, MAX_ATTACHED)
+}
+
+/// The content of an attachment, of at most `most` bytes.
+fn inflated(file: &Stream, most: usize) -> Result<Vec<u8>, Failure> {
+    file.get_plain_content_with_limit(most)
+        .map_err(|error| Failure::refused(format!("the attachment cannot be read: {error}")))
 }
 
 /// Whether a file specification's name, in `PDFDocEncoding` or UTF-16, is the
@@ -157,4 +163,21 @@ fn is_bundle(name: &[u8]) -> bool {
     let wide: Vec<u8> =
         [0xfe, 0xff].into_iter().chain(BUNDLE.iter().flat_map(|byte| [0, *byte])).collect();
     name == BUNDLE || name == wide
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attachment_inflates_to_its_bound_and_no_further() {
+        let plain = Stream::new(Dictionary::new(), vec![b'x'; 1 << 20]);
+        let mut packed = plain.clone();
+        packed.compress().unwrap();
+        assert!(packed.dict.has(b"Filter") && packed.content.len() < 1 << 12);
+        for file in [plain, packed] {
+            assert_eq!(inflated(&file, 1 << 20).ok().unwrap().len(), 1 << 20);
+            assert!(matches!(inflated(&file, (1 << 20) - 1), Err(Failure::Refused(_))));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use keystone::audit::chain::{Chain, Link};
 use keystone::audit::merkle::{Hash, TreeHead};
 use keystone::audit::note::VerifierKey;
+use keystone::crypto::Subject;
 use keystone::tenant::{EntryParts, SignedCheckpoint, StoredEntry};
 
 /// Findings that are kept in words; more are counted.
@@ -75,7 +76,7 @@ impl<'k> Check<'k> {
 
     /// The next stored entry; `erased` are the subjects of whom an erasure is
     /// recorded.
-    pub fn entry(&mut self, stored: &StoredEntry, erased: &HashSet<String>) {
+    pub fn entry(&mut self, stored: &StoredEntry, erased: &HashSet<Subject>) {
         if stored.seq > self.next {
             let (from, to) = (self.next, stored.seq - 1);
             let which = if from == to {
@@ -128,20 +129,25 @@ impl<'k> Check<'k> {
     }
 
     /// The personal values beside the entry, which the tree holds commitments
-    /// to: each is what was recorded, or of somebody who was erased.
-    fn personal(&mut self, seq: u64, parts: &EntryParts, erased: &HashSet<String>) {
+    /// to: each is what was recorded, or its own subject was erased.
+    fn personal(&mut self, seq: u64, parts: &EntryParts, erased: &HashSet<Subject>) {
         if let Err(error) = parts.entry.open(&parts.personal) {
             self.findings.add(format!("a personal value of entry {seq} was changed: {error}"));
         }
-        let paths = parts.entry.personal_paths();
-        let missing = paths.iter().filter(|path| !parts.personal.contains_key(*path)).count();
-        if missing > 0 && parts.erased.is_empty() {
-            self.findings.add(format!(
-                "{missing} personal values of entry {seq} were removed, and nobody's were erased"
-            ));
+        for (path, owner) in parts.removed() {
+            let gone = match owner {
+                Some(owner) => parts.erased.contains(&owner),
+                None => parts.erased.iter().any(|subject| matches!(subject, Subject::User(_))),
+            };
+            if !gone {
+                self.findings.add(format!(
+                    "the personal value {path} of entry {seq} was removed, and whose it is was \
+                     not erased"
+                ));
+            }
         }
-        for subject in parts.erased.iter().map(ToString::to_string) {
-            if !erased.contains(&subject) {
+        for subject in &parts.erased {
+            if !erased.contains(subject) {
                 self.findings.add(format!(
                     "what entry {seq} says of {subject} does not open, and no erasure is recorded"
                 ));
@@ -222,5 +228,96 @@ impl<'k> Check<'k> {
             ));
         }
         self.findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keystone::audit::delta::delta;
+    use keystone::audit::entry::{Actor, ActorKind, Draft, Outcome, Resource};
+    use keystone::tenant::Id;
+    use serde_json::json;
+
+    use super::*;
+
+    const USER: Subject = Subject::User(Id::from_u128(1));
+    const CUSTOMER: Subject = Subject::Customer(Id::from_u128(2));
+
+    /// An entry of a user who changed a resource: the user's address, and the
+    /// resource's e-mail address at `pointer`. Nothing is removed yet.
+    fn entry(kind: &str, pointer: &str) -> EntryParts {
+        let mut after = json!({ "email": "a@example.com" });
+        if pointer.starts_with("/contacts") {
+            after = json!({ "contacts": { "primary": after } });
+        }
+        let draft = Draft {
+            id: Id::from_u128(3).uuid(),
+            at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            tenant_id: "acme".into(),
+            actor: Actor {
+                kind: ActorKind::User,
+                id: Id::from_u128(1).to_string(),
+                role: None,
+                session: None,
+            },
+            action: format!("{kind}.update"),
+            resource: Resource { kind: kind.into(), id: Id::from_u128(2).to_string() },
+            delta: delta(None, Some(&after), &[pointer]).unwrap(),
+            source_ip: Some("192.0.2.1".parse().unwrap()),
+            user_agent: None,
+            request_id: "r".into(),
+            outcome: Outcome::Success,
+        };
+        let at = draft.at;
+        let (entry, personal) = draft.seal(0, || Ok([7; 32])).unwrap();
+        let leaf = entry.leaf_hash().unwrap();
+        let nodes = TreeHead::empty().append(leaf);
+        let (at, erased) = (Some(at), Vec::new());
+        EntryParts { entry, at, leaf, nodes, personal, erased, found_by_ip: true }
+    }
+
+    fn found(parts: EntryParts, recorded: &[Subject]) -> Vec<String> {
+        let mut check = Check::new("acme", &[]);
+        let stored = StoredEntry { seq: 0, parts: Ok(parts) };
+        check.entry(&stored, &recorded.iter().copied().collect());
+        check.findings.named
+    }
+
+    #[test]
+    fn only_what_is_of_the_erased_may_be_missing() {
+        let everybody = [USER, CUSTOMER];
+        assert_eq!(found(entry("customer", "/email"), &everybody), [""; 0]);
+
+        // The actor was erased: the address may be missing, the customer's not.
+        let mut parts = entry("customer", "/email");
+        parts.personal.remove("/source_ip");
+        parts.erased = vec![USER];
+        assert_eq!(found(parts, &everybody), [""; 0]);
+        let mut parts = entry("customer", "/email");
+        parts.personal.clear();
+        parts.erased = vec![USER];
+        let named = found(parts, &everybody);
+        assert!(named.len() == 1 && named[0].contains("/delta/0/value of entry 0"), "{named:?}");
+        let mut parts = entry("customer", "/email");
+        parts.personal.clear();
+        parts.erased = vec![USER, CUSTOMER];
+        assert_eq!(found(parts, &everybody), [""; 0]);
+
+        // Of what is the tenant's nothing may be, but what a contact's is.
+        for (pointer, findings) in [("/email", 1), ("/contacts/primary/email", 0)] {
+            let mut parts = entry("settings", pointer);
+            parts.personal.clear();
+            parts.erased = vec![USER];
+            assert_eq!(found(parts, &everybody).len(), findings, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn who_is_erased_is_on_record() {
+        let mut parts = entry("customer", "/email");
+        parts.personal.remove("/source_ip");
+        parts.erased = vec![USER];
+        let named = found(parts, &[CUSTOMER]);
+        assert!(named.len() == 1 && named[0].contains("no erasure is recorded"), "{named:?}");
     }
 }

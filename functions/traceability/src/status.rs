@@ -248,7 +248,7 @@ pub async fn is_audited(tenant: &Tenant, event: &Stored<StoredEvent>) -> Result<
         resource_id: Some(event.id.to_string()),
         ..AuditFilter::default()
     };
-    let newest = tenant.audit_entries_where(&filter, None, 1).await?;
+    let newest = tenant.audit_entries_where(&filter, None, 1).await?.records;
     let Link { seq, hash } = &event.entity.history;
     Ok(newest.first().map_or(*seq == 0, |record| {
         record.entry.delta.iter().any(|change| {

@@ -61,7 +61,7 @@ impl Publication {
 /// [`Problem::Unavailable`] when the database does not answer.
 pub async fn list(provider: &Tenant, before: Option<u64>) -> Result<PostureLog, Problem> {
     let filter = AuditFilter { action: Some(PUBLISH.into()), ..AuditFilter::default() };
-    let found = provider.audit_entries_where(&filter, before, LISTED).await?;
+    let found = provider.audit_entries_where(&filter, before, LISTED).await?.records;
     let items = found.iter().map(Publication::of).collect::<Result<Vec<_>, _>>()?;
     let full = i64::try_from(items.len()).is_ok_and(|count| count >= LISTED);
     let next_before = items.last().filter(|_| full).map(|last| last.seq);

@@ -20,6 +20,10 @@ use crate::tenant::{Id, StoreError, TenantId};
 const CONTEXT_TENANT: &str = "tenant";
 /// KMS encryption context: what the key is for.
 const CONTEXT_PURPOSE: &str = "purpose";
+/// KMS encryption context: the id of the key.
+const CONTEXT_KEY: &str = "key";
+/// KMS encryption context: its ordinal.
+const CONTEXT_VERSION: &str = "version";
 /// The purpose of the keys that seal fields.
 const PURPOSE_FIELDS: &str = "field-encryption";
 
@@ -30,8 +34,9 @@ const KEY_LIFE: SignedDuration = SignedDuration::from_mins(5);
 /// How many tenants' keys one execution environment holds at most.
 const CACHED_TENANTS: usize = 64;
 
-/// A data key as it is stored in the tenant's key database: wrapped by KMS.
-/// The one with the highest version seals; the others open what they sealed.
+/// A data key as it is stored in the tenant's key database: wrapped by KMS, with
+/// tenant, purpose, id and version as the encryption context, so that none is
+/// taken for another. The one with the highest version seals; the others open what they sealed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DataKey {
     /// Id of the key, named by every envelope that it sealed.
@@ -70,6 +75,7 @@ impl Vault {
         version: i64,
         now: Timestamp,
     ) -> Result<DataKey, StoreError> {
+        let id = random::id(now)?;
         // Nobody needs the plaintext now, so KMS does not send it.
         let wrapped = self
             .kms
@@ -78,13 +84,15 @@ impl Vault {
             .key_spec(DataKeySpec::Aes256)
             .encryption_context(CONTEXT_TENANT, tenant.as_str())
             .encryption_context(CONTEXT_PURPOSE, PURPOSE_FIELDS)
+            .encryption_context(CONTEXT_KEY, id.to_string())
+            .encryption_context(CONTEXT_VERSION, version.to_string())
             .send()
             .await
             .map_err(|error| StoreError::unavailable("kms", &error))?
             .ciphertext_blob
             .ok_or_else(|| StoreError::defect("KMS gave no key"))?;
         Ok(DataKey {
-            id: random::id(now)?,
+            id,
             tenant_id: tenant.clone(),
             version,
             kms_key: kms_key.to_owned(),
@@ -101,6 +109,8 @@ impl Vault {
             .ciphertext_blob(Blob::new(key.wrapped.bytes.clone()))
             .encryption_context(CONTEXT_TENANT, tenant.as_str())
             .encryption_context(CONTEXT_PURPOSE, PURPOSE_FIELDS)
+            .encryption_context(CONTEXT_KEY, key.id.to_string())
+            .encryption_context(CONTEXT_VERSION, key.version.to_string())
             .send()
             .await
             .map_err(|error| StoreError::unavailable("kms", &error))?

@@ -1,10 +1,11 @@
 //! Field-level envelope encryption (SPEC §5).
 //!
 //! KMS customer key → per-tenant data keys, wrapped with an encryption context
-//! that names tenant and purpose → a key per subject, derived from a data key
-//! and the subject's erasable secret (HKDF-SHA-256, RFC 5869) → AES-256-GCM per
-//! field. The associated data names tenant, subject, collection, document and
-//! field, so that a ciphertext copied to any other place does not open.
+//! that names tenant, purpose, key and version → a key per subject, derived from
+//! a data key and the subject's erasable secret (HKDF-SHA-256, RFC 5869) →
+//! AES-256-GCM per field. The associated data names tenant, subject, collection,
+//! document and field, so that a ciphertext copied to any other place does not
+//! open.
 //! docs/adr/0012 tells why.
 
 mod blind;

@@ -50,6 +50,15 @@ impl<T> List<T> {
         Self { items: found, next_cursor }
     }
 
+    /// The same page, which, were it the last, goes on after `key` where there
+    /// is one: it was looked for no further.
+    #[must_use]
+    pub fn or_from<K: ToString>(mut self, key: Option<K>) -> Self {
+        let cursor = || key.map(|key| URL_SAFE_NO_PAD.encode(key.to_string()));
+        self.next_cursor = self.next_cursor.or_else(cursor);
+        self
+    }
+
     /// The same page with other items.
     pub fn map<U>(&self, view: impl Fn(&T) -> U) -> List<U> {
         List { items: self.items.iter().map(view).collect(), next_cursor: self.next_cursor.clone() }
@@ -158,6 +167,17 @@ mod tests {
         let query = PageQuery { limit: None, cursor: page.next_cursor };
         assert_eq!(query.after::<u64>(), Ok(Some(8)));
         assert_eq!(List::new(vec![7], 2, |n| *n).next_cursor, None);
+    }
+
+    #[test]
+    fn a_page_on_which_the_search_stopped_leads_on() {
+        let stopped = List::new(vec![9], 2, |n| *n).or_from(Some(4));
+        let query = PageQuery { limit: None, cursor: stopped.next_cursor };
+        assert_eq!(query.after::<u64>(), Ok(Some(4)));
+        let full = List::new(vec![9, 8, 7], 2, |n| *n);
+        let cursor = full.next_cursor.clone();
+        assert_eq!(full.or_from(Some(4)).next_cursor, cursor);
+        assert_eq!(List::new(vec![7], 2, |n| *n).or_from(None::<u64>).next_cursor, None);
     }
 
     #[test]

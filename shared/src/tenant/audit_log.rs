@@ -30,6 +30,11 @@ const BATCH: u32 = 500;
 /// Entries that a query looks at first. Most questions are about what happened
 /// lately, and an index that fits only in part then reads no more than these.
 const LATELY: u64 = 4096;
+/// Entries that a query by source address reads at once, at least: the index
+/// knows 16 bits of it, so that some may not fit.
+const CANDIDATES: i64 = 200;
+/// How often one query reads. Without a source address twice is enough.
+const ROUNDS: u32 = 5;
 /// Field with the blind index of the source address.
 pub(super) const IP_INDEX: &str = "ip";
 
@@ -90,6 +95,25 @@ impl Subjects {
             None => self.actor,
         }
     }
+}
+
+/// Whose the personal value at `path` of `entry` is: the actor's, or that of
+/// the document that the change is of. `None` for a contact of the tenant's, who
+/// may be one of its users, which the entry does not tell.
+pub(super) fn owner_of(entry: &CommittedEntry, path: &str) -> Option<Subject> {
+    let index = path.strip_prefix("/delta/").and_then(|rest| rest.split('/').next());
+    let Some(change) = index.and_then(|index| entry.delta.get(index.parse::<usize>().ok()?)) else {
+        return Some(subject_of(&entry.actor, Some(&entry.resource)));
+    };
+    // A document beside the entry's resource stands under `/<kind>:<id>`.
+    let mut segments = change.path.split('/').skip(1);
+    let mut first = segments.next().unwrap_or_default();
+    let mut subject = Subject::of_resource(&entry.resource.kind, &entry.resource.id);
+    if let Some((kind, id)) = first.split_once(':') {
+        subject = Subject::of_resource(kind, id);
+        first = segments.next().unwrap_or_default();
+    }
+    (subject != Subject::Tenant || first != "contacts").then_some(subject)
 }
 
 /// The head document of a tenant without entries.
@@ -225,12 +249,10 @@ impl AuditFilter {
             let only = if blinds.len() == 1 { blinds.pop() } else { None };
             query.insert(IP_INDEX, only.unwrap_or_else(|| doc! { "$in": blinds }.into()));
         }
-        // An id is of one type, which is compared afterwards: no index has both.
-        let resource_type = self.resource_type.as_ref().filter(|_| self.resource_id.is_none());
         for (field, value) in [
             ("entry.actor.id", self.actor.as_ref()),
             ("entry.action", self.action.as_ref()),
-            ("entry.resource.type", resource_type),
+            ("entry.resource.type", self.resource_type.as_ref()),
             ("entry.resource.id", self.resource_id.as_ref()),
         ] {
             if let Some(value) = value {
@@ -252,14 +274,12 @@ impl AuditFilter {
     }
 
     /// Whether a record that the database found fits: of a source address it
-    /// knows 16 bits only, and of a resource it was asked for the id.
+    /// knows 16 bits only.
     fn fits(&self, record: &AuditRecord) -> bool {
-        let kind = &record.entry.resource.kind;
-        self.resource_type.as_ref().is_none_or(|wanted| wanted == kind)
-            && self.ip.as_ref().is_none_or(|ip| {
-                let source = record.personal.get(SOURCE_IP).and_then(|found| found.value.as_str());
-                source == Some(ip)
-            })
+        self.ip.as_ref().is_none_or(|ip| {
+            let source = record.personal.get(SOURCE_IP).and_then(|found| found.value.as_str());
+            source == Some(ip)
+        })
     }
 }
 
@@ -271,6 +291,15 @@ pub struct AuditRecord {
     pub leaf: Hash,
     /// What opens its commitments, less what was erased.
     pub personal: Personal,
+}
+
+/// What a query found.
+pub struct AuditPage {
+    /// The entries that fit, newest first.
+    pub records: Vec<AuditRecord>,
+    /// Where the query stopped though neither enough was found nor the end
+    /// reached: what lies below this number was not looked at.
+    pub stopped: Option<u64>,
 }
 
 /// A read of many entries.
@@ -383,7 +412,9 @@ fn place(entry: Id) -> Place<'static> {
 }
 
 impl Tenant {
-    /// Audit entries that fit, newest first, from below `before`.
+    /// At most `limit` audit entries that fit, newest first, from below
+    /// `before`. Reads no more than 5 times 200 entries, or 5 times `limit` if
+    /// that is more; only a query by source address can stop there.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
@@ -392,9 +423,10 @@ impl Tenant {
         filter: &AuditFilter,
         before: Option<u64>,
         limit: i64,
-    ) -> Result<Vec<AuditRecord>, StoreError> {
+    ) -> Result<AuditPage, StoreError> {
         let mut query = filter.query(self).await?;
         let most = usize::try_from(limit).map_err(StoreError::defect)?;
+        let at_once = if filter.ip.is_some() { limit.max(CANDIDATES) } else { limit };
         let mut before = match before {
             Some(before) => before,
             None => self.audit_tree().await?.size(),
@@ -403,27 +435,28 @@ impl Tenant {
         let period = filter.from.is_some() || filter.to.is_some();
         let mut from = if period { 0 } else { before.saturating_sub(LATELY) };
         let mut fitting = Vec::new();
-        loop {
+        for _ in 0..ROUNDS {
             query.insert("_id", doc! { "$gte": bound(from), "$lt": bound(before) });
             let found: Vec<Document> = self
                 .audit_entries()
                 .find(query.clone())
                 .sort(doc! { "tenant_id": 1, "_id": -1 })
-                .limit(limit)
+                .limit(at_once)
                 .await?
                 .try_collect()
                 .await?;
             let records = self.audit_records(&found).await?;
             let last = records.last().map(|record| record.entry.seq);
             fitting.extend(records.into_iter().filter(|record| filter.fits(record)));
-            let exhausted = found.len() < most;
+            let exhausted = i64::try_from(found.len()).is_ok_and(|found| found < at_once);
             if fitting.len() >= most || (exhausted && from == 0) {
                 fitting.truncate(most);
-                return Ok(fitting);
+                return Ok(AuditPage { records: fitting, stopped: None });
             }
             // What is rare is then looked for in all that is older.
             (before, from) = if exhausted { (from, 0) } else { (last.unwrap_or(from), from) };
         }
+        Ok(AuditPage { records: fitting, stopped: Some(before) })
     }
 
     /// Audit entries that fit, oldest first, with numbers in `range`, at most

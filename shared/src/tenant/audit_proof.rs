@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use keystone_log::chain::Link;
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 
-use super::audit_log::{IP_INDEX, SOURCE_IP, envelopes};
+use super::audit_log::{IP_INDEX, SOURCE_IP, envelopes, owner_of};
 use super::read::bytes;
 use super::{StoreError, Tenant, bson_time, schema, time_of};
 use crate::audit::entry::{CommittedEntry, Personal};
@@ -53,6 +53,16 @@ pub struct EntryParts {
     pub erased: Vec<Subject>,
     /// Whether a query by its source address finds it, as far as that is known.
     pub found_by_ip: bool,
+}
+
+impl EntryParts {
+    /// The personal values that are not there, and whose each is; `None` where
+    /// it is a contact's of the tenant, who may be any of its users.
+    pub fn removed(&self) -> Vec<(String, Option<Subject>)> {
+        let paths = self.entry.personal_paths().into_iter();
+        let absent = paths.filter(|path| !self.personal.contains_key(path));
+        absent.map(|path| (path.clone(), owner_of(&self.entry, &path))).collect()
+    }
 }
 
 impl Tenant {

@@ -264,7 +264,7 @@ impl Registry<'_> {
         let quiet: Letter<'_> = &|_, _, _, _| Err(Problem::Internal);
         tenant.settle_closure(by, DESTROY, &closing, ClosureState::Destroying, quiet).await?;
         let entry = AuditFilter { action: Some(DESTROY.into()), ..AuditFilter::default() };
-        let entry = tenant.audit_entries_where(&entry, None, 1).await?.pop();
+        let entry = tenant.audit_entries_where(&entry, None, 1).await?.records.pop();
         let seq = entry.ok_or_else(|| StoreError::defect("no entry announces it"))?.entry.seq;
         let last = tenant.last_checkpoint().await?;
         let Some(last) = last.filter(|checkpoint| checkpoint.size > seq) else {

@@ -23,7 +23,7 @@ mod write;
 use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime, Document};
 
-pub use audit_log::{AuditBatch, AuditBatches, AuditFilter, AuditRecord};
+pub use audit_log::{AuditBatch, AuditBatches, AuditFilter, AuditPage, AuditRecord};
 pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
 pub use closing::{Closing, Destruction, GRACE_DAYS, NewClosing, Standing};
 pub use database::{Database, StoreError};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
+use keystone::crypto::Subject;
 use keystone::job::Job;
 use keystone::tenant::{Registry, SignedCheckpoint, StoreError, Tenant, TenantId, Visit};
 use keystone::{erasure, telemetry};
@@ -177,7 +178,7 @@ async fn check(
     let mut checkpoints = Checkpoints { tenant, page: Vec::new(), last: None, done: false };
     let mut check = Check::new(tenant.id().as_str(), &keys);
     let mut from = 0;
-    let mut erased = HashSet::new();
+    let (mut looked_up, mut erased) = (HashSet::new(), HashSet::new());
     loop {
         if tokio::time::Instant::now() >= deadline {
             tracing::error!(tenant = %tenant.id(), from, "the run was too short for the trail");
@@ -185,10 +186,11 @@ async fn check(
         }
         let page = tenant.stored_audit_entries(from, PAGE).await?;
         // An erasure is recorded before anything stops opening.
-        let closed = page.iter().filter_map(|entry| entry.parts.as_ref().ok());
-        let mut closed = closed.flat_map(|parts| &parts.erased);
-        if closed.any(|subject| !erased.contains(&subject.to_string())) {
-            erased = erasure::recorded(tenant).await?;
+        let read = page.iter().filter_map(|entry| entry.parts.as_ref().ok());
+        for subject in read.flat_map(|parts| &parts.erased) {
+            if looked_up.insert(*subject) && is_recorded(tenant, *subject).await? {
+                erased.insert(*subject);
+            }
         }
         let entries = page.iter().take_while(|entry| entry.seq < head.size());
         let mut seen = 0;
@@ -249,6 +251,15 @@ async fn check(
         total.checkpoints += count;
     }
     Ok(findings)
+}
+
+/// Whether an erasure of `subject` is on record; a record that was changed is
+/// none.
+async fn is_recorded(tenant: &Tenant, subject: Subject) -> Result<bool, StoreError> {
+    match erasure::recorded(tenant, subject).await {
+        Err(StoreError::Defect(_)) => Ok(false),
+        other => other,
+    }
 }
 
 /// The stored checkpoints, oldest first, a page at a time.

@@ -51,7 +51,8 @@ struct Query {
     /// Before this moment.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     to: Option<Timestamp>,
-    /// Source address.
+    /// Source address. A page may then hold fewer items than `limit`, or none,
+    /// though it is not the last: the one without `next_cursor` is.
     #[schemars(with = "Option<String>", extend("format" = "ip"))]
     ip: Option<IpAddr>,
     /// At most this many; 50 unless given.
@@ -78,6 +79,6 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     .for_principal(call.principal())?;
     let limit = page.limit();
     let found = call.tenant().audit_entries_where(&filter, page.after::<u64>()?, limit + 1).await?;
-    let list = List::new(found, limit, |record| record.entry.seq);
+    let list = List::new(found.records, limit, |record| record.entry.seq).or_from(found.stopped);
     Reply::ok(&list.try_map(AuditEntryView::new)?)
 }

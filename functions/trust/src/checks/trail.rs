@@ -20,7 +20,7 @@ pub(super) async fn deadlines(look: &Look<'_>, miss: &str) -> Result<Finding, Bl
         from: Some(look.job.now - REMEMBERED),
         ..AuditFilter::default()
     };
-    let found = look.provider.audit_entries_where(&filter, None, 1).await?;
+    let found = look.provider.audit_entries_where(&filter, None, 1).await?.records;
     let days = REMEMBERED.as_hours() / 24;
     Ok(match found.first() {
         None => Finding::of(true, format!("No deadline was missed in {days} days."), json!({})),
@@ -34,7 +34,7 @@ pub(super) async fn deadlines(look: &Look<'_>, miss: &str) -> Result<Finding, Bl
 
 pub(super) async fn self_check(look: &Look<'_>) -> Result<Finding, Blind> {
     let filter = AuditFilter { action: Some(ACTION.into()), ..AuditFilter::default() };
-    let found = look.provider.audit_entries_where(&filter, None, 1).await?;
+    let found = look.provider.audit_entries_where(&filter, None, 1).await?.records;
     let Some(last) = found.first() else {
         return Ok(Finding::unknown("The audit trails were not checked yet."));
     };

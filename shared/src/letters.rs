@@ -388,6 +388,25 @@ pub fn subject_request_deadline(
     .to(&contact.email)
 }
 
+/// Tells `contact`, whom `tenant` named, what the tenant owes to its own
+/// security, a paragraph for each thing.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn duties(tenant: &TenantRecord, contact: &Contact, owed: &[String]) -> Result<Mail, Problem> {
+    let mut paragraphs =
+        vec![format!("this is open at {}, and only you can see to it.", tenant.legal_name)];
+    paragraphs.extend_from_slice(owed);
+    Letter {
+        subject: "What is open for the security of your account",
+        name: &contact.name,
+        paragraphs,
+        link: None,
+        closing: "Keystone calls it to mind once a week until it is done.",
+    }
+    .to(&contact.email)
+}
+
 /// What a letter says of a breach: the content of Art. 33(3) GDPR.
 pub struct Breach<'a> {
     /// The incident's id, as the tenant knows it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use keystone::auth::Role;
 use mongodb::ClientSession;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::TRANSIENT_TRANSACTION_ERROR;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -28,6 +28,7 @@ const BESIDE: &[&str] = &[
     "data_key.reseal",
     "subject_key.destroy",
     "audit_export.start",
+    "duties.remind",
     "audit_export.add_file",
     "audit_export.finish",
     "audit_export.give_up",
@@ -196,12 +197,12 @@ impl<'s> Tenant<'s> {
         field: &str,
         value: &str,
         path: &str,
-        to: &str,
+        to: impl Into<Bson>,
     ) {
         let done = self
             .collection(collection)
             .await
-            .update_one(doc! { field: value }, doc! { "$set": { path: to } })
+            .update_one(doc! { field: value }, doc! { "$set": { path: to.into() } })
             .await
             .expect("the database answers");
         assert_eq!(done.modified_count, 1);

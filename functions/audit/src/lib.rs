@@ -1,8 +1,10 @@
 //! The audit trail: query, single entries, proofs, signed checkpoints, exports,
-//! attested reviews, and the check of what is stored.
+//! attested reviews and what else a customer owes to its own security, and the
+//! check of what is stored.
 
 pub mod archive;
 pub mod checkpoints;
+pub mod duties;
 pub mod exports;
 pub mod filter;
 pub mod jobs;

@@ -292,6 +292,12 @@ pub const AUDIT_REVIEWS: Collection = Collection {
     people: Some(about(&[by_id("user", "reviewed_by", &[])])),
     ..entities("audit_reviews", &[], &[BY_AGE])
 };
+/// When the tenant was last reminded of what it owes to its own security.
+pub const DUTY_REMINDERS: Collection = Collection {
+    portable: Portable::Nothing,
+    people: NOBODY,
+    ..entities("duty_reminders", &[], &[])
+};
 
 /// EPCIS events. `keys` names all that an event is found by; see
 /// docs/adr/0017.
@@ -422,7 +428,7 @@ pub const SUB_PROCESSOR_NOTICES: Collection = Collection {
 };
 
 /// Collections that every tenant has.
-pub const COLLECTIONS: [&Collection; 28] = [
+pub const COLLECTIONS: [&Collection; 29] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -437,6 +443,7 @@ pub const COLLECTIONS: [&Collection; 28] = [
     &AUDIT_EXPORTS,
     &AUDIT_EXPORT_RUNS,
     &AUDIT_REVIEWS,
+    &DUTY_REMINDERS,
     &EVENTS,
     &LOT_MOVEMENTS,
     &SITES,

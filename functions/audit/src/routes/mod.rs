@@ -10,6 +10,7 @@ pub mod get_audit_consistency;
 pub mod get_audit_entry;
 pub mod get_audit_export;
 pub mod get_audit_proof;
+pub mod get_duties;
 pub mod list_audit_checkpoints;
 pub mod list_audit_entries;
 pub mod list_audit_exports;
@@ -17,7 +18,7 @@ pub mod list_audit_keys;
 pub mod list_audit_reviews;
 
 /// Every guarded route of this crate.
-pub const ROUTES: [&Route; 12] = [
+pub const ROUTES: [&Route; 13] = [
     &attest_audit_review::ROUTE,
     &create_audit_checkpoint::ROUTE,
     &create_audit_export::ROUTE,
@@ -26,6 +27,7 @@ pub const ROUTES: [&Route; 12] = [
     &get_audit_entry::ROUTE,
     &get_audit_export::ROUTE,
     &get_audit_proof::ROUTE,
+    &get_duties::ROUTE,
     &list_audit_checkpoints::ROUTE,
     &list_audit_entries::ROUTE,
     &list_audit_exports::ROUTE,

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::Problem;
 use crate::audit::entry::{Actor, ActorKind, Resource};
+use crate::auth::Permission;
 use crate::crypto::Subject;
 use crate::http::Call;
 use crate::random;
@@ -106,7 +107,11 @@ pub async fn erase<E: Erasable>(
     check: impl AsyncFn(&mut WriteTx<'_>, &Stored<E>) -> Result<(), Problem>,
 ) -> Result<Erased, Problem> {
     let by = call.attribution()?;
-    erase_for(call.tenant(), &by, id, action, ground, check).await
+    let permitted = async |tx: &mut WriteTx<'_>, before: &Stored<E>| {
+        call.caller_with(tx, Permission::EraseSubject).await?;
+        check(tx, before).await
+    };
+    erase_for(call.tenant(), &by, id, action, ground, permitted).await
 }
 
 /// As [`erase`], for a job.

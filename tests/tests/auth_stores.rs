@@ -245,6 +245,7 @@ async fn session(now: Timestamp) -> SessionRecord {
         user: random::id(now).unwrap(),
         role: "ops_user".into(),
         credentials: 0,
+        epoch: 0,
         second_factor: false,
         source_ip: some_address(),
         user_agent: Some("keystone-tests".into()),

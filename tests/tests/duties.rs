@@ -82,8 +82,8 @@ async fn what_is_owed_is_shown_and_called_to_mind_once_a_week() {
         mails.iter().filter(|mail| mail.contains("only you can see to it")).count()
     };
     assert_eq!(letters().await, 1);
-    let sent = days_ago(7).to_string();
-    tenant.set_in_document("duty_reminders", "_id", &settings, "sent_at", sent).await;
+    let a_week_ago = days_ago(7).to_string();
+    tenant.set_in_document("duty_reminders", "_id", &settings, "sent_at", a_week_ago).await;
     assert_eq!(watch(&stack, &tenant).await, 1);
 
     // What is done is owed no longer, and what comes due anew is told at once.

@@ -142,36 +142,46 @@ async fn who_manages_a_user_ends_their_sessions() {
 #[tokio::test]
 async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
     let stack = Stack::load();
-    let tenant = stack.tenant("ended-meanwhile", &[Role::Admin]).await;
-    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin).clone());
-    let id = admin.claims()["sub"].as_str().unwrap().to_owned();
-    let path = format!("/v1/users/{id}/sessions");
-    let held = tenant.hold_writes().await;
-    // All of these get past the pipeline, and wait for their transaction.
-    let invitations = join_all((0..6).map(|n| {
-        let admin = &admin;
-        let email = format!("late-{n}@keystone.example");
-        async move {
-            let user = json!({ "email": email, "name": "Late", "role": "viewer" });
-            admin.post("/v1/users", &user).await.status
-        }
-    }));
-    let ended = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let mut held = held;
-        held.abort_transaction().await.unwrap();
-        owner.delete(&path).await.must(204);
-    };
-    let (statuses, ()) = futures::join!(invitations, ended);
-    assert!(statuses.iter().all(|status| [201, 401].contains(status)), "{statuses:?}");
-    assert!(statuses.contains(&401), "none waited: {statuses:?}");
-    // The trail is in the order of the writes, newest first.
-    let trail = tenant.audit_trail().await;
-    let end = trail.iter().position(|entry| entry["action"] == "user.end_sessions").unwrap();
-    let late: Vec<&Value> =
-        trail[..end].iter().filter(|entry| entry["actor"]["id"] == id.as_str()).collect();
-    assert!(late.is_empty(), "{late:?}");
-    tenant.finish().await;
+    let ended_by: [(&str, &str, Value); 2] = [
+        ("DELETE", "/v1/users/{id}/sessions", Value::Null),
+        ("POST", "/v1/tenant/end-sessions", json!({ "reason": "A stolen token" })),
+    ];
+    for (method, path, body) in ended_by {
+        let tenant = stack.tenant("ended-meanwhile", &[Role::Admin]).await;
+        let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin).clone());
+        let id = admin.claims()["sub"].as_str().unwrap().to_owned();
+        let held = tenant.hold_writes().await;
+        // All of these get past the pipeline, and wait for their transaction.
+        let invitations = join_all((0..6).map(|n| {
+            let admin = &admin;
+            let email = format!("late-{n}@keystone.example");
+            async move {
+                let user = json!({ "email": email, "name": "Late", "role": "viewer" });
+                admin.post("/v1/users", &user).await.status
+            }
+        }));
+        let ended = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let mut held = held;
+            held.abort_transaction().await.unwrap();
+            let end = owner.request(method, &path.replace("{id}", &id));
+            let end = if body.is_null() { end } else { end.json(&body) };
+            end.send().await.must(204);
+        };
+        let (statuses, ()) = futures::join!(invitations, ended);
+        assert!(statuses.iter().all(|status| [201, 401].contains(status)), "{statuses:?}");
+        assert!(statuses.contains(&401), "none waited: {statuses:?}");
+        // The trail is in the order of the writes, newest first.
+        let owner = tenant.sign_in(Role::SuperAdmin).await;
+        let tenant = tenant.with_owner(owner);
+        let trail = tenant.audit_trail().await;
+        let is_end = |entry: &Value| entry["action"].as_str().unwrap().ends_with(".end_sessions");
+        let end = trail.iter().position(is_end).unwrap();
+        let late: Vec<&Value> =
+            trail[..end].iter().filter(|entry| entry["actor"]["id"] == id.as_str()).collect();
+        assert!(late.is_empty(), "{late:?}");
+        tenant.finish().await;
+    }
 }
 
 #[tokio::test]
@@ -192,10 +202,17 @@ async fn all_sessions_of_a_tenant_end_at_once() {
         who.post(path, &reason).await.must(403);
         who.get("/v1/products").await.must(200);
     }
+    // A sign-in waits for its second factor meanwhile.
+    let email = tenant.email_of(Role::SuperAdmin);
+    let client = tenant.stranger();
+    let asked = client.post("/v1/auth/login", &tenant.credentials_of(&email)).await.expect(200);
     owner.post(path, &reason).await.must(204);
     for dead in [owner, admin, viewer] {
         is_dead(dead).await;
     }
+    let challenge = asked.json()["mfa"]["challenge"].clone();
+    let shown = json!({ "challenge": challenge, "code": tenant.app_code(&email).await });
+    client.post("/v1/auth/mfa", &shown).await.must(401);
     other.owner().get("/v1/products").await.must(200);
 
     // All may sign in again, and see no session but the new one.

@@ -131,7 +131,7 @@ impl Duties {
 async fn last_active_at(tenant: &Tenant, user: Id) -> Result<Option<Timestamp>, Problem> {
     let theirs = AuditFilter { actor: Some(user.to_string()), ..AuditFilter::default() };
     let newest = tenant.audit_entries_where(&theirs, None, 1).await?;
-    Ok(newest.first().map(|record| record.entry.at))
+    Ok(newest.records.first().map(|record| record.entry.at))
 }
 
 /// That a tenant was reminded. It has one such document.

@@ -10,7 +10,7 @@ use keystone::auth::user::{User, UserStatus};
 use keystone::crypto::Subject;
 use keystone::http::{Call, Request};
 use keystone::platform::Platform;
-use keystone::tenant::{Attribution, Id, Stored, Tenant, WriteTx};
+use keystone::tenant::{Attribution, Id, Stored, Tenant};
 use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,23 +37,16 @@ pub struct SignedIn {
 /// # Errors
 /// 401 when they were; 503 when the database does not answer.
 pub async fn caller(call: &Call) -> Result<Stored<User>, Problem> {
-    let user = call.tenant().get::<User>(call.principal().user()).await?;
-    let still = |user: &Stored<User>| call.principal().is_accepted_by(&user.entity);
-    user.filter(still).ok_or(Problem::Unauthenticated)
+    let tenant = call.tenant();
+    let (user, settings) =
+        tokio::join!(tenant.get::<User>(call.principal().user()), tenant.settings());
+    let settings = settings?.entity;
+    let still = |user: &Stored<User>| call.principal().is_accepted_by(&user.entity, &settings);
+    user?.filter(still).ok_or(Problem::Unauthenticated)
 }
 
-/// As [`caller`], as a transaction sees them: what it then writes follows from
-/// a session that lives until it commits.
-///
-/// # Errors
-/// As [`caller`].
-pub async fn caller_in(tx: &mut WriteTx<'_>, call: &Call) -> Result<Stored<User>, Problem> {
-    let user = tx.get::<User>(call.principal().user()).await?;
-    let still = |user: &Stored<User>| call.principal().is_accepted_by(&user.entity);
-    user.filter(still).ok_or(Problem::Unauthenticated)
-}
-
-/// Opens a session for `user`, who has just proved every factor.
+/// Opens a session for `user`, who has just proved every factor, in the epoch
+/// of the tenant's sessions in which they began to.
 ///
 /// # Errors
 /// [`Problem`] when a store does not answer; there is no session then.
@@ -61,13 +54,14 @@ pub async fn open(
     platform: &Platform,
     request: &Request,
     cleared: Cleared,
-    user: &Stored<User>,
+    (user, epoch): (&Stored<User>, i64),
     second_factor: bool,
 ) -> Result<SessionRecord, Problem> {
     let subject = SessionSubject {
         user: user.id,
         role: user.entity.role.name().to_owned(),
         credentials: user.entity.credentials,
+        epoch,
         second_factor,
         source_ip: request.ip()?,
         user_agent: request.user_agent.clone(),

@@ -10,8 +10,6 @@ use keystone::tenant::{Id, Stored, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::sign_in;
-
 /// A user as shown.
 #[derive(Serialize, JsonSchema)]
 pub struct UserView {
@@ -102,7 +100,7 @@ impl Manager {
     /// 401 when they left or their sessions ended meanwhile, 403 when their role no longer
     /// lets them manage users.
     pub async fn of(tx: &mut WriteTx<'_>, call: &Call) -> Result<Self, Problem> {
-        let stored = sign_in::caller_in(tx, call).await?;
+        let stored = call.caller(tx).await?;
         let role = stored.entity.role;
         match Permission::ManageUsers.grant(role) {
             Grant::Full | Grant::BelowSuperAdmin => Ok(Self { id: stored.id, role }),

@@ -16,8 +16,9 @@ pub use keys::KeysError;
 pub use permission::{Grant, Permission, Role};
 
 use session::SessionRecord;
+use user::User;
 
-use crate::tenant::Id;
+use crate::tenant::{Id, Settings};
 
 /// A signed-in person, as the pipeline established it for one request.
 #[derive(Debug, Clone)]
@@ -31,9 +32,14 @@ impl Principal {
         Self { role, session }
     }
 
-    /// Whether `user`, read again, still accepts this session.
-    pub fn is_accepted_by(&self, user: &user::User) -> bool {
-        user.accepts(&self.session)
+    /// Whether user and tenant, read again, still accept this session.
+    pub fn is_accepted_by(&self, user: &User, settings: &Settings) -> bool {
+        user.accepts(&self.session) && settings.accept(&self.session)
+    }
+
+    /// The tenant's count of ends of all sessions at sign-in.
+    pub fn epoch(&self) -> i64 {
+        self.session.epoch
     }
 
     /// Id of the user.

@@ -115,6 +115,7 @@ mod tests {
             user: Id::from_u128(2),
             role: "viewer".into(),
             credentials: 0,
+            epoch: 0,
             amr: vec!["pwd".into()],
             source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             user_agent: None,

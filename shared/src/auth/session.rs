@@ -43,6 +43,10 @@ pub struct SessionSubject {
     /// The user's credentials, as [`User::credentials`](super::user::User)
     /// counts them.
     pub credentials: i64,
+    /// The tenant's sessions, as [`Settings::session_epoch`] counts them.
+    ///
+    /// [`Settings::session_epoch`]: crate::tenant::Settings::session_epoch
+    pub epoch: i64,
     /// Whether the user proved a second factor beside the password.
     pub second_factor: bool,
     /// The address that the user signs in from.
@@ -64,6 +68,8 @@ pub struct SessionRecord {
     pub role: String,
     /// The credentials that the user had at sign-in.
     pub credentials: i64,
+    /// The tenant's count of ends of all sessions at sign-in.
+    pub epoch: i64,
     /// How the user proved who they are.
     pub amr: Vec<String>,
     /// The address of sign-in.
@@ -99,6 +105,8 @@ pub struct Challenge {
     pub user: Id,
     /// The credentials that the user had when the password was right.
     pub credentials: i64,
+    /// The tenant's count of ends of all sessions then.
+    pub epoch: i64,
 }
 
 /// The session store and its table.
@@ -141,6 +149,7 @@ impl Sessions {
             user: subject.user,
             role: subject.role,
             credentials: subject.credentials,
+            epoch: subject.epoch,
             amr: methods(subject.second_factor),
             source_ip: subject.source_ip,
             user_agent: subject.user_agent,
@@ -340,7 +349,7 @@ impl Sessions {
         now: Timestamp,
         cleared: Cleared,
         user: Id,
-        credentials: i64,
+        (credentials, epoch): (i64, i64),
     ) -> Result<String, StoreError> {
         let token = hex::encode(crate::random::bytes::<32>()?);
         let expires_at = now + CHALLENGE_LIFE;
@@ -352,6 +361,7 @@ impl Sessions {
             // Not `user`, by which the index finds sessions.
             .item("challenged", AttributeValue::S(user.to_string()))
             .item("credentials", number(credentials))
+            .item("epoch", number(epoch))
             .item("expires_at", number(expires_at.as_millisecond()))
             .item("ttl", number(expires_at.as_second() + 1))
             .send()
@@ -390,6 +400,7 @@ impl Sessions {
             tenant: text("tenant")?,
             user: text("challenged")?.parse().map_err(|_| malformed("challenged"))?,
             credentials: read_number(&item, "credentials")?,
+            epoch: read_number(&item, "epoch")?,
         }))
     }
 
@@ -447,6 +458,7 @@ impl SessionRecord {
                 ("user", AttributeValue::S(self.user.to_string())),
                 ("role", AttributeValue::S(self.role.clone())),
                 ("credentials", number(self.credentials)),
+                ("epoch", number(self.epoch)),
                 ("amr", AttributeValue::L(amr)),
                 ("source_ip", AttributeValue::S(self.source_ip.to_string())),
                 ("user_agent", user_agent),
@@ -476,6 +488,7 @@ impl SessionRecord {
             user: id("user")?,
             role: text("role")?,
             credentials: read_number(item, "credentials")?,
+            epoch: read_number(item, "epoch")?,
             amr: amr
                 .and_then(|methods| methods.iter().map(|m| m.as_s().ok().cloned()).collect())
                 .ok_or_else(|| malformed("amr"))?,
@@ -504,6 +517,7 @@ mod tests {
             user: Id::from_u128(2),
             role: "admin".into(),
             credentials: 3,
+            epoch: 2,
             amr: vec!["pwd".into(), "otp".into()],
             source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             user_agent: Some("curl/8.5".into()),

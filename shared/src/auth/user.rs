@@ -349,6 +349,7 @@ mod tests {
             user: Id::from_u128(2),
             role: "viewer".into(),
             credentials,
+            epoch: 0,
             amr: vec!["pwd".into()],
             source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             user_agent: None,

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::{Reply, Spec, input};
 use crate::Problem;
 use crate::audit::entry::{Actor, ActorKind, Resource};
+use crate::auth::user::User;
 use crate::auth::{Grant, Permission, Principal};
 use crate::crypto::{Place, Sealed, at_rest};
 use crate::platform::Platform;
-use crate::tenant::{Attribution, Entity, Id, Tenant, WriteTx, schema};
+use crate::tenant::{Attribution, Entity, Id, Stored, Tenant, WriteTx, schema};
 
 /// A request, decoded but not judged.
 #[derive(Debug)]
@@ -211,6 +212,35 @@ impl Call {
     /// Whether values under `permission` are shown to the principal in clear.
     pub fn sees(&self, permission: Permission) -> bool {
         self.principal.grant(permission) == Grant::Full
+    }
+
+    /// The user who makes the request, as the transaction sees them: what it
+    /// writes then follows from a session that lives until it commits.
+    ///
+    /// # Errors
+    /// 401 when they left or their session ended since the pipeline accepted
+    /// it; 503 when the database does not answer.
+    pub async fn caller(&self, tx: &mut WriteTx<'_>) -> Result<Stored<User>, Problem> {
+        let user = tx.get::<User>(self.principal.user()).await?;
+        let settings = tx.settings().await?.entity;
+        let still = |user: &Stored<User>| self.principal.is_accepted_by(&user.entity, &settings);
+        user.filter(still).ok_or(Problem::Unauthenticated)
+    }
+
+    /// As [`Call::caller`], who must be granted `permission` without a bound
+    /// still.
+    ///
+    /// # Errors
+    /// As [`Call::caller`]; 403 when they are not.
+    pub async fn caller_with(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permission: Permission,
+    ) -> Result<(), Problem> {
+        match permission.grant(self.caller(tx).await?.entity.role) {
+            Grant::Full => Ok(()),
+            _ => Err(Problem::Forbidden),
+        }
     }
 
     /// Who acts, for an audit entry.

@@ -125,9 +125,10 @@ pub struct Settings {
     /// Absent: no copy of the tenant's data leaves the EU.
     #[serde(default)]
     pub cross_border_consent: Option<CrossBorderConsent>,
-    /// No session from before is accepted; absent: all are.
+    /// Counts how often all sessions of the tenant were ended. A session or a
+    /// half-finished sign-in from before the last time is not accepted.
     #[serde(default)]
-    pub sessions_ended_at: Option<Timestamp>,
+    pub session_epoch: i64,
 }
 
 impl Entity for Settings {
@@ -160,14 +161,14 @@ impl Settings {
             former_user_years: None,
             second_factor_roles: vec![Role::SuperAdmin],
             cross_border_consent: None,
-            sessions_ended_at: None,
+            session_epoch: 0,
         }
     }
 
-    /// Whether a request of `session` may be served: it was begun after all
-    /// sessions of the tenant were last ended.
+    /// Whether a request of `session` may be served: not all sessions of the
+    /// tenant were ended since.
     pub fn accept(&self, session: &SessionRecord) -> bool {
-        self.sessions_ended_at.is_none_or(|ended_at| ended_at < session.created_at)
+        self.session_epoch == session.epoch
     }
 
     /// Whether users of `role` must sign in with a second factor.

@@ -31,16 +31,16 @@ pub struct EndOfSessions {
     reason: String,
 }
 
-/// The handler. From the commit on, the pipeline serves no session that was
-/// begun before. Their records stay until they expire or somebody uses them
-/// in vain.
+/// The handler. From the commit on, no session and no half-finished sign-in
+/// that was begun before is accepted. Their records stay until they expire.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let end: EndOfSessions = call.request().body()?;
     call.audited("settings.end_sessions", async |tx| {
         tx.facts(&json!({ "reason": end.reason }), &["/reason"])?;
+        call.caller_with(tx, Permission::ManageTenant).await?;
         let before = tx.settings().await?;
         let mut after = before.entity.clone();
-        after.sessions_ended_at = Some(call.now());
+        after.session_epoch += 1;
         tx.replace(&before, after).await?;
         Ok(Reply::empty())
     })

@@ -57,7 +57,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let seed = Seed::new()?;
     let enrolment = tenant
         .audited(&call.attribution()?, ACTION, async |tx| {
-            let before = sign_in::caller_in(tx, &call).await?;
+            let before = call.caller(tx).await?;
             let id = before.id;
             if before.entity.second_factor_since().is_some() {
                 return Err(active_already());

@@ -65,11 +65,12 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let registry = platform.registry(request.now).await?;
     let tenant =
         registry.of_attempt(&admission, request.now).await?.ok_or(Problem::InvalidCredentials)?;
-    let user = tenant
-        .get::<User>(user)
-        .await?
+    let (user, settings) = tokio::join!(tenant.get::<User>(user), tenant.settings());
+    let epoch = settings?.entity.session_epoch;
+    let user = user?
         .filter(|user| user.entity.status == UserStatus::Active)
         .filter(|user| user.entity.credentials == challenge.credentials)
+        .filter(|_| epoch == challenge.epoch)
         .ok_or(Problem::InvalidCredentials)?;
     let proof =
         second_factor::check(request, &throttle, &admission, &tenant, &user, &body.code).await?;
@@ -78,7 +79,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     if !sessions.redeem(&body.challenge).await? {
         return Err(Problem::InvalidCredentials);
     }
-    let session = sign_in::open(platform, request, cleared, &user, true).await?;
+    let session = sign_in::open(platform, request, cleared, (&user, epoch), true).await?;
     let by = sign_in::attribution(request, Some(user.id), Outcome::Success)?;
     let facts = json!({ "role": user.entity.role.name(), "second_factor": proof.name() });
     let recorded = tenant

@@ -13,6 +13,8 @@ use keystone::tenant::Id;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::sign_in;
+
 /// The route.
 pub const ROUTE: Route = Route {
     spec: Spec {
@@ -69,12 +71,12 @@ impl SessionView {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let query: PageQuery = call.request().query()?;
     let after: Option<Id> = query.after()?;
-    let settings = call.tenant().settings().await?.entity;
+    let (user, settings) = (sign_in::caller(&call).await?, call.tenant().settings().await?);
     let found =
         call.platform().sessions().await?.of_user(call.principal().user(), call.now()).await?;
     let rest = found
         .into_iter()
-        .filter(|session| settings.accept(session))
+        .filter(|session| user.entity.accepts(session) && settings.entity.accept(session))
         .filter(|session| after.is_none_or(|after| session.sid < after))
         .map(|session| SessionView::new(session, call.principal().session()))
         .collect();

@@ -139,11 +139,12 @@ async fn sign_in(call: &PublicCall, login: Login) -> Result<Reply, Problem> {
                 Some(stored) => password::renewed(&login.password, stored, &pepper)?,
                 None => None,
             };
+            let epoch = settings.session_epoch;
             let answer = if user.entity.second_factor_since().is_some() {
-                challenge(call, &tenant, &user, admission, renewed).await?
+                challenge(call, &tenant, (&user, epoch), admission, renewed).await?
             } else {
                 let required = settings.require_second_factor(user.entity.role);
-                let session = enter(call, &tenant, &user, admission, renewed).await?;
+                let session = enter(call, &tenant, (&user, epoch), admission, renewed).await?;
                 LoggedIn::SignedIn(session.requiring_second_factor(required))
             };
             Reply::ok(&answer)
@@ -173,14 +174,14 @@ async fn preparation(
 async fn enter(
     call: &PublicCall,
     tenant: &Tenant,
-    user: &Stored<User>,
+    (user, epoch): (&Stored<User>, i64),
     admission: Admission<'_>,
     renewed: Option<PasswordHash>,
 ) -> Result<SignedIn, Problem> {
     let (platform, request) = (call.platform(), call.request());
     let cleared = admission.succeeded().await?;
     let facts = json!({ "role": user.entity.role.name() });
-    let session = sign_in::open(platform, request, cleared, user, false).await?;
+    let session = sign_in::open(platform, request, cleared, (user, epoch), false).await?;
     let recorded = record_match(request, tenant, user, ("session.create", facts), renewed).await;
     sign_in::answer(platform, session, recorded).await
 }
@@ -188,14 +189,15 @@ async fn enter(
 async fn challenge(
     call: &PublicCall,
     tenant: &Tenant,
-    user: &Stored<User>,
+    (user, epoch): (&Stored<User>, i64),
     admission: Admission<'_>,
     renewed: Option<PasswordHash>,
 ) -> Result<LoggedIn, Problem> {
     let cleared = admission.succeeded().await?;
     let sessions = call.platform().sessions().await?;
     let now = call.request().now;
-    let challenge = sessions.challenge(now, cleared, user.id, user.entity.credentials).await?;
+    let counts = (user.entity.credentials, epoch);
+    let challenge = sessions.challenge(now, cleared, user.id, counts).await?;
     let what = ("session.challenge", json!({}));
     record_match(call.request(), tenant, user, what, renewed).await?;
     let methods = [FactorMethod::Totp, FactorMethod::RecoveryCode];

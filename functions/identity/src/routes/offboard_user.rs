@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::Permission;
+use keystone::auth::session::SessionRecord;
 use keystone::auth::user::{User, UserStatus};
 use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
@@ -73,7 +74,12 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             if before.entity.status == UserStatus::Deactivated {
                 return Err(offboarded());
             }
-            let sessions_ended = sessions.of_user(id, call.now()).await?.len();
+            let settings = tx.settings().await?.entity;
+            let records = sessions.of_user(id, call.now()).await?;
+            let alive = |session: &&SessionRecord| {
+                before.entity.accepts(session) && settings.accept(session)
+            };
+            let sessions_ended = records.iter().filter(alive).count();
             let contacts_passed_on =
                 pass_contacts_on(tx, call.now(), &manager, &before, &offboarding).await?;
             let facts = json!({ "reason": offboarding.reason, "sessions_ended": sessions_ended });

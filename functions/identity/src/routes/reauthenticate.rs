@@ -70,7 +70,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     }
     let required =
         !has_factor && tenant.settings().await?.entity.require_second_factor(user.entity.role);
-    let session = sign_in::open(platform, request, cleared, &user, has_factor).await?;
+    let by = (&user, call.principal().epoch());
+    let session = sign_in::open(platform, request, cleared, by, has_factor).await?;
     let facts = json!({ "second_factor": proof.as_ref().map(Proof::name) });
     let recorded = tenant
         .audited(&call.attribution()?, "session.renew", async |tx| {

@@ -30,7 +30,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let tenant = call.tenant();
     tenant
         .audited(&call.attribution()?, "user.remove_second_factor", async |tx| {
-            let before = sign_in::caller_in(tx, &call).await?;
+            let before = call.caller(tx).await?;
             if before.entity.second_factor.is_none() {
                 return Err(Problem::NotFound);
             }

@@ -28,6 +28,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let patch: SettingsPatch = call.request().body()?;
     let user = call.principal().user();
     call.audited("settings.update", async |tx| {
+        call.caller_with(tx, Permission::ManageTenant).await?;
         let before = tx.settings().await?.at_version(version)?;
         let mut after = patch.apply(&before.entity, user, call.now());
         patch.identify_contacts(tx, &before.entity, &mut after).await?;

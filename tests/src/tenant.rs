@@ -28,7 +28,7 @@ const BESIDE: &[&str] = &[
     "data_key.reseal",
     "subject_key.destroy",
     "audit_export.start",
-    "duties.remind",
+    "duty_reminder.send",
     "audit_export.add_file",
     "audit_export.finish",
     "audit_export.give_up",

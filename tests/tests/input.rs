@@ -5,7 +5,7 @@
 use futures::{StreamExt, stream};
 use keystone_tests::client::Request;
 use keystone_tests::routes::{self, Listed};
-use keystone_tests::{Answer, Client, Stack, openapi, samples};
+use keystone_tests::{Answer, Client, Stack, goods, openapi, samples};
 use serde_json::{Map, Value, json};
 
 /// Routes attacked at once.
@@ -381,5 +381,128 @@ async fn lists_are_paged_without_gaps_and_repetitions() {
         }
     }
     assert_eq!(seen, made, "newest first");
+    tenant.finish().await;
+}
+
+/// What the database would take for an operator, and what frameworks make of
+/// brackets. Percent-encoded.
+const IN_PARAMETERS: [&str; 6] = [
+    "%7B%22%24gt%22%3A%22%22%7D",
+    "%7B%22%24ne%22%3Anull%7D",
+    "%7B%22%24where%22%3A%22sleep(1000)%22%7D",
+    "%5B%22%24ne%22%5D",
+    "%24ne",
+    ".%2A",
+];
+
+/// The items of a list, whatever kind it is of.
+fn items(answer: &Answer) -> usize {
+    let body = answer.json();
+    let list = body["items"]
+        .as_array()
+        .or_else(|| body.pointer("/epcisBody/queryResults/resultsBody/eventList")?.as_array());
+    list.expect("it answers with a list").len()
+}
+
+/// Sends operators in every parameter of a list; how many were refused, and how
+/// many found nothing.
+async fn parameters_of(owner: &Client, listed: &Listed) -> (usize, usize) {
+    let (mut refused, mut in_vain) = (0, 0);
+    let path = routes::fill(listed.spec.path, NOTHING);
+    let schema = openapi::schema_alone(listed.spec.query.expect("it has parameters"));
+    for name in schema["properties"].as_object().expect("an object").keys() {
+        for value in IN_PARAMETERS {
+            let answer = owner.get(&format!("{path}?{name}={value}")).await;
+            if answer.status == 200 {
+                assert_eq!(items(&answer), 0, "{name}={value}: {answer}");
+                in_vain += 1;
+            } else {
+                check_problem(&answer);
+                assert!([404, 422].contains(&answer.status), "{name}={value}: {answer}");
+                refused += 1;
+            }
+        }
+        let answer = owner.get(&format!("{path}?{name}%5B%24ne%5D=x")).await;
+        check_problem(&answer);
+        answer.must(422);
+    }
+    (refused, in_vain)
+}
+
+/// As [`no_operator_gets_in_at_any_depth`], for what is no body: a filter finds
+/// nothing by an operator, a header and a cell mean what they say.
+#[tokio::test]
+async fn an_operator_in_a_parameter_header_or_cell_is_text_or_refused() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("operators-beside", &[]).await;
+    let owner = tenant.owner();
+    // Of each kind there is something to be found.
+    let (product, gtin) = goods::product(owner, "Milk").await;
+    goods::supplier(owner).await;
+    goods::customer(owner).await;
+    owner.post("/v1/sites", &samples::site()).await.must(201);
+    owner.post("/v1/batches", &goods::lot(&product, "A-1", "1", "LTR")).await.must(201);
+    owner.post("/v1/events", &samples::event()).await.must(201);
+
+    let lists: Vec<Listed> = routes::all()
+        .into_iter()
+        .filter(|listed| listed.spec.method.as_str() == "GET" && listed.spec.query.is_some())
+        .collect();
+    let counts: Vec<(usize, usize)> = stream::iter(lists)
+        .map(|listed| async move { parameters_of(owner, &listed).await })
+        .buffer_unordered(PARALLEL)
+        .collect()
+        .await;
+    let refused: usize = counts.iter().map(|(refused, _)| refused).sum();
+    let in_vain: usize = counts.iter().map(|(_, in_vain)| in_vain).sum();
+    assert!(refused > 100 && in_vain > 20, "{refused} refused, {in_vain} in vain");
+
+    // Headers.
+    let hostile = r#"{"$gt":""}"#;
+    let get = |name: &str, value: &str| owner.request("GET", "/v1/products").header(name, value);
+    get("authorization", &format!("Bearer {hostile}")).send().await.must(401);
+    for name in ["accept", "user-agent", "x-forwarded-for", "cookie"] {
+        get(name, hostile).send().await.must(200);
+    }
+    let body = json!({ "name": "Milk, skimmed" });
+    let path = format!("/v1/suppliers/{}", goods::supplier(owner).await);
+    for version in [hostile, r#""{"$gt":0}""#, r#"{"$ne":null}"#] {
+        let answer = owner.request("PATCH", &path).header("if-match", version).json(&body);
+        let answer = answer.send().await;
+        check_problem(&answer);
+        assert!([400, 412, 422, 428].contains(&answer.status), "{version}: {answer}");
+    }
+    let create = |key: &str| {
+        let body = samples::product();
+        owner.request("POST", "/v1/products").header("idempotency-key", key).json(&body)
+    };
+    create(r#"{"$ne":"a"}"#).send().await.must(201);
+    // A key of its own: as an operator it would find the first.
+    create(r#"{"$ne":"b"}"#).send().await.must(201);
+
+    // Cells.
+    for lot in ["{\"\"$gt\"\":\"\"\"\"}", "$where", "a.$b"] {
+        let table = format!("gtin;lot_number;quantity;unit\n{gtin};\"{lot}\";1;LTR\n");
+        let answer = owner
+            .request("POST", "/v1/imports/batches")
+            .header("content-type", "text/csv")
+            .body(table)
+            .send()
+            .await;
+        if answer.status != 201 {
+            check_problem(&answer);
+            answer.must(422);
+            continue;
+        }
+        let wanted = lot.replace("\"\"", "\"");
+        let batches = owner.get("/v1/batches").await.expect(200).json();
+        let lots: Vec<&Value> = batches["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .map(|item| &item["lot_number"])
+            .collect();
+        assert!(lots.contains(&&json!(wanted)), "{wanted}: {lots:?}");
+    }
     tenant.finish().await;
 }

@@ -89,7 +89,7 @@ async fn remind(tenant: &Tenant, by: &Attribution) -> Result<bool, Problem> {
     }
     let told: Vec<String> = duties.owed.iter().map(|duty| in_words(*duty, &duties)).collect();
     let done = tenant
-        .audited(by, "duties.remind", async |tx: &mut WriteTx<'_>| {
+        .audited(by, "duty_reminder.send", async |tx: &mut WriteTx<'_>| {
             let before = tx.get::<Reminder>(Reminder::ID).await?;
             if before.as_ref().is_some_and(|last| last.entity.suffices(&duties.owed, by.now)) {
                 return Err(Problem::Stale);

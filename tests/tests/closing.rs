@@ -292,6 +292,43 @@ async fn a_destruction_that_is_killed_anywhere_ends_like_one_that_is_not() {
 }
 
 #[tokio::test]
+async fn what_was_called_off_is_not_destroyed_though_the_registry_was_not_told() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("called-off", &[]).await;
+    close(&stack, &tenant, "begin").await;
+    let closing = record(&stack, &tenant).await.get_document("closing").unwrap().clone();
+    close(&stack, &tenant, "call_off").await;
+    // As a run leaves it that dies between the trail and the registry.
+    let registry = stack.database().await.database("keystone_control");
+    let tenants = registry.collection::<Document>("tenants");
+    let undone = doc! { "$set": { "state": "closing", "closing": closing } };
+    let half_done = async || {
+        tenants.update_one(doc! { "_id": tenant.slug() }, undone.clone()).await.unwrap();
+        let_time_pass(&stack, &tenant).await;
+    };
+    half_done().await;
+    let done = destroy(&stack).await;
+    assert!(!lists(&done["tenants"], &tenant), "{done}");
+    let in_use = async || {
+        let record = record(&stack, &tenant).await;
+        assert_eq!(record.get_str("state").unwrap(), "active");
+        assert!(!record.contains_key("closing"), "{record}");
+        assert_eq!(databases(&stack, &tenant).await.len(), 3);
+        tenant.owner().get("/v1/products").await.must(200);
+    };
+    in_use().await;
+    // Nor does another beginning go on with the end of the one before.
+    half_done().await;
+    let event = json!({
+        "operator": "o", "tenant": tenant.slug(), "action": "begin", "reason": "Once more.",
+    });
+    let refused = stack.aws().invoke_to_the_end(stack.value("CLOSE_TENANT_FUNCTION"), &event).await;
+    assert!(refused.to_string().contains("called off"), "{refused}");
+    in_use().await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn closing_refuses_what_makes_no_sense() {
     let stack = Stack::load();
     let function = stack.value("CLOSE_TENANT_FUNCTION");

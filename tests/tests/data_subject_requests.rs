@@ -526,6 +526,9 @@ async fn what_is_restricted_is_stored_and_not_used() {
     assert_eq!(body["restriction"]["ground"], "accuracy_contested");
     assert_eq!(body["restriction"]["request_id"], json!(opened.id()));
     assert_eq!((&body["masked"], &body["phone"]), (&json!(true), &json!("***********55")));
+    let search = "/v1/customers?phone=%2B353861115555";
+    let none: [Value; 0] = [];
+    assert_eq!(owner.get(search).await.expect(200).json()["items"], json!(none));
     let rename = json!({ "name": "Another Shop" });
     owner.patch(&record, &stale, &rename).await.must(412);
     let refused = owner.patch(&record, &shown.etag(), &rename).await.expect(409).json();

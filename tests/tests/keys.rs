@@ -347,6 +347,16 @@ async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
     let by_iban = format!("/v1/suppliers?iban={iban}");
     tenant.user(Role::OpsUser).get(&by_iban).await.must(403);
     tenant.user(Role::Viewer).get(&by_iban).await.must(403);
+    // Whoever may leaves a trace, found or not, which does not tell the number.
+    let trail = tenant.audit_trail().await;
+    let searches: Vec<&Value> =
+        trail.iter().filter(|entry| entry["action"] == "customer.search").collect();
+    let counts = |records: u64| {
+        let facts = json!({ "op": "add", "path": "/records", "value": records });
+        searches.iter().filter(|entry| entry["delta"].as_array().unwrap().contains(&facts)).count()
+    };
+    assert!(counts(0) >= 2 && counts(2) >= 8, "{searches:?}");
+    assert!(!json!(searches).to_string().contains("86000000"), "{searches:?}");
     tenant.finish().await;
 }
 

@@ -204,6 +204,11 @@ impl<'p> Publisher<'p> {
         let tree = tenant.audit_tree().await?;
         let head =
             Checkpoint { origin: self.keys.origin(id), size: tree.size(), root: tree.root() };
+        // Every trail begins with the provisioning of its tenant; a note of no
+        // entries would have itself for a successor in the archive, for good.
+        if head.size == 0 {
+            return Err(broken("the head is that of an empty trail".into()));
+        }
         let old = match last {
             Some(last) => Checkpoint::open(&last.link.checkpoint, &self.keys.of_tenant(id)?)
                 .map_err(|error| broken(error.to_string()))?,

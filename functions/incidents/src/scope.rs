@@ -195,8 +195,10 @@ impl Category {
 fn category(entry: &CommittedEntry) -> Option<Category> {
     let with_contacts = || fact(entry, "/contacts") == Some(&Value::Bool(true));
     match entry.action.as_str() {
-        "customer.disclose" | "batch.disclose" => Some(Category::CustomerContacts),
-        "supplier.disclose" => Some(Category::SupplierBanking),
+        "customer.disclose" | "customer.search" | "batch.disclose" => {
+            Some(Category::CustomerContacts)
+        }
+        "supplier.disclose" | "supplier.search" => Some(Category::SupplierBanking),
         "recall.disclose" => Some(Category::RecallContacts),
         "recall_pack.create" | "recall_pack.fetch" if with_contacts() => {
             Some(Category::RecallContacts)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::Problem;
+use crate::audit::entry::Resource;
 use crate::auth::Permission;
 use crate::tenant::{Entity, Filter, Id, Page, Stored};
 
@@ -135,15 +136,17 @@ impl Call {
 
     /// A page of the tenant's entities whose sealed value behind the blind
     /// index `index` is `text`. Only for whom `permission` shows such values
-    /// in clear: whoever may not read them may not guess them either.
+    /// in clear: whoever may not read them may not guess them either. The
+    /// search is recorded as `action` before it is answered, also one that
+    /// finds nothing: each answer tells what a value is or is not.
     ///
     /// # Errors
     /// 403 to anybody else; otherwise as [`Call::page`].
     pub async fn page_sealed<E: Entity>(
         &self,
         permission: Permission,
-        index: &'static str,
-        text: &str,
+        action: &'static str,
+        (index, text): (&'static str, &str),
         query: &PageQuery,
     ) -> Result<List<Stored<E>>, Problem> {
         if !self.sees(permission) {
@@ -152,7 +155,11 @@ impl Call {
         let limit = query.limit();
         let page = Page { after: query.after::<Id>()?, limit: limit + 1 };
         let found = self.tenant().list_sealed::<E>(index, text, page).await?;
-        Ok(List::new(found, limit, |stored| stored.id))
+        let list = List::new(found, limit, |stored| stored.id);
+        let resource = Resource { kind: E::RESOURCE.into(), id: "many".into() };
+        let field = index.trim_end_matches("_index");
+        self.disclose(action, resource, &[field], list.items.len()).await?;
+        Ok(list)
     }
 }
 

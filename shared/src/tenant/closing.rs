@@ -121,7 +121,8 @@ impl Registry<'_> {
     /// and address.
     ///
     /// # Errors
-    /// 404 when there is no such tenant, 409 when it is not in use;
+    /// 404 when there is no such tenant, 409 when it is not in use, or when
+    /// calling it off was left half done, after which it can begin again;
     /// [`Problem::Unavailable`] when a store does not answer.
     pub async fn begin_closing(
         &self,
@@ -152,6 +153,9 @@ impl Registry<'_> {
             return Err(not_in_use());
         };
         let tenant = self.open(record, by.now).await?;
+        if self.was_called_off(&tenant, &closing).await? {
+            return Err(called_off());
+        }
         let ends_at = moment(closing.ends_at)?;
         tenant
             .settle_closure(by, "tenant.begin_closing", &closing, ClosureState::Announced, letter)
@@ -189,11 +193,30 @@ impl Registry<'_> {
                 letter,
             )
             .await?;
+        self.reinstate(id, &closing).await?;
+        Ok(Standing { tenant: id.clone(), state: TenantState::Active, ends_at: None })
+    }
+
+    /// Says in the registry that the tenant is in use again.
+    async fn reinstate(&self, id: &TenantId, closing: &Closing) -> Result<(), StoreError> {
         let same =
             doc! { "_id": id.as_str(), "state": "closing", "closing.id": closing.id.to_string() };
         let back = doc! { "$set": { "state": "active" }, "$unset": { "closing": "" } };
-        self.tenants().update_one(same, back).await.map_err(StoreError::from)?;
-        Ok(Standing { tenant: id.clone(), state: TenantState::Active, ends_at: None })
+        self.tenants().update_one(same, back).await?;
+        Ok(())
+    }
+
+    /// Whether the closing was called off by a run that died before the registry
+    /// said so, which this then does: the tenant's people were told that nothing
+    /// will be destroyed.
+    async fn was_called_off(&self, tenant: &Tenant, closing: &Closing) -> Result<bool, StoreError> {
+        let closure = tenant.get::<Closure>(closing.id).await?;
+        let off = closure.is_some_and(|found| found.entity.state == ClosureState::CalledOff);
+        if off {
+            tracing::warn!(tenant = %tenant.id(), "a closing that was called off is finished");
+            self.reinstate(tenant.id(), closing).await?;
+        }
+        Ok(off)
     }
 
     /// Tenants whose grace period is over at `now`, or whose keys an
@@ -217,7 +240,7 @@ impl Registry<'_> {
     /// Destroys the keys of a tenant whose grace period is over, and drops its
     /// data; finishes what an interrupted run began. Returns how many secrets
     /// this run deleted; `None` when the tenant waits for the checkpoint that
-    /// covers its last entry.
+    /// covers its last entry, or its closing was called off.
     ///
     /// # Errors
     /// 409 when the tenant's time has not come; [`Problem::Unavailable`] when
@@ -261,6 +284,9 @@ impl Registry<'_> {
             return Err(Problem::Conflict("The tenant's grace period is not over.".into()));
         }
         let tenant = self.open(record, by.now).await?;
+        if self.was_called_off(&tenant, &closing).await? {
+            return Ok(None);
+        }
         let quiet: Letter<'_> = &|_, _, _, _| Err(Problem::Internal);
         tenant.settle_closure(by, DESTROY, &closing, ClosureState::Destroying, quiet).await?;
         let entry = AuditFilter { action: Some(DESTROY.into()), ..AuditFilter::default() };
@@ -321,6 +347,10 @@ impl Tenant {
                 Closure { state, reason: closing.reason.clone(), ends_at: closing.ends_at };
             match tx.get::<Closure>(closing.id).await? {
                 Some(found) if at(Some(found.entity.state)) => return Ok(()),
+                // What was called off is not destroyed.
+                Some(found) if found.entity.state == ClosureState::CalledOff => {
+                    return Err(called_off());
+                }
                 // What is being destroyed cannot be called off any more.
                 Some(found) if found.entity.state == ClosureState::Destroying => {
                     return Err(Problem::Conflict("The tenant's keys are being destroyed.".into()));
@@ -352,6 +382,10 @@ fn to_bson(value: &impl Serialize) -> Result<Bson, StoreError> {
 
 fn moment(at: DateTime) -> Result<Timestamp, StoreError> {
     time_of(Some(&Bson::DateTime(at))).ok_or_else(|| StoreError::defect("a time out of range"))
+}
+
+fn called_off() -> Problem {
+    Problem::Conflict("The closing was called off.".into())
 }
 
 fn not_in_use() -> Problem {

@@ -366,7 +366,7 @@ impl Tenant {
 impl Tenant {
     /// The entities whose sealed value behind the blind index `index` is
     /// `text`, however it is spelled, newest first. The index names candidates;
-    /// each is opened to be sure.
+    /// each is opened to be sure, but for those whose use is restricted.
     ///
     /// # Errors
     /// As [`Tenant::get`].
@@ -394,9 +394,14 @@ impl Tenant {
             self.prefetch(envelopes.iter().flatten().map(|envelope| envelope.subject)).await?;
             let candidates = found.len();
             for (document, envelope) in found.into_iter().zip(envelopes) {
+                // Nobody is found by what may be stored only (GDPR Art. 18).
+                let restricted = !matches!(
+                    document.get(schema::RESTRICTION),
+                    None | Some(mongodb::bson::Bson::Null)
+                );
                 let stored = Stored::<E>::from_document(document, self.id())?;
                 page.after = Some(stored.id);
-                let Some(envelope) = envelope else { continue };
+                let Some(envelope) = envelope.filter(|_| !restricted) else { continue };
                 let place = Place {
                     collection: E::COLLECTION.name,
                     document: stored.id,

@@ -70,6 +70,10 @@ impl Action {
     }
 }
 
+/// Most links of one transformation: each thing that went in is one to each that
+/// came out, and every line of the ledger names the others.
+const LINKS: usize = 100_000;
+
 /// How much of a class: of a product or a lot (EPCIS 2.0 §7.3.3.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuantityElement {
@@ -300,6 +304,7 @@ impl Event {
         let reports = event.list("sensorElementList", errors, sensor::element);
         let mut lots = BTreeMap::new();
         let what = what(&event, kind, action, &mut lots, errors);
+        bound_links(&what, &event.at, errors);
         let biz_step = event.optional("bizStep", errors, word(&BIZ_STEP));
         let disposition = event.optional("disposition", errors, word(&DISPOSITION));
         let read_point = event.optional("readPoint", errors, place);
@@ -590,6 +595,23 @@ fn what(
     }
 }
 
+/// Notes a transformation of more links than [`LINKS`].
+fn bound_links(what: &What, at: &str, errors: &mut Errors) {
+    let What::Transformation { inputs, input_quantities, outputs, output_quantities, .. } = what
+    else {
+        return;
+    };
+    let came_in = inputs.len() + input_quantities.len();
+    let came_out = outputs.len() + output_quantities.len();
+    if came_in * came_out > LINKS {
+        let message = format!(
+            "What went in times what came out must be at most {LINKS}; record the transformation \
+             in several events with one transformationID."
+        );
+        errors.note(&pointer(at, "outputQuantityList"), message);
+    }
+}
+
 fn is_offset(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(['+', '-']) else { return false };
     let Some((hours, minutes)) = rest.split_once(':') else { return false };
@@ -697,6 +719,26 @@ mod tests {
             "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
             "epcList": epcs,
         })
+    }
+
+    #[test]
+    fn a_transformation_has_no_more_links_than_can_be_followed() {
+        let lots = |count: usize, of: &str| -> Vec<serde_json::Value> {
+            let class = |n| format!("https://id.gs1.org/01/04012345666663/10/{of}{n}");
+            let one = |n| serde_json::json!({ "epcClass": class(n), "quantity": 1 });
+            (0..count).map(one).collect()
+        };
+        let wrong = |came_in, came_out| {
+            let event = serde_json::json!({
+                "type": "TransformationEvent", "eventID": "urn:x:1",
+                "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+                "inputQuantityList": lots(came_in, "I"), "outputQuantityList": lots(came_out, "O"),
+            });
+            let (_, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
+            errors.0.into_iter().map(|error| error.field).collect::<Vec<_>>()
+        };
+        assert_eq!(wrong(1_000, 100), [""; 0]);
+        assert_eq!(wrong(1_000, 101), ["/outputQuantityList"]);
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         Some(phone) => {
             let phone = e164_of(&phone).unwrap_or(phone);
             let clear = Permission::ReadContactData;
-            call.page_sealed::<Customer>(clear, "phone_index", &phone, &page).await?
+            let by = ("phone_index", phone.as_str());
+            call.page_sealed::<Customer>(clear, "customer.search", by, &page).await?
         }
         None => call.page::<Customer>(Filter::all(), &page).await?,
     };

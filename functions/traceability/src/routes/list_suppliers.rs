@@ -51,7 +51,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         Some(iban) => {
             let iban = iban_of(&iban).unwrap_or(iban);
             let clear = Permission::ReadSupplierBanking;
-            call.page_sealed::<Supplier>(clear, "iban_index", &iban, &page).await?
+            let by = ("iban_index", iban.as_str());
+            call.page_sealed::<Supplier>(clear, "supplier.search", by, &page).await?
         }
         None => call.page::<Supplier>(Filter::all(), &page).await?,
     };

@@ -2,6 +2,7 @@
 //! that are killed on the way.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -277,6 +278,38 @@ async fn what_five_runs_did_not_bring_further_is_given_up() {
     tenant.finish().await;
 }
 
+/// An auditor sees that nothing is left out of volumes, and what is of some.
+async fn are_together_the_whole(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    format: &str,
+    files: &[PathBuf],
+    size: u64,
+) {
+    let keys = published_keys(tenant).await;
+    let verify = |files: &[PathBuf]| {
+        let mut arguments = vec![if format == "pdf" { "pdf" } else { "bundle" }];
+        arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
+        arguments.extend(keys.iter().flat_map(|key| ["--vkey", key.as_str()]));
+        if format == "pdf" {
+            arguments.extend(["--root", stack.value("ROOT_CA")]);
+        }
+        keystone_verify(&arguments)
+    };
+    let (code, words) = verify(files);
+    let whole = format!("{size} of {size} entries, all of the audit trail of {}", tenant.slug());
+    assert!(code == Some(0) && words.contains(&whole), "{words}");
+    assert!(words.contains("Nothing is left out"), "{words}");
+    assert!(words.contains(&format!("the numbers 0 to {}.", size - 1)), "{words}");
+    // Without the second, and in another order.
+    let mut some = files.to_vec();
+    some.remove(1);
+    some.reverse();
+    let (code, words) = verify(&some);
+    assert!(code == Some(0) && words.contains("a part of the audit trail"), "{words}");
+    assert!(words.contains("125 entries are left out: 125 to 249."), "{words}");
+}
+
 #[tokio::test]
 async fn a_killed_run_is_continued_where_it_ended() {
     const ENTRIES: u64 = 1_500;
@@ -311,17 +344,20 @@ async fn a_killed_run_is_continued_where_it_ended() {
         let export = tenant.owner().get("/v1/audit/exports").await.expect(200).json();
         let size = export["items"][0]["tree_size"].as_u64().unwrap();
         assert!(size > ENTRIES);
+        let folder = Folder::new(tenant.slug());
+        let files: Vec<PathBuf> =
+            volumes.iter().map(|volume| folder.file(&volume.name, &volume.bytes)).collect();
         if format == "jsonl" {
             let numbers = proved(&tenant, &contents(&volumes)).await;
             assert_eq!(numbers, (0..size).collect::<Vec<_>>());
         } else {
-            let folder = Folder::new(tenant.slug());
-            for volume in &volumes {
-                let verdict = pdfsig(&folder.file(&volume.name, &volume.bytes));
+            for file in &files {
+                let verdict = pdfsig(file);
                 assert!(verdict.contains("Signature is Valid"), "{verdict}");
                 assert!(verdict.contains("Total document signed"), "{verdict}");
             }
         }
+        are_together_the_whole(&stack, &tenant, format, &files, size).await;
     }
     Trail::read(&stack, tenant.slug()).await.verify();
     tenant.finish().await;

@@ -8,11 +8,14 @@ pub(crate) const HELP: &str = "\
 keystone-verify checks audit exports of Keystone offline.
 
 Usage:
-  keystone-verify bundle FILE             a JSONL export (an evidence bundle); - for standard input
-  keystone-verify pdf FILE --root CA.pem  a signed PDF report and the bundle attached to it
+  keystone-verify bundle FILE...          a JSONL export (evidence bundles); - for standard input
+  keystone-verify pdf FILE... --root CA.pem
+                                          a signed PDF report and the bundle attached to it
   keystone-verify proof FILE              a tlog-proof, or the JSON of GET /v1/audit/{seq}/proof
   keystone-verify checkpoints FILE...     a chain of checkpoints: archived objects, or the JSON of
                                           GET /v1/audit/checkpoints
+
+Give all files of an export at once: only together they show that nothing is left out.
 
 Options:
   --vkey KEY        a verifier key of the audit trail, name+id+base64; may be repeated
@@ -31,8 +34,8 @@ Exit codes:
 /// What to do.
 pub(crate) enum Command {
     Help,
-    Bundle(String),
-    Pdf { file: String, root: String },
+    Bundle(Vec<String>),
+    Pdf { files: Vec<String>, root: String },
     Proof(String),
     Checkpoints(Vec<String>),
 }
@@ -82,13 +85,15 @@ impl Args {
         };
         let command = match command.as_str() {
             "help" => return Ok(Self { command: Command::Help, keys }),
-            "bundle" => Command::Bundle(one(&mut files)?),
+            "proof" => Command::Proof(one(&mut files)?),
+            "bundle" | "pdf" | "checkpoints" if files.is_empty() => {
+                return Err(unusable("give at least one file"));
+            }
+            "bundle" => Command::Bundle(files),
             "pdf" => {
                 let root = root.ok_or_else(|| unusable("a PDF needs --root, whom you trust"))?;
-                Command::Pdf { file: one(&mut files)?, root }
+                Command::Pdf { files, root }
             }
-            "proof" => Command::Proof(one(&mut files)?),
-            "checkpoints" if files.is_empty() => return Err(unusable("give at least one file")),
             "checkpoints" => Command::Checkpoints(files),
             other => return Err(Failure::Unusable(format!("there is no command {other}"))),
         };
@@ -117,7 +122,7 @@ mod tests {
     fn commands_and_options_come_in_any_order() {
         let args = parse(&["--vkey", KEY, "pdf", "--root", "ca.pem", "a.pdf"]).unwrap();
         assert!(
-            matches!(args.command, Command::Pdf { file, root } if file == "a.pdf" && root == "ca.pem")
+            matches!(args.command, Command::Pdf { files, root } if files == ["a.pdf"] && root == "ca.pem")
         );
         assert_eq!(args.keys.len(), 1);
         assert!(matches!(parse(&["--help"]).unwrap().command, Command::Help));
@@ -129,7 +134,7 @@ mod tests {
             &[][..],
             &["bundle", "a"],
             &["bundle", "--vkey", KEY],
-            &["bundle", "a", "b", "--vkey", KEY],
+            &["proof", "a", "b", "--vkey", KEY],
             &["pdf", "a", "--vkey", KEY],
             &["checkpoints", "--vkey", KEY],
             &["nonsense", "a", "--vkey", KEY],

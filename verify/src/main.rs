@@ -4,6 +4,7 @@
 mod args;
 mod bundle;
 mod chain;
+mod coverage;
 mod pdf;
 mod proof;
 
@@ -38,6 +39,14 @@ impl Failure {
         Self::Refused(why.to_string())
     }
 
+    /// The same, saying of which of several files it is.
+    pub(crate) fn of(self, file: &str, files: &[String]) -> Self {
+        match self {
+            Self::Refused(why) if files.len() > 1 => Self::Refused(format!("{file}: {why}")),
+            other => other,
+        }
+    }
+
     pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> Self {
         Self::Unusable(format!("{file} cannot be read: {error}"))
     }
@@ -47,8 +56,8 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let outcome = Args::parse(std::env::args().skip(1)).and_then(|args| match &args.command {
         Command::Help => Ok(None),
-        Command::Bundle(file) => bundle::verify_file(file, &args.keys).map(Some),
-        Command::Pdf { file, root } => pdf::verify_file(file, root, &args.keys).map(Some),
+        Command::Bundle(files) => bundle::verify_files(files, &args.keys).map(Some),
+        Command::Pdf { files, root } => pdf::verify_files(files, root, &args.keys).map(Some),
         Command::Proof(file) => proof::verify_file(file, &args.keys).map(Some),
         Command::Checkpoints(files) => chain::verify_files(files, &args.keys).map(Some),
     });

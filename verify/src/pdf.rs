@@ -6,8 +6,10 @@ mod path;
 
 use keystone_log::note::VerifierKey;
 use lopdf::{Dictionary, Document, Object, Stream};
+use x509_cert::Certificate;
 
-use crate::{Failure, Report, bundle};
+use crate::bundle::{self, Bundle};
+use crate::{Failure, Report};
 
 /// Name of the attached bundle.
 const BUNDLE: &[u8] = b"bundle.jsonl";
@@ -20,15 +22,51 @@ const MAX_BYTES: u64 = 1 << 30;
 /// reaches 32 MiB.
 const MAX_ATTACHED: usize = 256 << 20;
 
-/// Verifies a signed report against a root certificate in a PEM file.
-pub(crate) fn verify_file(file: &str, root: &str, keys: &[VerifierKey]) -> Result<Report, Failure> {
+/// Verifies signed reports against a root certificate in a PEM file.
+pub(crate) fn verify_files(
+    files: &[String],
+    root: &str,
+    keys: &[VerifierKey],
+) -> Result<Report, Failure> {
+    let roots = std::fs::read(root).map_err(|error| Failure::unreadable(root, &error))?;
+    let roots = path::roots(&roots).map_err(|why| Failure::Unusable(format!("{root}: {why}")))?;
+    let (mut signatures, mut bundles) = (Vec::new(), Vec::new());
+    for file in files {
+        let (signature, bundle) =
+            verify_file(file, &roots, keys).map_err(|failure| failure.of(file, files))?;
+        signatures.extend(signature);
+        bundles.push(bundle);
+    }
+    let mut report = bundle::report(&bundles)?;
+    report.verdict = match files.len() {
+        1 => format!("signed report with {}", report.verdict),
+        _ => format!("signed reports with {}", report.verdict),
+    };
+    signatures.push(
+        "The certificates were valid at the time that the report gives for its signature."
+            .to_owned(),
+    );
+    report.checked.splice(0..0, signatures);
+    report.unchecked.extend([
+        "That the certificate was not revoked, since that needs a network.".to_owned(),
+        "The time of the signature: it is the signer's own statement.".to_owned(),
+        "That the printed table shows what the attached bundle does; both are signed together."
+            .to_owned(),
+    ]);
+    Ok(report)
+}
+
+/// What was checked of one report's signature, and the bundle attached to it.
+fn verify_file(
+    file: &str,
+    roots: &[Certificate],
+    keys: &[VerifierKey],
+) -> Result<([String; 2], Bundle), Failure> {
     let length = std::fs::metadata(file).map_err(|error| Failure::unreadable(file, &error))?.len();
     if length > MAX_BYTES {
         return Err(Failure::Unusable(format!("{file} is larger than any report")));
     }
     let bytes = std::fs::read(file).map_err(|error| Failure::unreadable(file, &error))?;
-    let roots = std::fs::read(root).map_err(|error| Failure::unreadable(root, &error))?;
-    let roots = path::roots(&roots).map_err(|why| Failure::Unusable(format!("{root}: {why}")))?;
     let document = Document::load_mem(&bytes)
         .map_err(|error| Failure::refused(format!("{file} is no PDF: {error}")))?;
 
@@ -37,35 +75,22 @@ pub(crate) fn verify_file(file: &str, root: &str, keys: &[VerifierKey]) -> Resul
     let signed = cms_signature::verify(&cms, &content).map_err(Failure::refused)?;
     let at = signing_time(signature)?;
     let names =
-        path::verify(&signed.signer, &signed.certificates, &roots, at).map_err(Failure::refused)?;
+        path::verify(&signed.signer, &signed.certificates, roots, at).map_err(Failure::refused)?;
 
     let attached = attached_bundle(&document)?;
-    let verified = bundle::verify_bundle(attached.as_slice(), keys)?;
-    let mut report = bundle::report(&verified);
-    report.verdict = format!("signed report with {}", report.verdict);
-    report.checked.splice(
-        0..0,
-        [
-            format!(
-                "The signature covers every byte of the {} of the file, and nothing was added.",
-                bytes.len()
-            ),
-            format!(
-                "It was made by the key that {} is certified for; {} up to the given root.",
-                names.first().map_or("nobody", String::as_str),
-                names.join(", then ")
-            ),
-            "The certificates were valid at the time that the report gives for its signature."
-                .to_owned(),
-        ],
-    );
-    report.unchecked.extend([
-        "That the certificate was not revoked, since that needs a network.".to_owned(),
-        "The time of the signature: it is the signer's own statement.".to_owned(),
-        "That the printed table shows what the attached bundle does; both are signed together."
-            .to_owned(),
-    ]);
-    Ok(report)
+    let bundle = bundle::verify_bundle(attached.as_slice(), keys)?;
+    let checked = [
+        format!(
+            "The signature covers every byte of the {} of the file, and nothing was added.",
+            bytes.len()
+        ),
+        format!(
+            "It was made by the key that {} is certified for; {} up to the given root.",
+            names.first().map_or("nobody", String::as_str),
+            names.join(", then ")
+        ),
+    ];
+    Ok((checked, bundle))
 }
 
 /// The only signature dictionary of the document.

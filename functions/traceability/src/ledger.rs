@@ -22,8 +22,9 @@ pub const LINES: usize = 100_000;
 /// Most lines of one of the queries that run at once. Where there are more, the
 /// lots are asked for one by one.
 const AT_A_TIME: usize = 25_000;
-/// Most links of one transformation: inputs times outputs.
-pub const LINKS: usize = 250_000;
+/// Most links of one transformation, in one event or several: inputs times
+/// outputs.
+pub const LINKS: usize = 100_000;
 /// Most units that hold each the one before.
 pub const NESTED: usize = 16;
 
@@ -40,7 +41,7 @@ pub enum Limit {
     /// 100,000 lines of the ledger. What could not be read is left out with all
     /// its amounts.
     Lines,
-    /// 250,000 links of one transformation: of its parts in several events only
+    /// 100,000 links of one transformation: of its parts in several events only
     /// those of the same event are linked.
     Links,
     /// 16 units that hold each the one before: what became of those beyond is not

@@ -17,6 +17,7 @@ use super::read::{
 };
 use super::sensor::{self, SensorReport};
 use super::vocabulary::{BIZ_STEP, BIZ_TRANSACTION, DISPOSITION, ERROR_REASON, SOURCE_DESTINATION};
+use crate::ledger::LINKS;
 use crate::moment;
 
 /// Kind of an event.
@@ -69,10 +70,6 @@ impl Action {
         Self::ALL.iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
     }
 }
-
-/// Most links of one transformation: each thing that went in is one to each that
-/// came out, and every line of the ledger names the others.
-const LINKS: usize = 100_000;
 
 /// How much of a class: of a product or a lot (EPCIS 2.0 §7.3.3.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -595,7 +592,8 @@ fn what(
     }
 }
 
-/// Notes a transformation of more links than [`LINKS`].
+/// Notes a transformation of more links than a trace can follow: each line of
+/// the ledger names all that is on the other side.
 fn bound_links(what: &What, at: &str, errors: &mut Errors) {
     let What::Transformation { inputs, input_quantities, outputs, output_quantities, .. } = what
     else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,26 @@ impl<'p> Registry<'p> {
             enrolled.retain(|tenant| !tenant.id().is_provider());
         }
         Ok(enrolled)
+    }
+
+    /// As [`Registry::walk`], for the run at `now` of a job that runs once in
+    /// `every`: the tenant with the slug `only` if one is given, else all. Each
+    /// run begins with another, so that none is always what time runs out for.
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`].
+    pub async fn round(
+        &self,
+        visit: Visit,
+        only: Option<&str>,
+        (now, every): (Timestamp, SignedDuration),
+    ) -> Result<Vec<Enrolled>, StoreError> {
+        let mut tenants = self.walk(visit).await?;
+        let run = usize::try_from(now.as_second() / every.as_secs().max(1)).unwrap_or(0);
+        let first = run.checked_rem(tenants.len()).unwrap_or(0);
+        tenants.rotate_left(first);
+        tenants.retain(|tenant| only.is_none_or(|only| only == tenant.id().as_str()));
+        Ok(tenants)
     }
 
     /// The provider: the tenant of the platform's own data.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::crypto::Subject;
@@ -21,7 +22,8 @@ pub use super::publish_checkpoints::SETTINGS;
 
 /// After so long a run begins no further page.
 const RUN_LIMIT: Duration = Duration::from_mins(13);
-const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+/// How often its schedule in template.yaml runs it.
+const EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// Entries read at once: at most some 10 MiB.
 const PAGE: i64 = 500;
 /// Checkpoints read at once.
@@ -62,15 +64,8 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
     let mut named = Vec::new();
     let mut count = 0;
     let mut first_problem = None;
-    let mut tenants = registry.walk(Visit::Kept).await?;
-    // Each is the first on some day, so that none is always what time runs out for.
-    let day = usize::try_from(job.now.as_second() / SECONDS_A_DAY).unwrap_or(0);
-    let first = day.checked_rem(tenants.len()).unwrap_or(0);
-    tenants.rotate_left(first);
+    let tenants = registry.round(Visit::Kept, input.tenant.as_deref(), (job.now, EVERY)).await?;
     for enrolled in tenants {
-        if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
-            continue;
-        }
         let id = enrolled.id().clone();
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;

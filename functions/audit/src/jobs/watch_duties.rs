@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use keystone::Problem;
 use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
@@ -21,7 +22,8 @@ pub const SETTINGS: [Setting; 3] =
 
 /// After so long a run looks at no further tenant; the next goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(13);
-const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+/// How often its schedule in template.yaml runs it.
+const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The event: empty from the schedule.
 #[derive(Deserialize, JsonSchema)]
@@ -51,15 +53,9 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let registry = job.platform.registry(job.now).await?;
     let mut total = Watched::default();
     let mut first_problem = None;
-    let mut tenants = registry.walk(Visit::Customers).await?;
-    // Each is the first on some day, so that none is always what time runs out for.
-    let day = usize::try_from(job.now.as_second() / SECONDS_A_DAY).unwrap_or(0);
-    let first = day.checked_rem(tenants.len()).unwrap_or(0);
-    tenants.rotate_left(first);
+    let tenants =
+        registry.round(Visit::Customers, input.tenant.as_deref(), (job.now, EVERY)).await?;
     for enrolled in tenants {
-        if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
-            continue;
-        }
         if tokio::time::Instant::now() >= deadline {
             total.left += 1;
             continue;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use keystone::Problem;
 use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
@@ -19,6 +20,8 @@ pub const SETTINGS: [Setting; 4] =
 /// After so long a run goes to no further tenant: one that is ended between the
 /// sending of a message and its record sends it again.
 const RUN_LIMIT: Duration = Duration::from_secs(35);
+/// How often its schedule in template.yaml runs it.
+const EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// Messages of one tenant that one run sends at most, so that no tenant makes
 /// the others wait.
 const PER_TENANT: u32 = 50;
@@ -43,17 +46,10 @@ pub async fn handle(job: Job) -> Result<Delivered, Problem> {
     let mut total = Delivered::default();
     let mut first_problem = None;
     let deadline = Instant::now() + RUN_LIMIT;
-    let mut tenants = registry.walk(Visit::Serving).await?;
-    // Each is the first of some run, so that none is always what time runs out for.
-    let minute = usize::try_from(job.now.as_second() / 60).unwrap_or(0);
-    let first = minute.checked_rem(tenants.len()).unwrap_or(0);
-    tenants.rotate_left(first);
+    let tenants = registry.round(Visit::Serving, input.tenant.as_deref(), (job.now, EVERY)).await?;
     for enrolled in tenants {
         if Instant::now() >= deadline {
             break;
-        }
-        if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
-            continue;
         }
         let tenant = match registry.for_job(enrolled, job.now).await {
             Ok(tenant) => tenant,

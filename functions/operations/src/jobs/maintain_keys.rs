@@ -25,6 +25,8 @@ pub const SETTINGS: [Setting; 3] =
 
 /// After so long a run begins no further batch; the next goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(10);
+/// How often its schedule in template.yaml runs it.
+const EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// The event: empty from the schedule.
 #[derive(Deserialize, JsonSchema)]
@@ -72,10 +74,8 @@ pub async fn handle(job: Job) -> Result<Maintained, Problem> {
     let mut total = Maintained::default();
     let mut first_problem = None;
     let mut findings = Vec::new();
-    for enrolled in registry.walk(Visit::Kept).await? {
-        if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
-            continue;
-        }
+    let tenants = registry.round(Visit::Kept, input.tenant.as_deref(), (job.now, EVERY)).await?;
+    for enrolled in tenants {
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;
             let mut unreadable = Vec::new();

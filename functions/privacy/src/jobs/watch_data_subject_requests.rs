@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::civil::Date;
 use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
@@ -23,6 +24,8 @@ pub const SETTINGS: [Setting; 3] =
 
 /// After so long a run looks at no further request; the next goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(4);
+/// How often its schedule in template.yaml runs it.
+const EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// The event: empty from the schedule.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -53,10 +56,9 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let registry = job.platform.registry(job.now).await?;
     let mut total = Watched::default();
     let mut first_problem = None;
-    for enrolled in registry.walk(Visit::Customers).await? {
-        if input.tenant.as_deref().is_some_and(|only| only != enrolled.id().as_str()) {
-            continue;
-        }
+    let tenants =
+        registry.round(Visit::Customers, input.tenant.as_deref(), (job.now, EVERY)).await?;
+    for enrolled in tenants {
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;
             watch(&tenant, &by, deadline, &mut total).await

@@ -360,6 +360,30 @@ async fn nothing_signed_is_seen_before_it_is_archived() {
     tenant.finish().await;
 }
 
+#[tokio::test]
+async fn an_empty_head_is_never_signed() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("empty-head", &[]).await;
+    let s3 = s3(&stack);
+    let function = stack.function("publish-checkpoints");
+    let bucket = stack.aws().environment(&function).await["ARCHIVE_BUCKET"].clone();
+    settle(&stack, &tenant).await;
+    let heads = head(&stack, &tenant).await;
+    // The run of another test may have been here before.
+    let archived_before = archived(&s3, &bucket, &tenant).await;
+    let before = heads.find_one(doc! {}).await.unwrap().unwrap();
+    let empty = doc! { "$set": { "size": 0_i64, "edge": [] } };
+    heads.update_one(doc! {}, empty).await.unwrap();
+    // Of all tenants: that the run fails is due to this one, if to no other.
+    stack.aws().invoke_to_the_end(&function, &json!({})).await;
+    let kept = archived(&s3, &bucket, &tenant).await;
+    heads.replace_one(doc! {}, &before).await.unwrap();
+    assert_eq!(kept, archived_before);
+    // The note would have stood in the way of every other.
+    assert!(publish(tenant.owner()).await["size"].as_u64().unwrap() > 1);
+    tenant.finish().await;
+}
+
 /// What nobody tampered with holds, under the right key.
 fn untouched(tenant: &Tenant<'_>, checkpoint: &Value, stored: &[Document], keys: &[VerifierKey]) {
     let whole = file("bundle.jsonl", &bundle(tenant, checkpoint, stored));

@@ -228,6 +228,21 @@ impl<'s> Tenant<'s> {
         }
     }
 
+    /// Counts a member of a stored document up by one, in the transaction of
+    /// `session`.
+    pub async fn count_up(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        id: &str,
+        member: &str,
+    ) {
+        let up = doc! { "$inc": { member: 1_i64 } };
+        let collection = self.collection(collection).await;
+        let done = collection.update_one(doc! { "_id": id }, up).session(session).await;
+        assert_eq!(done.expect("the database answers").modified_count, 1);
+    }
+
     async fn collection(&self, name: &str) -> mongodb::Collection<Document> {
         self.stack.database().await.database(&format!("t_{}", self.slug)).collection(name)
     }

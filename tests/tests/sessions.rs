@@ -1,19 +1,23 @@
 //! Sessions: listed, ended by their user, and ended by time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use keystone::auth::Role;
 use keystone::auth::session::{IDLE_LIMIT, LIFETIME};
+use keystone::tenant::Id;
 use keystone_tests::routes::{self, Listed};
-use keystone_tests::{Client, Stack};
+use keystone_tests::{Client, Stack, samples};
 use serde_json::{Value, json};
 
 /// Requests in flight at once.
 const PARALLEL: usize = 6;
+
+/// How long requests wait whose session then ends.
+const WAIT: Duration = Duration::from_secs(2);
 
 fn sid(client: &Client) -> String {
     client.claims()["sid"].as_str().unwrap().to_owned()
@@ -139,47 +143,72 @@ async fn who_manages_a_user_ends_their_sessions() {
     tenant.finish().await;
 }
 
+/// A user's sessions end, or all of the tenant's, in the transaction for which
+/// their requests wait.
 #[tokio::test]
 async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
     let stack = Stack::load();
-    let ended_by: [(&str, &str, Value); 2] = [
-        ("DELETE", "/v1/users/{id}/sessions", Value::Null),
-        ("POST", "/v1/tenant/end-sessions", json!({ "reason": "A stolen token" })),
-    ];
-    for (method, path, body) in ended_by {
-        let tenant = stack.tenant("ended-meanwhile", &[Role::Admin]).await;
-        let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin).clone());
-        let id = admin.claims()["sub"].as_str().unwrap().to_owned();
-        let held = tenant.hold_writes().await;
-        // All of these get past the pipeline, and wait for their transaction.
-        let invitations = join_all((0..6).map(|n| {
-            let admin = &admin;
-            let email = format!("late-{n}@keystone.example");
-            async move {
-                let user = json!({ "email": email, "name": "Late", "role": "viewer" });
-                admin.post("/v1/users", &user).await.status
-            }
+    for all in [false, true] {
+        let tenant = stack.tenant("ended-meanwhile", &[Role::Viewer]).await;
+        let owner = tenant.owner();
+        let deputy = tenant.newcomer("deputy", Role::SuperAdmin).await;
+        let id = |client: &Client| client.claims()["sub"].as_str().unwrap().to_owned();
+        let (viewer, own) = (id(tenant.user(Role::Viewer)), id(&deputy));
+        let customer = samples::customer("1 Quay Street", "+353860000001");
+        let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
+        let user = format!("/v1/users/{viewer}");
+        let settings = owner.get("/v1/tenant").await.expect(200).etag();
+        let of_user = owner.get(&user).await.expect(200).etag();
+        let why = json!({ "reason": "Late" });
+        let late = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
+        let requests: [(&str, String, &str, Value); 8] = [
+            ("POST", "/v1/users".into(), "", late),
+            ("PATCH", user.clone(), &of_user, json!({ "role": "admin" })),
+            ("DELETE", format!("{user}/sessions"), "", Value::Null),
+            ("POST", format!("{user}/offboard"), "", why.clone()),
+            ("PATCH", "/v1/tenant".into(), &settings, json!({ "audit_review_days": 7 })),
+            ("POST", "/v1/tenant/end-sessions".into(), "", why),
+            (
+                "POST",
+                format!("/v1/customers/{customer}/erase"),
+                "",
+                json!({ "ground": "objection" }),
+            ),
+            ("DELETE", "/v1/mfa/totp".into(), "", Value::Null),
+        ];
+        let mut held = tenant.hold_writes().await;
+        let begun = Instant::now();
+        let answers = join_all(requests.iter().map(|(method, path, etag, body)| {
+            let request = deputy.request(method, path).header("if-match", etag);
+            let request = if body.is_null() { request } else { request.json(body) };
+            async move { (request.send().await, begun.elapsed()) }
         }));
         let ended = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let mut held = held;
-            held.abort_transaction().await.unwrap();
-            let end = owner.request(method, &path.replace("{id}", &id));
-            let end = if body.is_null() { end } else { end.json(&body) };
-            end.send().await.must(204);
+            // Each is past the pipeline by then, and no write gives up so soon.
+            tokio::time::sleep(WAIT).await;
+            let (collection, document, count) = if all {
+                ("settings", Id::from_u128(1).to_string(), "session_epoch")
+            } else {
+                ("users", own.clone(), "credentials")
+            };
+            tenant.count_up(&mut held, collection, &document, count).await;
+            held.commit_transaction().await.unwrap();
         };
-        let (statuses, ()) = futures::join!(invitations, ended);
-        assert!(statuses.iter().all(|status| [201, 401].contains(status)), "{statuses:?}");
-        assert!(statuses.contains(&401), "none waited: {statuses:?}");
-        // The trail is in the order of the writes, newest first.
-        let owner = tenant.sign_in(Role::SuperAdmin).await;
-        let tenant = tenant.with_owner(owner);
+        let (answers, ()) = futures::join!(answers, ended);
+        for (answer, after) in answers {
+            answer.must(401);
+            assert!(after >= WAIT, "it did not wait: {answer}");
+        }
+        let tenant = if all {
+            let owner = tenant.sign_in(Role::SuperAdmin).await;
+            tenant.with_owner(owner)
+        } else {
+            tenant
+        };
         let trail = tenant.audit_trail().await;
-        let is_end = |entry: &Value| entry["action"].as_str().unwrap().ends_with(".end_sessions");
-        let end = trail.iter().position(is_end).unwrap();
-        let late: Vec<&Value> =
-            trail[..end].iter().filter(|entry| entry["actor"]["id"] == id.as_str()).collect();
-        assert!(late.is_empty(), "{late:?}");
+        let last = trail.iter().find(|entry| entry["actor"]["id"] == own.as_str()).unwrap();
+        let newcomer = "user.activate_second_factor";
+        assert_eq!(last["action"], newcomer, "nothing after they joined: {last}");
         tenant.finish().await;
     }
 }

@@ -46,17 +46,21 @@ class Daemon:
         # A recycled process id belongs to somebody else's program.
         return pid if self.command[0] in _command_line(pid) else None
 
+    def require_port(self) -> None:
+        """Stops where somebody else has the port that the server needs."""
+        if self.pid() is None and not _is_free(self.port):
+            raise Stop(
+                f"port {self.port}, which the {self.name} needs, is taken; "
+                f"choose another with {self.port_variable}=<port>."
+            )
+
     def start(self) -> None:
         """Starts the server unless it runs, and waits until it answers."""
         if self.pid() is not None:
             if not self.healthy():
                 raise Stop(f"the {self.name} runs but does not answer; see {self.log.relative_to(settings.ROOT)}, then `make stop`.")
             return
-        if not _is_free(self.port):
-            raise Stop(
-                f"port {self.port}, which the {self.name} needs, is taken; "
-                f"choose another with {self.port_variable}=<port>."
-            )
+        self.require_port()
         LOGS.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             process = subprocess.Popen(

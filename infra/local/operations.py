@@ -25,6 +25,9 @@ def up(_arguments: list[str]) -> int:
     started = time.monotonic()
     credentials = _credentials()
     aws = deployment.Aws(credentials["operator"])
+    # Before the build, which takes minutes the first time.
+    for server in _servers(credentials):
+        server.require_port()
     functions.build()
     _start_servers(credentials)
     if DEPLOYED.exists() and deployment.stack_status(aws) is None:

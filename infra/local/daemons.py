@@ -1,6 +1,7 @@
 """The two servers behind the stack: the AWS emulator and the database."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ class Daemon:
     command: list[str]
     healthy: Callable[[], bool]
     environment: dict[str, str] = field(default_factory=dict)
+    # Emptied before each start: a server that was killed leaves what it unpacked.
+    scratch: Path | None = None
 
     @property
     def log(self) -> Path:
@@ -61,6 +64,9 @@ class Daemon:
                 raise Stop(f"the {self.name} runs but does not answer; see {self.log.relative_to(settings.ROOT)}, then `make stop`.")
             return
         self.require_port()
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir(parents=True)
         LOGS.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             process = subprocess.Popen(
@@ -150,7 +156,7 @@ def _database_healthy() -> bool:
 def emulator(operator: dict[str, str]) -> Daemon:
     """The AWS emulator; `operator` holds the access key that counts as root."""
     state = settings.EMULATOR_STATE
-    for directory in ("state", "s3", "tmp"):
+    for directory in ("state", "s3"):
         (state / directory).mkdir(parents=True, exist_ok=True)
     return Daemon(
         name="emulator",
@@ -175,6 +181,7 @@ def emulator(operator: dict[str, str]) -> Daemon:
             "S3_DATA_DIR": str(state / "s3"),
             "TMPDIR": str(state / "tmp"),
         },
+        scratch=state / "tmp",
     )
 
 

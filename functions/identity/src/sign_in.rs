@@ -114,6 +114,21 @@ pub async fn answer(
     }
 }
 
+/// As [`answer`], opening the session and recording it at once, since neither
+/// depends on the other. Where only the session fails, its entry stands: no
+/// more came of it than of a session whose answer was lost.
+///
+/// # Errors
+/// What went wrong, with the session ended.
+pub async fn answer_both(
+    platform: &Platform,
+    opening: impl Future<Output = Result<SessionRecord, Problem>>,
+    recording: impl Future<Output = Result<(), Problem>>,
+) -> Result<SignedIn, Problem> {
+    let (session, recorded) = tokio::join!(opening, recording);
+    answer(platform, session?, recorded).await
+}
+
 impl SignedIn {
     /// The same, saying whether the user must still set up a second factor.
     #[must_use]

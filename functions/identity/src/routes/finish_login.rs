@@ -79,17 +79,15 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     if !sessions.redeem(&body.challenge).await? {
         return Err(Problem::InvalidCredentials);
     }
-    let session = sign_in::open(platform, request, cleared, (&user, epoch), true).await?;
+    let opening = Box::pin(sign_in::open(platform, request, cleared, (&user, epoch), true));
     let by = sign_in::attribution(request, Some(user.id), Outcome::Success)?;
     let facts = json!({ "role": user.entity.role.name(), "second_factor": proof.name() });
-    let recorded = tenant
-        .audited(&by, "session.create", async |tx| {
-            tx.about(sign_in::resource(Some(user.id)));
-            tx.facts(&facts, &[])?;
-            proof.spend(tx, request, user.id).await
-        })
-        .await;
-    Reply::ok(&sign_in::answer(platform, session, recorded).await?)
+    let recording = Box::pin(tenant.audited(&by, "session.create", async |tx| {
+        tx.about(sign_in::resource(Some(user.id)));
+        tx.facts(&facts, &[])?;
+        proof.spend(tx, request, user.id).await
+    }));
+    Reply::ok(&sign_in::answer_both(platform, opening, recording).await?)
 }
 
 async fn refused(

@@ -179,11 +179,13 @@ async fn enter(
     renewed: Option<PasswordHash>,
 ) -> Result<SignedIn, Problem> {
     let (platform, request) = (call.platform(), call.request());
-    let cleared = admission.succeeded().await?;
-    let facts = json!({ "role": user.entity.role.name() });
-    let session = sign_in::open(platform, request, cleared, (user, epoch), false).await?;
-    let recorded = record_match(request, tenant, user, ("session.create", facts), renewed).await;
-    sign_in::answer(platform, session, recorded).await
+    let opening = Box::pin(async {
+        let cleared = admission.succeeded().await?;
+        sign_in::open(platform, request, cleared, (user, epoch), false).await
+    });
+    let what = ("session.create", json!({ "role": user.entity.role.name() }));
+    let recording = Box::pin(record_match(request, tenant, user, what, renewed));
+    sign_in::answer_both(platform, opening, recording).await
 }
 
 async fn challenge(
@@ -193,13 +195,17 @@ async fn challenge(
     admission: Admission<'_>,
     renewed: Option<PasswordHash>,
 ) -> Result<LoggedIn, Problem> {
-    let cleared = admission.succeeded().await?;
-    let sessions = call.platform().sessions().await?;
-    let now = call.request().now;
-    let counts = (user.entity.credentials, epoch);
-    let challenge = sessions.challenge(now, cleared, user.id, counts).await?;
+    let opening = Box::pin(async {
+        let cleared = admission.succeeded().await?;
+        let sessions = call.platform().sessions().await?;
+        let counts = (user.entity.credentials, epoch);
+        sessions.challenge(call.request().now, cleared, user.id, counts).await
+    });
     let what = ("session.challenge", json!({}));
-    record_match(call.request(), tenant, user, what, renewed).await?;
+    let recording = Box::pin(record_match(call.request(), tenant, user, what, renewed));
+    let (challenge, recorded) = tokio::join!(opening, recording);
+    recorded?;
+    let challenge = challenge?;
     let methods = [FactorMethod::Totp, FactorMethod::RecoveryCode];
     Ok(LoggedIn::Challenged { mfa: Asked { challenge, methods } })
 }

@@ -71,20 +71,19 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let required =
         !has_factor && tenant.settings().await?.entity.require_second_factor(user.entity.role);
     let by = (&user, call.principal().epoch());
-    let session = sign_in::open(platform, request, cleared, by, has_factor).await?;
+    let opening = Box::pin(sign_in::open(platform, request, cleared, by, has_factor));
     let facts = json!({ "second_factor": proof.as_ref().map(Proof::name) });
-    let recorded = tenant
-        .audited(&call.attribution()?, "session.renew", async |tx| {
-            tx.about(sign_in::resource(Some(user.id)));
-            tx.facts(&facts, &[])?;
-            match &proof {
-                Some(proof) => proof.spend(tx, request, user.id).await,
-                None => Ok(()),
-            }
-        })
-        .await;
-    let answer =
-        sign_in::answer(platform, session, recorded).await?.requiring_second_factor(required);
+    let attribution = call.attribution()?;
+    let recording = Box::pin(tenant.audited(&attribution, "session.renew", async |tx| {
+        tx.about(sign_in::resource(Some(user.id)));
+        tx.facts(&facts, &[])?;
+        match &proof {
+            Some(proof) => proof.spend(tx, request, user.id).await,
+            None => Ok(()),
+        }
+    }));
+    let answer = sign_in::answer_both(platform, opening, recording).await?;
+    let answer = answer.requiring_second_factor(required);
     platform.sessions().await?.revoke(call.principal().session()).await?;
     Reply::ok(&answer)
 }

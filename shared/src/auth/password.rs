@@ -6,8 +6,10 @@
 //! password's length, and a stolen database cannot be guessed against without
 //! the pepper, which is not in it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -35,6 +37,13 @@ pub const COST: u32 = 12;
 
 /// Least strength on zxcvbn's scale from 0 to 4: "safely unguessable".
 const MIN_SCORE: Score = Score::Three;
+
+/// Passwords of [`MIN_CHARS`] characters or more that stood in leaks, commonest
+/// first, in lower case and NFKC, one a line. `infra/common-passwords.sh` wrote
+/// them and says whence.
+const LEAKED: &str = include_str!("common_passwords.txt");
+
+static IS_LEAKED: LazyLock<HashSet<&str>> = LazyLock::new(|| LEAKED.lines().collect());
 
 /// Compared against when there is nothing to compare against, so that this
 /// takes the same time. Made from 32 random bytes that were not kept; a match
@@ -186,9 +195,10 @@ pub struct Password(Zeroizing<String>);
 
 impl Password {
     /// Checks a new password: 12 to 128 characters of any script after NFKC,
-    /// at least 10^8 guesses by zxcvbn's estimate, which knows common
-    /// passwords and `context`, and 8 letters and digits beside the words of
-    /// `context`, where it has any.
+    /// none of 44,000 that leaked from other services, in whatever case, at
+    /// least 10^8 guesses by zxcvbn's estimate, which knows common passwords
+    /// and `context`, and 8 letters and digits beside the words of `context`,
+    /// where it has any.
     ///
     /// # Errors
     /// What is wrong with it, for the field at the JSON pointer `field`.
@@ -203,6 +213,12 @@ impl Password {
             0..MIN_CHARS => return refuse(format!("must have at least {MIN_CHARS} characters")),
             MIN_CHARS..=MAX_CHARS => {}
             _ => return refuse(format!("must have at most {MAX_CHARS} characters")),
+        }
+        if IS_LEAKED.contains(Zeroizing::new(normal.to_lowercase()).as_str()) {
+            return refuse(
+                "is too easy to guess. It is among the passwords that leaked from other services."
+                    .to_owned(),
+            );
         }
         if context.makes_up(&normal) {
             return refuse(
@@ -410,6 +426,24 @@ mod tests {
         ] {
             assert_eq!(bcrypt::non_truncating_verify(password, hash).ok(), Some(true), "{hash}");
         }
+    }
+
+    #[test]
+    fn leaked_passwords_are_refused_in_whatever_case() {
+        assert!(LEAKED.lines().count() > 40_000);
+        for leaked in LEAKED.lines() {
+            for spelling in [leaked.to_owned(), leaked.to_uppercase()] {
+                // Some grow or shrink in upper case; what counts is the length.
+                if spelling.to_lowercase() == leaked {
+                    let refused = choose(&spelling).err().unwrap();
+                    assert!(refused.message.contains("easy to guess"), "{spelling}");
+                }
+            }
+        }
+        // Strong by the estimate, and on the list.
+        assert!(zxcvbn("gc4k6NUhRDK2", &[]).score() >= MIN_SCORE);
+        assert!(choose("gc4k6NUhRDK2").is_err());
+        assert!(choose("gc4k6NUhRDK3").is_ok());
     }
 
     #[test]

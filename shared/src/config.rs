@@ -67,6 +67,8 @@ pub enum Setting {
     AtlasProject,
     /// Name of the Atlas cluster.
     AtlasCluster,
+    /// Id of the KMS key that the cluster is encrypted by.
+    AtlasKey,
     /// Secret with an Atlas service account, `{"client_id", "client_secret"}`.
     AtlasSecret,
 }
@@ -104,6 +106,7 @@ impl Setting {
             Self::AtlasUrl => "ATLAS_URL",
             Self::AtlasProject => "ATLAS_PROJECT",
             Self::AtlasCluster => "ATLAS_CLUSTER",
+            Self::AtlasKey => "ATLAS_KEY",
             Self::AtlasSecret => "ATLAS_SECRET",
         }
     }

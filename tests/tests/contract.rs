@@ -12,7 +12,11 @@ type Route = (String, String, String);
 
 /// `template.yaml`, with short intrinsics in their long form.
 fn template() -> Value {
-    let text = std::fs::read_to_string(stack::root().join("template.yaml")).unwrap();
+    read("template.yaml")
+}
+
+fn read(path: &str) -> Value {
+    let text = std::fs::read_to_string(stack::root().join(path)).unwrap();
     long_form(serde_yaml_ng::from_str(&text).unwrap())
 }
 
@@ -58,6 +62,49 @@ fn routes_in_code() -> BTreeSet<Route> {
             (spec.name.into(), spec.method.as_str().into(), spec.path.into())
         })
         .collect()
+}
+
+/// The one resource of this type and what it is made of.
+fn only(template: &Value, kind: &str) -> (String, Value) {
+    let mut found = resources(template, kind).into_iter();
+    let one = found.next().unwrap();
+    assert!(found.next().is_none(), "several of {kind}");
+    one
+}
+
+#[test]
+fn the_cluster_is_defined_as_the_page_says() {
+    let atlas = read("infra/atlas/template.yaml");
+    let (_, cluster) = only(&atlas, "MongoDB::Atlas::Cluster");
+    let regions: Vec<(&Value, &Value)> = cluster["ReplicationSpecs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|spec| spec["AdvancedRegionConfigs"].as_array().unwrap())
+        .map(|region| (&region["ProviderName"], &region["RegionName"]))
+        .collect();
+    assert_eq!(regions, [(&json!("AWS"), &json!("EU_WEST_1"))]);
+    for kept in ["BackupEnabled", "PitEnabled", "TerminationProtectionEnabled"] {
+        assert_eq!(cluster[kept], true, "{kept}");
+    }
+    assert_eq!(cluster["AdvancedSettings"]["JavascriptEnabled"], false);
+    assert_eq!(cluster["AdvancedSettings"]["TransactionLifetimeLimitSeconds"], 3);
+
+    let (_, schedule) = only(&atlas, "MongoDB::Atlas::CloudBackupSchedule");
+    assert_eq!(schedule["RestoreWindowDays"], 30);
+    assert_eq!(schedule["AutoExportEnabled"], false);
+    assert!(schedule.get("CopySettings").is_none(), "no copy leaves the region");
+
+    // By a key of ours that is rotated, that Atlas may use and no other.
+    let (key, properties) = only(&atlas, "AWS::KMS::Key");
+    assert_eq!(properties["EnableKeyRotation"], true);
+    let (_, encryption) = only(&atlas, "MongoDB::Atlas::EncryptionAtRest");
+    assert_eq!(cluster["EncryptionAtRestProvider"], "AWS");
+    assert_eq!(encryption["AwsKms"]["CustomerMasterKeyID"], json!({ "Ref": key }));
+    let (_, role) = only(&atlas, "AWS::IAM::Role");
+    let statements = &role["Policies"][0]["PolicyDocument"]["Statement"];
+    assert_eq!(statements.as_array().unwrap().len(), 1);
+    assert_eq!(statements[0]["Resource"], json!({ "Fn::GetAtt": format!("{key}.Arn") }));
 }
 
 #[test]

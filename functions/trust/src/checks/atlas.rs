@@ -183,9 +183,9 @@ impl Atlas {
         let by_kms = cluster.encryption_at_rest_provider == "AWS" && kms.enabled && kms.valid;
         let ours = by_kms && kms.customer_master_key_id.ends_with(key);
         let evidence = if ours {
-            "The cluster and its backups are encrypted by the deployment's KMS key."
+            "The cluster and its backups are encrypted by a KMS key of our account."
         } else {
-            "The cluster is not encrypted by the deployment's KMS key."
+            "The cluster is not encrypted by the KMS key of our account that is meant for it."
         };
         let facts = json!({ "by_kms": by_kms, "by_our_key": ours });
         Ok(Finding::of(ours, evidence, facts))
@@ -228,8 +228,7 @@ pub(super) async fn backups(look: &Look<'_>) -> Result<Finding, Blind> {
 }
 
 pub(super) async fn encryption(look: &Look<'_>) -> Result<Finding, Blind> {
-    let key = look.setting(Setting::DataKey)?;
-    let key = key.rsplit('/').next().unwrap_or(key);
+    let key = look.setting(Setting::AtlasKey)?;
     Ok(atlas(look).await?.encryption(key).await?)
 }
 

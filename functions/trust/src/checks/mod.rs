@@ -33,7 +33,7 @@ use tenants::Survey;
 pub use attestation::Attestation;
 
 /// What the checks need beyond what every function does.
-pub const SETTINGS: [Setting; 16] = [
+pub const SETTINGS: [Setting; 17] = [
     Setting::MongodbSecret,
     Setting::DataKey,
     Setting::SubjectKeyTable,
@@ -49,6 +49,7 @@ pub const SETTINGS: [Setting; 16] = [
     Setting::AtlasUrl,
     Setting::AtlasProject,
     Setting::AtlasCluster,
+    Setting::AtlasKey,
     Setting::AtlasSecret,
 ];
 

@@ -145,7 +145,7 @@ fn shown(time: Duration) -> String {
 
 fn build() {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "-p", "keystone-audit"])
+        .args(["build", "--release", "--locked", "-p", "keystone-tests", "-p", "keystone-audit"])
         .args(["--bin", "list-audit-entries"])
         .current_dir(stack::root())
         .status()

@@ -107,7 +107,7 @@ fn judge(stack: &Stack, name: &str, volumes: &[Fetched]) {
 /// Builds the functions that are measured as they are deployed.
 fn build() {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "-p", "keystone-audit"])
+        .args(["build", "--release", "--locked", "-p", "keystone-tests", "-p", "keystone-audit"])
         .args(["--bin", "run-audit-export", "--bin", "create-audit-export"])
         .current_dir(stack::root())
         .status()

@@ -4,8 +4,9 @@
 //! One transaction takes the subject's data out of its document and leaves a
 //! pending erasure; then the subject's secret is destroyed, and with it every
 //! copy of what was sealed for the subject: in queued mail, kept answers, audit
-//! entries and backups. A run that dies in between is finished by the job
-//! `maintain-keys`.
+//! entries and backups. What was said in requests that are about the subject
+//! has secrets of its own (docs/adr/0027), which go with it. A run that dies in
+//! between is finished by the job `maintain-keys`.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -133,13 +134,13 @@ pub async fn erase_for<E: Erasable>(
             let before = tx.get::<E>(id).await?.ok_or(Problem::NotFound)?;
             check(tx, &before).await?;
             tx.replace(&before, before.entity.erased(id)).await?;
-            let erasure = Erasure {
-                subject: subject.to_string(),
-                ground,
-                state: State::Pending,
-                secret_mark: Some(tenant.mark_secret(subject).await?),
-            };
-            Ok(tx.insert(erasure_id, erasure).await?)
+            let mut pending = vec![begin(tx, tenant, erasure_id, subject, ground).await?];
+            // No link is made meanwhile: transactions of a tenant are serial.
+            for request in tenant.requests_about(subject).await? {
+                let (id, said) = (random::id(by.now)?, Subject::Request(request));
+                pending.push(begin(tx, tenant, id, said, ground).await?);
+            }
+            Ok(pending)
         })
         .await?;
     let by = Attribution {
@@ -149,8 +150,27 @@ pub async fn erase_for<E: Erasable>(
         request_id: random::id(by.now)?.to_string(),
         now: by.now,
     };
-    conclude(tenant, &by, &pending).await?;
+    for erasure in &pending {
+        conclude(tenant, &by, erasure).await?;
+    }
     Ok(Erased { id: erasure_id, subject: subject.to_string(), at: by.now })
+}
+
+/// Leaves a pending erasure of the secret that `subject` has now.
+async fn begin(
+    tx: &mut WriteTx<'_>,
+    tenant: &Tenant,
+    id: Id,
+    subject: Subject,
+    ground: Ground,
+) -> Result<Stored<Erasure>, StoreError> {
+    let erasure = Erasure {
+        subject: subject.to_string(),
+        ground,
+        state: State::Pending,
+        secret_mark: Some(tenant.mark_secret(subject).await?),
+    };
+    tx.insert(id, erasure).await
 }
 
 /// Destroys the secrets of subjects whose erasure was interrupted; returns how

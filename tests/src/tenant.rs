@@ -35,6 +35,7 @@ const BESIDE: &[&str] = &[
     "audit_trail.check",
     "data_subject_request.remind",
     "data_subject_request.miss",
+    "data_subject_request.erase",
     "audit_trail.scope",
     "sub_processor_notice.send",
     "sub_processor_notice.settle",

@@ -333,8 +333,14 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     assert_eq!(holders_on("dynamodb:Query", "SessionTable"), lookers);
     // Whoever erases subjects or tenants, or finishes it, can delete their
     // secrets, and nobody else.
-    let erasers =
-        ["destroy-tenants", "erase-customer", "erase-supplier", "erase-user", "maintain-keys"];
+    let erasers = [
+        "destroy-tenants",
+        "erase-customer",
+        "erase-supplier",
+        "erase-user",
+        "maintain-keys",
+        "watch-data-subject-requests",
+    ];
     assert_eq!(holders_on("dynamodb:DeleteItem", "SubjectKeyTable"), erasers);
     assert_eq!(holders_on("dynamodb:Query", "SubjectKeyTable"), ["destroy-tenants"]);
     // Only the posture looks at how the deployment is set up, and only it knows

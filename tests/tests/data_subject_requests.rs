@@ -168,10 +168,11 @@ async fn nothing_is_handed_over_before_it_is_known_who_asks() {
     let link = json!({ "subject": { "kind": "customer", "id": customer } });
     let linked = step(&mut etag, &link, 200).await;
     assert_eq!(linked["subject"], link["subject"]);
-    // What they said is theirs from now on.
+    // What they said stays under the secret of the request, which goes when
+    // they are erased, and is theirs in a bundle.
     let document = tenant.document("data_subject_requests", "_id", &answer.id()).await;
     let sealed_for = document.get_document("requester").unwrap().get_str("sub").unwrap();
-    assert_eq!(sealed_for, format!("customer:{customer}"));
+    assert_eq!(sealed_for, format!("request:{}", answer.id()));
 
     // Doubts stop neither the clock nor anything else that is theirs.
     let mut doubtful = checked("doubtful");
@@ -499,6 +500,74 @@ async fn an_erasure_is_the_evidence_of_its_request() {
 }
 
 #[tokio::test]
+async fn what_strangers_said_is_kept_as_long_as_who_left() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("dsr-strangers", &[]).await;
+    let owner = tenant.owner();
+    let customer = samples::customer("6 Quay Street", "+353861116666");
+    let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let stranger = json!({
+        "kind": "access", "received_on": today(), "channel": "email",
+        "requester": { "name": "Siobhan Xylander", "contact": "siobhan@xylander.example" },
+        "description": "Everything you know of me, please",
+    });
+    // One of a stranger's and one of a customer's contact, answered three years
+    // ago; one of a stranger's answered now, and one that never was.
+    let old = owner.post(PATH, &stranger).await.expect(201);
+    let customers = opened(owner, "access", "customer", &customer).await;
+    let recent = owner.post(PATH, &stranger).await.expect(201);
+    let running = owner.post(PATH, &stranger).await.expect(201).id();
+    let refusal = ending("refused", Some("identity_not_established"));
+    for answer in [&old, &customers, &recent] {
+        let path = format!("{PATH}/{}", answer.id());
+        owner.patch(&path, &answer.etag(), &refusal).await.must(200);
+    }
+    let then = clock::now() - jiff::SignedDuration::from_hours(24 * (3 * 365 + 1));
+    let changed = mongodb::bson::DateTime::from_millis(then.as_millisecond());
+    for id in [&old.id(), &customers.id(), &running] {
+        tenant.set_in_document("data_subject_requests", "_id", id, "updated_at", changed).await;
+    }
+    for id in [&old.id(), &customers.id()] {
+        let at = then.to_string();
+        tenant.set_in_document("data_subject_requests", "_id", id, "ending.at", at).await;
+    }
+
+    let job = stack.function("watch-data-subject-requests");
+    let run = async || {
+        let event = json!({ "tenant": tenant.slug() });
+        stack.aws().invoke(&job, &event).await["lapsed"].clone()
+    };
+    assert_eq!(run().await, 0, "nobody asked for it");
+    for (years, lapsed) in [(4, 0), (3, 1), (3, 0)] {
+        let etag = owner.get("/v1/tenant").await.expect(200).etag();
+        let change = json!({ "former_user_years": years });
+        owner.patch("/v1/tenant", &etag, &change).await.must(200);
+        assert_eq!(run().await, lapsed, "{years} years");
+    }
+    let said = async |id: &str| {
+        owner.get(&format!("{PATH}/{id}")).await.expect(200).json()["words"].clone()
+    };
+    let words = said(&old.id()).await;
+    for word in ["requester", "description", "answer"] {
+        assert_eq!(words[word], Value::Null, "{words}");
+    }
+    let secrets = stack.aws().items(stack.value("SUBJECT_KEY_TABLE")).await;
+    assert!(!secrets.contains(&format!("request:{}", old.id())));
+    for id in [&customers.id(), &recent.id(), &running] {
+        assert_eq!(said(id).await["requester"]["name"], "Siobhan Xylander");
+    }
+    // That there was one, and how it ended, is evidence and stays.
+    let shown = owner.get(&format!("{PATH}/{}", old.id())).await.expect(200).json();
+    assert_eq!(shown["ending"]["refused"], "identity_not_established");
+    let query = "/v1/audit?action=data_subject_request.erase";
+    let entries = owner.get(query).await.expect(200).json();
+    assert_eq!(entries["items"][0]["resource"]["id"], json!(old.id()));
+    assert_eq!(entries["items"].as_array().unwrap().len(), 1);
+    Trail::read(&stack, tenant.slug()).await.verify();
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_restricted_is_stored_and_not_used() {
     let stack = Stack::load();
     let tenant = stack.tenant("dsr-restriction", &[]).await;
@@ -632,7 +701,7 @@ async fn deadlines_are_watched_and_a_miss_is_recorded() {
     let set = |watch: &Value| {
         ["first_reminder_at", "second_reminder_at", "missed_at"].map(|at| watch[at].is_string())
     };
-    let outcome = |reminded: u64, missed: u64| json!({ "reminded": reminded, "missed": missed, "unfinished": false });
+    let outcome = |reminded: u64, missed: u64| json!({ "reminded": reminded, "missed": missed, "lapsed": 0, "unfinished": false });
     for (days, (reminded, missed), marks) in [
         (8, (0, 0), [false, false, false]),
         (7, (1, 0), [true, false, false]),
@@ -711,7 +780,7 @@ async fn a_watch_that_is_killed_and_run_again_ends_in_the_same_state() {
     let job = stack.function("watch-data-subject-requests");
     stack.aws().invoke(&job, &event).await;
     let last = stack.aws().invoke(&job, &event).await;
-    assert_eq!(last, json!({ "reminded": 0, "missed": 0, "unfinished": false }));
+    assert_eq!(last, json!({ "reminded": 0, "missed": 0, "lapsed": 0, "unfinished": false }));
     let mut done = done_of(&tenant, "data_subject_request.remind").await;
     done.extend(done_of(&tenant, "data_subject_request.miss").await);
     assert_eq!(done, ids.into_iter().map(|id| (id, 1)).collect(), "each once");

@@ -29,8 +29,8 @@ pub struct TenantView {
     contacts_confirmed_at: Timestamp,
     /// Days between two attested reviews of the audit trail.
     audit_review_days: u16,
-    /// Years after which whoever was offboarded is erased; absent: not before
-    /// somebody does it.
+    /// Years after which whoever was offboarded is erased, and what strangers said
+    /// in requests about their data; absent: not before somebody does it.
     #[serde(skip_serializing_if = "Option::is_none")]
     former_user_years: Option<u16>,
     /// Roles whose users must sign in with a second factor.
@@ -127,8 +127,8 @@ pub struct SettingsPatch {
     #[serde(default)]
     #[schemars(with = "u16", range(min = 1, max = 366))]
     audit_review_days: Option<u16>,
-    /// Years after which whoever was offboarded is erased; null for not
-    /// before somebody does it.
+    /// Years after which whoever was offboarded is erased, and what strangers said
+    /// in requests about their data; null for not before somebody does it.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<u16>", range(min = 1, max = 10))]
     former_user_years: Option<Option<u16>>,

@@ -32,6 +32,9 @@ pub enum Subject {
     Supplier(Id),
     /// A person who may sign in.
     User(Id),
+    /// What was said in a request of a person about their data: whose that is,
+    /// may be known later than it was written down, and may turn out otherwise.
+    Request(Id),
 }
 
 impl Subject {
@@ -40,16 +43,18 @@ impl Subject {
         id.parse().ok().and_then(|id| Self::named(kind, id)).unwrap_or(Self::Tenant)
     }
 
-    /// The kind: `tenant`, `customer`, `supplier` or `user`.
+    /// The kind: `tenant`, `customer`, `supplier`, `user` or `request`.
     pub fn kind(&self) -> &'static str {
         self.parts().0
     }
 
-    /// The id of the person's own record; the tenant has none.
+    /// The id of the person's own record, or of the request; the tenant has none.
     pub fn id(&self) -> Option<Id> {
         match self {
             Self::Tenant => None,
-            Self::Customer(id) | Self::Supplier(id) | Self::User(id) => Some(*id),
+            Self::Customer(id) | Self::Supplier(id) | Self::User(id) | Self::Request(id) => {
+                Some(*id)
+            }
         }
     }
 
@@ -60,6 +65,7 @@ impl Subject {
             Self::Customer(id) => ("customer", id.as_bytes()),
             Self::Supplier(id) => ("supplier", id.as_bytes()),
             Self::User(id) => ("user", id.as_bytes()),
+            Self::Request(id) => ("request", id.as_bytes()),
         }
     }
 
@@ -68,6 +74,7 @@ impl Subject {
             "customer" => Some(Self::Customer(id)),
             "supplier" => Some(Self::Supplier(id)),
             "user" => Some(Self::User(id)),
+            "request" => Some(Self::Request(id)),
             _ => None,
         }
     }
@@ -80,6 +87,7 @@ impl fmt::Display for Subject {
             Self::Customer(id) => write!(f, "customer:{id}"),
             Self::Supplier(id) => write!(f, "supplier:{id}"),
             Self::User(id) => write!(f, "user:{id}"),
+            Self::Request(id) => write!(f, "request:{id}"),
         }
     }
 }
@@ -325,9 +333,13 @@ mod tests {
     #[test]
     fn a_subject_has_one_name() {
         let id = Id::from_u128(7);
-        for subject in
-            [Subject::Tenant, Subject::Customer(id), Subject::Supplier(id), Subject::User(id)]
-        {
+        for subject in [
+            Subject::Tenant,
+            Subject::Customer(id),
+            Subject::Supplier(id),
+            Subject::User(id),
+            Subject::Request(id),
+        ] {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
         for none in ["", "user", "user:", "user:7", "batch:00000000-0000-0000-0000-000000000007"] {
@@ -341,5 +353,7 @@ mod tests {
         assert_eq!(Subject::of_resource("user", &id), Subject::User(Id::from_u128(7)));
         assert_eq!(Subject::of_resource("batch", &id), Subject::Tenant);
         assert_eq!(Subject::of_resource("user", "unknown"), Subject::Tenant);
+        // Who handled a request stands in its entries, not who made it.
+        assert_eq!(Subject::of_resource("data_subject_request", &id), Subject::Tenant);
     }
 }

@@ -107,6 +107,16 @@ impl Tenant {
         Ok(self.entities(collection).find_one(one).await?.is_some())
     }
 
+    /// The requests of people about their data that are about `subject`.
+    pub(crate) async fn requests_about(&self, subject: Subject) -> Result<Vec<Id>, StoreError> {
+        let about = Filter::all().eq("subject", subject.to_string()).for_tenant(self.id());
+        let requests = self.entities(&schema::DATA_SUBJECT_REQUESTS);
+        let found = requests.find(about).projection(doc! { "_id": 1 }).await?;
+        let found: Vec<Document> = found.try_collect().await?;
+        let id = |document: &Document| document.get_str("_id").ok().and_then(|id| id.parse().ok());
+        Ok(found.iter().filter_map(id).collect())
+    }
+
     /// Everything that is held of a person; documents that were made and
     /// entries that were recorded in `period`, and their own record in any
     /// case. Whoever hands it out records that first.
@@ -184,10 +194,15 @@ impl Tenant {
                 StoreError::defect(format!("a document without an id in {}", collection.name))
             })?;
         let withheld = withheld(collection);
+        // What was said in a request is the person's whom the request is about.
+        let whole = references.iter().any(|reference| reference.theirs.is_empty());
+        let said = Subject::Request(id);
         let mut own = Map::new();
         for field in collection.sealed {
             let envelope = document.remove(*field).as_ref().and_then(Envelope::from_bson);
-            let envelope = envelope.filter(|envelope| envelope.subject == subject);
+            let envelope = envelope.filter(|envelope| {
+                envelope.subject == subject || (whole && envelope.subject == said)
+            });
             let Some(envelope) = envelope.filter(|_| !withheld.contains(field)) else { continue };
             let place = Place { collection: collection.name, document: id, field };
             let value = match self.open_envelope(place, &envelope).await {
@@ -205,7 +220,7 @@ impl Tenant {
         let Value::Object(plain) = to_json(&Bson::Document(document)) else {
             return Err(StoreError::defect("a document that is none"));
         };
-        let mut fields = if references.iter().any(|reference| reference.theirs.is_empty()) {
+        let mut fields = if whole {
             plain
         } else {
             let names = names_of(subject);

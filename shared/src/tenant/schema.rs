@@ -652,6 +652,8 @@ mod tests {
             let collection = records_of(subject.kind()).expect("a collection");
             assert_eq!(collection.name, format!("{}s", subject.kind()));
         }
-        assert!(records_of("tenant").is_none());
+        for nobody in [Subject::Tenant, Subject::Request(id)] {
+            assert!(records_of(nobody.kind()).is_none());
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! factor, how often the audit trail is reviewed, whether data may leave the
 //! EU (claims C1, C8 and C21).
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use super::{Entity, Filter, Id, StoreError, Stored, Tenant, WriteTx, schema};
@@ -116,8 +117,9 @@ pub struct Settings {
     pub contacts_confirmed_at: Timestamp,
     /// Days between two attested reviews of the audit trail.
     pub audit_review_days: u16,
-    /// Years after which whoever was offboarded is erased (GDPR Art. 5(1)(e));
-    /// absent: not before somebody does it.
+    /// Years after which whoever was offboarded is erased, and what strangers
+    /// said in requests about their data (GDPR Art. 5(1)(e)); absent: not before
+    /// somebody does it.
     #[serde(default)]
     pub former_user_years: Option<u16>,
     /// Roles whose users must sign in with a second factor.
@@ -169,6 +171,17 @@ impl Settings {
     /// tenant were ended since.
     pub fn accept(&self, session: &SessionRecord) -> bool {
         self.session_epoch == session.epoch
+    }
+
+    /// From when on who left and what strangers said is still kept at `now`;
+    /// `None` if it always is.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] for a moment out of range.
+    pub fn kept_from(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let Some(years) = self.former_user_years else { return Ok(None) };
+        let limit = now.to_zoned_datetime(TimeZone::UTC).checked_sub(i64::from(years).years());
+        Ok(Some(limit.map_err(StoreError::defect)?.timestamp()))
     }
 
     /// Whether users of `role` must sign in with a second factor.

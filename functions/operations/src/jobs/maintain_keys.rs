@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, ToSpan};
+use jiff::SignedDuration;
 use keystone::Problem;
 use keystone::audit::entry::ActorKind;
 use keystone::auth::user::{User, UserStatus};
@@ -13,8 +12,7 @@ use keystone::config::Setting;
 use keystone::erasure::{Ground, erase_for, finish_pending};
 use keystone::job::Job;
 use keystone::tenant::{
-    Attribution, Filter, Page, ROTATION_PERIOD, SealedValue, StoreError, Stored, Tenant, Visit,
-    WriteTx,
+    Attribution, Filter, Page, ROTATION_PERIOD, SealedValue, Stored, Tenant, Visit, WriteTx,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -146,9 +144,8 @@ impl Run<'_> {
 /// waits until another is named, and whose data is restricted (GDPR Art. 18)
 /// until that is lifted.
 async fn erase_former_users(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
-    let Some(years) = tenant.settings().await?.entity.former_user_years else { return Ok(0) };
-    let limit = by.now.to_zoned_datetime(TimeZone::UTC).checked_sub(i64::from(years).years());
-    let limit = limit.map_err(StoreError::defect)?.timestamp();
+    let settings = tenant.settings().await?.entity;
+    let Some(limit) = settings.kept_from(by.now)? else { return Ok(0) };
     let lapsed = |user: &User| {
         user.status == UserStatus::Deactivated && !user.is_erased() && user.restriction.is_none()
     };

@@ -1,6 +1,7 @@
 //! Watches the deadlines of data-subject requests: reminds the tenant's primary
 //! contact seven and two days before the end, and records a miss on the day
-//! after it (GDPR Art. 12(3)).
+//! after it (GDPR Art. 12(3)). Erases what strangers said in requests that were
+//! answered as long ago as the tenant keeps who left.
 
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
+use keystone::erasure::{Ground, erase_for};
 use keystone::job::Job;
-use keystone::tenant::{Attribution, Filter, Id, Page, Tenant, Visit, WriteTx};
+use keystone::tenant::{Attribution, Filter, Id, Page, Stored, Tenant, Visit, WriteTx};
 use keystone::{Problem, calendar, letters, mail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,8 @@ pub struct Watched {
     reminded: u64,
     /// Misses recorded.
     missed: u64,
+    /// Requests of strangers of which nothing that they said is kept any more.
+    lapsed: u64,
     /// Whether requests are left that it did not look at.
     unfinished: bool,
 }
@@ -61,7 +65,8 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     for enrolled in tenants {
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;
-            watch(&tenant, &by, deadline, &mut total).await
+            watch(&tenant, &by, deadline, &mut total).await?;
+            forget_strangers(&tenant, &by, deadline, &mut total).await
         };
         if let Err(problem) = done.await {
             first_problem.get_or_insert(problem);
@@ -96,6 +101,43 @@ async fn watch(
                 Some(Step::Miss) => total.missed += 1,
                 Some(_) => total.reminded += 1,
                 None => {}
+            }
+        }
+        match found.last() {
+            Some(last) if found.len() == 100 => page.after = Some(last.id),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Erases what was said in answered requests that are about nobody whom the
+/// tenant knows, once it is kept no longer: no erasure of a person reaches it.
+async fn forget_strangers(
+    tenant: &Tenant,
+    by: &Attribution,
+    deadline: tokio::time::Instant,
+    total: &mut Watched,
+) -> Result<(), Problem> {
+    let settings = tenant.settings().await?.entity;
+    let Some(limit) = settings.kept_from(by.now)? else { return Ok(()) };
+    let ended = [State::Fulfilled, State::Refused].map(|state| state.name().to_owned()).to_vec();
+    let old = Filter::all().any("state", ended).before("updated_at", limit);
+    let check = async |_: &mut WriteTx<'_>, request: &Stored<SubjectRequest>| {
+        request.entity.has_lapsed(limit).then_some(()).ok_or(Problem::Stale)
+    };
+    let mut page = Page { after: None, limit: 100 };
+    loop {
+        let found = tenant.list::<SubjectRequest>(old.clone(), page).await?;
+        for request in found.iter().filter(|request| request.entity.has_lapsed(limit)) {
+            if tokio::time::Instant::now() >= deadline {
+                total.unfinished = true;
+                return Ok(());
+            }
+            let (action, ground) = ("data_subject_request.erase", Ground::NoLongerNeeded);
+            match erase_for(tenant, by, request.id, action, ground, check).await {
+                // Another run was faster.
+                Err(Problem::Stale) => {}
+                done => total.lapsed += done.map(|_| 1)?,
             }
         }
         match found.last() {

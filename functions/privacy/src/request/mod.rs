@@ -9,6 +9,7 @@ pub mod watch;
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use keystone::crypto::{CryptoError, Place, Sealed, Subject, at_rest_option};
+use keystone::erasure::Erasable;
 use keystone::tenant::{Entity, Id, Stored, Tenant, schema};
 use keystone::{FieldError, Problem, calendar, restriction};
 use schemars::JsonSchema;
@@ -301,14 +302,15 @@ impl Person {
             Subject::User(id) => (PersonKind::User, id),
             Subject::Supplier(id) => (PersonKind::Supplier, id),
             Subject::Customer(id) => (PersonKind::Customer, id),
-            Subject::Tenant => return None,
+            Subject::Tenant | Subject::Request(_) => return None,
         };
         Some(Self { kind, id })
     }
 }
 
-/// A request as it is stored. What people said stands sealed: for the person
-/// whom it is about, so that their erasure reaches it, else for the tenant.
+/// A request as it is stored. What people said stands sealed with a secret of
+/// its own, from before it is known whom it is about; the erasure of that person
+/// destroys it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectRequest {
@@ -360,6 +362,24 @@ impl Entity for SubjectRequest {
     const PERSONAL: &'static [&'static str] = &[];
 }
 
+/// What was said is erased by itself where it is about nobody whom the tenant
+/// knows: no erasure of a person would reach it.
+impl Erasable for SubjectRequest {
+    fn subject(id: Id) -> Subject {
+        Subject::Request(id)
+    }
+
+    fn erased(&self, _: Id) -> Self {
+        Self {
+            requester: None,
+            description: None,
+            extension_reason: None,
+            answer: None,
+            ..self.clone()
+        }
+    }
+}
+
 fn place(id: Id, field: &'static str) -> Place<'static> {
     Place { collection: schema::DATA_SUBJECT_REQUESTS.name, document: id, field }
 }
@@ -370,9 +390,12 @@ impl SubjectRequest {
         self.subject.as_deref().and_then(|name| name.parse().ok())
     }
 
-    /// Whose what is said in it is.
-    fn owner(&self) -> Subject {
-        self.person().unwrap_or(Subject::Tenant)
+    /// Whether what was said in it is kept for longer than since `limit`: it is
+    /// answered, and about nobody whom the tenant knows.
+    pub fn has_lapsed(&self, limit: Timestamp) -> bool {
+        let answered = self.ending.as_ref().is_some_and(|ending| ending.at < limit);
+        let said = self.requester.is_some() || self.description.is_some() || self.answer.is_some();
+        answered && said && self.subject.is_none()
     }
 
     /// What the last check of identity found.
@@ -440,15 +463,14 @@ impl NewRequest {
         if !errors.is_empty() {
             return Err(Problem::Invalid(errors));
         }
-        let owner = subject.unwrap_or(Subject::Tenant);
         Ok(SubjectRequest {
             kind: self.kind,
             state: State::Open,
             received_on: self.received_on,
             channel: self.channel,
             subject: subject.map(|subject| subject.to_string()),
-            requester: seal(tenant, id, "requester", owner, self.requester.as_ref()).await?,
-            description: seal(tenant, id, "description", owner, self.description.as_ref()).await?,
+            requester: seal(tenant, id, "requester", self.requester.as_ref()).await?,
+            description: seal(tenant, id, "description", self.description.as_ref()).await?,
             due_on: calendar::months_after(self.received_on, MONTHS),
             extension: None,
             extension_reason: None,
@@ -468,11 +490,10 @@ async fn seal<T: Serialize + DeserializeOwned>(
     tenant: &Tenant,
     id: Id,
     field: &'static str,
-    owner: Subject,
     value: Option<&T>,
 ) -> Result<Option<Sealed<T>>, CryptoError> {
     match value {
-        Some(value) => Ok(Some(tenant.seal(place(id, field), owner, value).await?)),
+        Some(value) => Ok(Some(tenant.seal(place(id, field), Subject::Request(id), value).await?)),
         None => Ok(None),
     }
 }
@@ -618,6 +639,8 @@ async fn opened<T: Serialize + DeserializeOwned + Clone>(
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// A request of this kind and state, received on 31 January 2026.
@@ -643,6 +666,20 @@ pub(crate) mod tests {
             watch: Watch::default(),
             opened_by: Id::from_u128(1),
         }
+    }
+
+    /// A value as it is stored, of which nothing opens.
+    fn sealed() -> Sealed<String> {
+        #[derive(Deserialize)]
+        struct Holder {
+            #[serde(with = "keystone::crypto::at_rest")]
+            value: Sealed<String>,
+        }
+        let id = Id::from_u128(7).to_string();
+        let nothing = json!({ "$binary": { "base64": "", "subType": "00" } });
+        let envelope = json!({ "v": 1, "kid": id, "sub": format!("request:{id}"), "ct": nothing });
+        let holder: Holder = serde_json::from_value(json!({ "value": envelope })).unwrap();
+        holder.value
     }
 
     #[test]
@@ -676,6 +713,30 @@ pub(crate) mod tests {
             asked.identity.push(IdentityCheck { method: IdentityMethod::Document, result, on });
             assert_eq!(asked.must_be_identified().is_ok(), identified);
         }
+    }
+
+    #[test]
+    fn what_a_stranger_said_lapses_and_nothing_else() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let limit = at("2026-03-01T00:00:00Z");
+        let mut asked = request(Kind::Access, State::Refused);
+        asked.ending = Some(Ending {
+            at: at("2026-02-01T00:00:00Z"),
+            told_on: date(2026, 2, 1),
+            refused: Some(RefusalGround::IdentityNotEstablished),
+            erasure_id: None,
+            by: Id::from_u128(1),
+        });
+        assert!(!asked.has_lapsed(limit), "nothing was said, or it is erased already");
+        asked.answer = Some(sealed());
+        assert!(asked.has_lapsed(limit));
+        assert!(!asked.has_lapsed(at("2026-02-01T00:00:00Z")), "kept until then");
+        let id = Id::from_u128(7);
+        assert!(!asked.erased(id).has_lapsed(limit));
+        let linked = SubjectRequest { subject: Some(format!("user:{id}")), ..asked.clone() };
+        assert!(!linked.has_lapsed(limit), "that person's erasure reaches it");
+        let running = SubjectRequest { ending: None, ..asked };
+        assert!(!running.has_lapsed(limit));
     }
 
     #[test]

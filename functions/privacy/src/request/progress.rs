@@ -228,8 +228,7 @@ impl Patch {
             erasure_id = evidence(tenant, after, person).await?;
         }
         if let Some(ending) = &self.ending {
-            let owner = after.owner();
-            after.answer = seal(tenant, id, "answer", owner, Some(&ending.answer)).await?;
+            after.answer = seal(tenant, id, "answer", Some(&ending.answer)).await?;
             // The watch leaves alone what has ended, so a late answer is a miss here.
             if ending.told_on > after.due_on {
                 after.watch.missed_at.get_or_insert(by.now);
@@ -280,8 +279,8 @@ impl SubjectRequest {
     }
 }
 
-/// Says whom the request is about. What was said in it becomes that person's;
-/// who asks must be found out anew if it was thought to be about another.
+/// Says whom the request is about, whose erasure then reaches what was said in
+/// it; who asks must be found out anew if it was thought to be about another.
 async fn link(
     tenant: &Tenant,
     id: Id,
@@ -301,24 +300,26 @@ async fn link(
         after.identity.clear();
     }
     after.subject = Some(person.to_string());
-    after.requester = moved(tenant, id, "requester", person, after.requester.as_ref()).await?;
-    after.description =
-        moved(tenant, id, "description", person, after.description.as_ref()).await?;
-    let reason = after.extension_reason.as_ref();
-    after.extension_reason = moved(tenant, id, "extension_reason", person, reason).await?;
+    after.requester = own(tenant, id, "requester", after.requester.take()).await?;
+    after.description = own(tenant, id, "description", after.description.take()).await?;
+    let reason = after.extension_reason.take();
+    after.extension_reason = own(tenant, id, "extension_reason", reason).await?;
     Ok(())
 }
 
-/// The value, sealed for another person.
-async fn moved<T: Serialize + DeserializeOwned + Clone>(
+/// The value with the request's own secret: an earlier release sealed it for
+/// the tenant, or for who was thought to ask.
+async fn own<T: Serialize + DeserializeOwned + Clone>(
     tenant: &Tenant,
     id: Id,
     field: &'static str,
-    person: Subject,
-    value: Option<&Sealed<T>>,
+    value: Option<Sealed<T>>,
 ) -> Result<Option<Sealed<T>>, CryptoError> {
-    let plain = opened(tenant, id, field, value).await?;
-    seal(tenant, id, field, person, plain.as_ref()).await
+    if value.as_ref().is_none_or(|sealed| sealed.subject() == Subject::Request(id)) {
+        return Ok(value);
+    }
+    let plain = opened(tenant, id, field, value.as_ref()).await?;
+    seal(tenant, id, field, plain.as_ref()).await
 }
 
 impl NewExtension {
@@ -337,9 +338,7 @@ impl NewExtension {
                 "The first month is over: the person must be told within it (Art. 12(3)).",
             ));
         }
-        let owner = after.owner();
-        after.extension_reason =
-            seal(tenant, id, "extension_reason", owner, Some(&self.reason)).await?;
+        after.extension_reason = seal(tenant, id, "extension_reason", Some(&self.reason)).await?;
         after.extension = Some(Extension { told_on: self.told_on, at: now });
         after.due_on = calendar::months_after(after.received_on, MONTHS_EXTENDED);
         // The reminders of the new deadline are yet to come.

@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use keystone::crypto::{Place, Sealed, Subject, TenantKeys};
-use keystone::random;
+use jiff::SignedDuration;
+use keystone::crypto::{KeyCache, Place, Sealed, Subject, TenantKeys};
 use keystone::tenant::Id;
+use keystone::{clock, random};
 use keystone_tests::vault::{self, Counter};
 use keystone_tests::{Stack, stack};
 use serde::Deserialize;
@@ -25,9 +26,13 @@ const ROUNDS: usize = 20_000;
 const CSFLE_ROUNDS: usize = 2_000;
 /// Repetitions, by turns; the median of each counts.
 const TURNS: usize = 7;
-/// Operations over which calls of KMS are counted.
-const COUNTED: u128 = 10_000;
-/// Subjects among them.
+/// Requests over which calls of KMS are counted, through the cache of data keys
+/// that a function's environment has, and the time that they take by its clock.
+const REQUESTS: i32 = 1_000;
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// Values that each request seals and opens.
+const VALUES: u128 = 5;
+/// Subjects whose the values are, by turns.
 const SUBJECTS: u128 = 100;
 
 #[derive(Deserialize)]
@@ -40,11 +45,13 @@ struct Csfle {
 async fn main() {
     let stack = Stack::load();
     let tenant = stack.tenant("sealing", &[]).await;
-    let (kms_calls, table_calls) = (Counter::default(), Counter::default());
-    let keys = vault::keys(&stack, tenant.slug(), &kms_calls, &table_calls).await;
+    let (kms, table) = (Counter::default(), Counter::default());
+    let vault = vault::vault(&stack, &kms, &table);
+    let cache = KeyCache::default();
+    let keys = vault::keys(&stack, tenant.slug(), &vault, &cache, clock::now()).await;
 
     compare(&stack, &keys).await;
-    count(&keys, &kms_calls, &table_calls).await;
+    count(&stack, tenant.slug(), &kms, &table).await;
     tenant.finish().await;
 }
 
@@ -145,20 +152,27 @@ fn csfle(stack: &Stack, values: &[String]) -> Vec<Csfle> {
     serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
-/// Calls of KMS and of the table of secrets for [`COUNTED`] seals and opens.
-async fn count(keys: &TenantKeys, kms: &Counter, table: &Counter) {
-    let subjects = || (2..2 + SUBJECTS).map(|n| Subject::Supplier(Id::from_u128(n)));
-    for n in 0..COUNTED / 2 {
-        let id = Id::from_u128(2 + n % SUBJECTS);
+/// Calls of KMS and of the table of secrets for [`REQUESTS`], as one environment
+/// makes them: each request has keys of its own, with the data keys of the cache.
+async fn count(stack: &Stack, slug: &str, kms: &Counter, table: &Counter) {
+    let vault = vault::vault(stack, kms, table);
+    let (cache, begun) = (KeyCache::default(), clock::now());
+    let (kms_before, table_before) = (kms.count(), table.count());
+    for request in 0..REQUESTS {
+        let now = begun + HOUR / REQUESTS * request;
+        let keys = vault::keys(stack, slug, &vault, &cache, now).await;
+        let id = Id::from_u128(2 + u128::from(request.unsigned_abs()) % SUBJECTS);
         let place = Place { collection: "suppliers", document: id, field: "banking" };
-        let sealed = Sealed::seal(keys, place, Subject::Supplier(id), &n.to_string()).await;
-        sealed.expect("it seals").open(keys, place).await.expect("it opens");
+        for n in 0..VALUES {
+            let sealed = Sealed::seal(&keys, place, Subject::Supplier(id), &n.to_string()).await;
+            sealed.expect("it seals").open(&keys, place).await.expect("it opens");
+        }
     }
-    let (kms, made) = (kms.count(), table.count());
     println!(
-        "{COUNTED} operations on values of {SUBJECTS} new subjects: {kms} call of KMS since the process began, {made} calls of the table of secrets."
+        "{REQUESTS} requests of one environment in an hour, each of {VALUES} values sealed and opened: {} calls of KMS and {} of the table of secrets.",
+        kms.count() - kms_before,
+        table.count() - table_before,
     );
-    keys.prefetch(subjects()).await.expect("the table answers");
 }
 
 fn each(whole: Duration, count: usize) -> f64 {

@@ -1,20 +1,22 @@
 //! What opens a tenant's sealed values with nothing but the stores that the
 //! keys lie in, as an operator with every right could.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kms::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kms::error::BoxError;
+use aws_sdk_kms::primitives::Blob;
 use futures::TryStreamExt;
-use keystone::crypto::{
-    CryptoError, DataKey, Keyring, Place, Sealed, SubjectSecrets, TenantKeys, Vault, at_rest,
-};
-use keystone::tenant::TenantId;
-use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
-use serde::Deserialize;
-use serde_json::Value;
+use jiff::Timestamp;
+use keystone::crypto::{DataKey, KeyCache, Keyring, Subject, SubjectSecrets, TenantKeys, Vault};
+use keystone::tenant::{Id, TenantId, schema};
+use mongodb::bson::{Bson, Document, doc};
 
 use crate::{Stack, Tenant};
 
@@ -45,115 +47,265 @@ impl Intercept for Counter {
     }
 }
 
-/// The keys of the tenant `slug`, of which nothing is cached yet, counting what
-/// is asked of KMS and of the table of secrets.
-pub async fn keys(stack: &Stack, slug: &str, kms: &Counter, table: &Counter) -> TenantKeys {
+/// The keys of the tenant `slug` for one request at `now`, as a function takes
+/// them: with the data keys that `cache` holds, else with those that it then does.
+pub async fn keys(
+    stack: &Stack,
+    slug: &str,
+    vault: &Vault,
+    cache: &KeyCache,
+    now: Timestamp,
+) -> TenantKeys {
     let id = TenantId::parse(slug).expect("a slug");
+    if let Some(ring) = cache.get(&id, now) {
+        return TenantKeys::new(ring, vault.clone());
+    }
     let database = stack.database().await.database(&format!("t_{id}_keys"));
     let records = database.collection::<DataKey>("data_keys").find(doc! {}).await;
     let records = records.expect("keys can be read").try_collect().await.expect("they can");
-    let vault = vault(stack, kms, table);
-    let ring = Keyring::load(&vault, &id, records).await.expect("the keys open");
-    TenantKeys::new(Arc::new(ring), vault)
+    let ring = Arc::new(Keyring::load(vault, &id, records).await.expect("the keys open"));
+    cache.put(id, Arc::clone(&ring), now);
+    TenantKeys::new(ring, vault.clone())
 }
 
-fn vault(stack: &Stack, kms: &Counter, table: &Counter) -> Vault {
-    let credentials = || {
-        let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
-        aws_credential_types::Credentials::new(id, secret, None, None, "operator")
-    };
+/// The stores that keys lie in, as an operator reaches them; `kms` and `table`
+/// count what is asked of KMS and of the table of secrets.
+pub fn vault(stack: &Stack, kms: &Counter, table: &Counter) -> Vault {
     let (endpoint, region) = (stack.value("AWS_ENDPOINT_URL"), stack.value("AWS_REGION"));
     let kms = aws_sdk_kms::Config::builder()
         .behavior_version(aws_sdk_kms::config::BehaviorVersion::latest())
         .region(aws_sdk_kms::config::Region::new(region.to_owned()))
         .endpoint_url(endpoint)
-        .credentials_provider(credentials())
+        .credentials_provider(credentials(stack))
         .interceptor(kms.clone())
         .build();
+    Vault {
+        kms: aws_sdk_kms::Client::from_conf(kms),
+        secrets: SubjectSecrets::new(dynamodb(stack, table), stack.value("SUBJECT_KEY_TABLE")),
+    }
+}
+
+fn dynamodb(stack: &Stack, calls: &Counter) -> aws_sdk_dynamodb::Client {
+    let (endpoint, region) = (stack.value("AWS_ENDPOINT_URL"), stack.value("AWS_REGION"));
     let dynamodb = aws_sdk_dynamodb::Config::builder()
         .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
         .region(aws_sdk_dynamodb::config::Region::new(region.to_owned()))
         .endpoint_url(endpoint)
-        .credentials_provider(credentials())
-        .interceptor(table.clone())
+        .credentials_provider(credentials(stack))
+        .interceptor(calls.clone())
         .build();
-    let client = aws_sdk_dynamodb::Client::from_conf(dynamodb);
-    Vault {
-        kms: aws_sdk_kms::Client::from_conf(kms),
-        secrets: SubjectSecrets::new(client, stack.value("SUBJECT_KEY_TABLE")),
+    aws_sdk_dynamodb::Client::from_conf(dynamodb)
+}
+
+fn credentials(stack: &Stack) -> aws_credential_types::Credentials {
+    let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
+    aws_credential_types::Credentials::new(id, secret, None, None, "operator")
+}
+
+/// Every key that there is of a tenant, derived here anew from what the stores
+/// hold and not by the code that is tested: one for each data key and subject.
+pub struct AllKeys {
+    tenant: String,
+    derived: Vec<(Subject, LessSafeKey)>,
+}
+
+impl AllKeys {
+    /// The keys that there are now.
+    pub async fn of(stack: &Stack, tenant: &Tenant<'_>) -> Self {
+        let slug = tenant.slug();
+        let secrets = secrets_of(stack, slug).await;
+        let own = &secrets[&Subject::Tenant];
+        let mut derived = Vec::new();
+        for (id, material) in data_keys(stack, slug).await {
+            for (subject, secret) in &secrets {
+                let mut salt = own.clone();
+                if *subject != Subject::Tenant {
+                    salt.extend_from_slice(secret);
+                }
+                let mut info = b"keystone/seal/v1".to_vec();
+                push_parts(&mut info, &[slug.as_bytes(), id.as_bytes()]);
+                push_subject(&mut info, *subject);
+                let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(&material);
+                let info = [info.as_slice()];
+                let key = UnboundKey::from(prk.expand(&info, &AES_256_GCM).expect("32 bytes"));
+                derived.push((*subject, LessSafeKey::new(key)));
+            }
+        }
+        Self { tenant: slug.to_owned(), derived }
+    }
+
+    /// What `found` opens to with any of the keys, whatever it says of itself.
+    pub fn open(&self, found: &Found) -> Option<Vec<u8>> {
+        let (nonce, sealed) = found.ciphertext.split_first_chunk::<NONCE_LEN>()?;
+        let document: Id = found.document.parse().expect("an id");
+        self.derived.iter().find_map(|(subject, key)| {
+            [Some(*subject), found.subject].into_iter().flatten().find_map(|named| {
+                let mut aad = b"keystone/field/v1".to_vec();
+                push_parts(&mut aad, &[self.tenant.as_bytes()]);
+                push_subject(&mut aad, named);
+                let place =
+                    [found.collection.as_bytes(), document.as_bytes(), found.field.as_bytes()];
+                push_parts(&mut aad, &place);
+                let mut plain = sealed.to_vec();
+                let nonce = Nonce::assume_unique_for_key(*nonce);
+                let opened = key.open_in_place(nonce, Aad::from(&aad), &mut plain);
+                opened.ok().map(|plain| plain.to_vec())
+            })
+        })
     }
 }
 
-/// A sealed value that was found in the database.
+fn push_parts(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        out.extend_from_slice(part);
+    }
+}
+
+fn push_subject(out: &mut Vec<u8>, subject: Subject) {
+    let id = subject.id().map(|id| id.as_bytes().to_vec()).unwrap_or_default();
+    push_parts(out, &[subject.kind().as_bytes(), &id]);
+}
+
+/// The secrets of the tenant's subjects, its own among them.
+async fn secrets_of(stack: &Stack, slug: &str) -> BTreeMap<Subject, Vec<u8>> {
+    let items: Vec<_> = dynamodb(stack, &Counter::default())
+        .query()
+        .table_name(stack.value("SUBJECT_KEY_TABLE"))
+        .consistent_read(true)
+        .key_condition_expression("tenant = :tenant")
+        .expression_attribute_values(":tenant", AttributeValue::S(slug.to_owned()))
+        .into_paginator()
+        .items()
+        .send()
+        .collect::<Result<_, _>>()
+        .await
+        .expect("the table answers");
+    items
+        .iter()
+        .map(|item| {
+            let subject = item["subject"].as_s().expect("a name").parse().expect("a subject");
+            (subject, item["secret"].as_b().expect("a secret").as_ref().to_vec())
+        })
+        .collect()
+}
+
+/// The tenant's data keys in clear, as KMS gives them to whoever may ask.
+async fn data_keys(stack: &Stack, slug: &str) -> Vec<(Id, Vec<u8>)> {
+    let kms = vault(stack, &Counter::default(), &Counter::default()).kms;
+    let database = stack.database().await.database(&format!("t_{slug}_keys"));
+    let found = database.collection::<Document>("data_keys").find(doc! {}).await;
+    let found: Vec<Document> = found.expect("it answers").try_collect().await.expect("it answers");
+    let mut keys = Vec::new();
+    for key in found {
+        let text = |field: &str| key.get_str(field).expect("text").to_owned();
+        let wrapped = key.get_binary_generic("wrapped").expect("bytes").clone();
+        let plain = kms
+            .decrypt()
+            .key_id(text("kms_key"))
+            .ciphertext_blob(Blob::new(wrapped))
+            .encryption_context("tenant", slug)
+            .encryption_context("purpose", "field-encryption")
+            .encryption_context("key", text("_id"))
+            .encryption_context("version", key.get_i64("version").expect("a number").to_string())
+            .send()
+            .await
+            .expect("KMS answers");
+        let plain = plain.plaintext.expect("a key").into_inner();
+        keys.push((text("_id").parse().expect("an id"), plain));
+    }
+    keys
+}
+
+/// A sealed value that was found in the database, or in its log of operations.
 pub struct Found {
     /// Collection.
     pub collection: String,
     /// Id of the document, or of the audit entry.
     pub document: String,
-    /// Top-level field.
+    /// Field.
     pub field: String,
-    /// The value.
-    pub sealed: Sealed<Value>,
+    /// Whose it says that it is; the log may tell of a change and leave that out.
+    pub subject: Option<Subject>,
+    /// Nonce, ciphertext and tag.
+    ciphertext: Vec<u8>,
 }
 
-#[derive(Deserialize)]
-struct Wrapped {
-    #[serde(with = "at_rest")]
-    sealed: Sealed<Value>,
-}
-
-/// Collects what is sealed in `value`, of the top-level field `field`.
+/// Collects what is sealed in `value`, which stands under `field` of a document.
 fn sealed_in(value: &Bson, place: (&str, &str, &str), found: &mut Vec<Found>) {
+    let (collection, document, field) = place;
     match value {
         Bson::Array(items) => items.iter().for_each(|item| sealed_in(item, place, found)),
         Bson::Document(inner) => {
-            match deserialize_from_document(doc! { "sealed": inner.clone() }) {
-                Ok(Wrapped { sealed }) => {
-                    let (collection, document, field) = place;
-                    let (collection, document, field) =
-                        (collection.into(), document.into(), field.into());
-                    found.push(Found { collection, document, field, sealed });
-                }
-                Err(_) => inner.values().for_each(|member| sealed_in(member, place, found)),
+            if let Ok(ciphertext) = inner.get_binary_generic("ct") {
+                found.push(Found {
+                    collection: collection.into(),
+                    document: document.into(),
+                    field: field.into(),
+                    subject: inner.get_str("sub").ok().map(|name| name.parse().expect("a name")),
+                    ciphertext: ciphertext.clone(),
+                });
+                return;
+            }
+            for (member, value) in inner {
+                let field = member_of(collection, field, member);
+                sealed_in(value, (collection, document, field), found);
             }
         }
         _ => {}
     }
 }
 
-/// Everything sealed that lies in any collection of the tenant.
-pub async fn all_sealed(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
+/// The field that a member of a document stands for. In the log's form of a
+/// change, `diff`, `u` and `i` stand between, and an `s` before the field.
+fn member_of<'a>(collection: &str, field: &'a str, member: &'a str) -> &'a str {
+    let sealed = |name: &str| {
+        let mut all = schema::COLLECTIONS.iter().filter(|one| one.name == collection);
+        all.any(|one| one.sealed.contains(&name))
+    };
+    match member {
+        "diff" | "u" | "i" => field,
+        _ => member.strip_prefix('s').filter(|name| sealed(name)).unwrap_or(member),
+    }
+}
+
+/// The id under which a document's values are sealed: an audit entry is a document
+/// by its number, and sealed by its id.
+fn id_of(document: &Document) -> Option<&str> {
+    let own = document.get_document("entry").ok().unwrap_or(document);
+    own.get_str("id").or(document.get_str("_id")).ok()
+}
+
+/// Everything sealed that lies in any collection of the tenant, and in what the
+/// database's log of operations keeps of them: what was written over too.
+pub async fn every_copy(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    for suffix in ["", "_audit", "_keys"] {
-        let database = stack.database().await.database(&format!("t_{}{suffix}", tenant.slug()));
+    let client = stack.database().await;
+    let names = ["", "_audit", "_keys"].map(|suffix| format!("t_{}{suffix}", tenant.slug()));
+    for name in &names {
+        let database = client.database(name);
         for collection in database.list_collection_names().await.expect("it answers") {
-            let all = database
-                .collection::<Document>(&collection)
-                .find(doc! {})
-                .await
-                .expect("it answers");
-            let all: Vec<Document> = all.try_collect().await.expect("it answers");
-            for document in all {
-                // An audit entry is a document by its number, and sealed by its id.
-                let own = document.get_document("entry").ok().unwrap_or(&document);
-                let id = own.get_str("id").or(document.get_str("_id")).unwrap_or_default();
-                for (field, value) in &document {
-                    sealed_in(value, (&collection, id, field), &mut found);
-                }
+            for document in all_of(&database, &collection, doc! {}).await {
+                let id = id_of(&document).unwrap_or_default().to_owned();
+                sealed_in(&Bson::Document(document), (&collection, &id, ""), &mut found);
             }
         }
+    }
+    let of_tenant = doc! { "ns": { "$regex": format!("^t_{}(_audit|_keys)?[.]", tenant.slug()) } };
+    let operations = all_of(&client.database("local"), "oplog.rs", of_tenant).await;
+    assert!(!operations.is_empty(), "the database keeps no log");
+    for operation in operations {
+        let (_, collection) =
+            operation.get_str("ns").expect("a place").split_once('.').expect("two");
+        let Ok(written) = operation.get_document("o") else { continue };
+        let updated = operation.get_document("o2").ok();
+        let id = updated.and_then(id_of).or(id_of(written)).unwrap_or_default();
+        sealed_in(&Bson::Document(written.clone()), (collection, id, ""), &mut found);
     }
     found
 }
 
-/// Whether the value opens with the keys that there are now. One that opens
-/// and is no JSON counts as opened.
-pub async fn opens(keys: &TenantKeys, found: &Found) -> bool {
-    let Found { collection, document, field, sealed } = found;
-    let place = Place { collection, document: document.parse().expect("an id"), field };
-    match sealed.open(keys, place).await {
-        Ok(_) | Err(CryptoError::Malformed) => true,
-        Err(CryptoError::Erased) => false,
-        Err(other) => panic!("{collection}.{field} of {document}: {other}"),
-    }
+async fn all_of(database: &mongodb::Database, collection: &str, filter: Document) -> Vec<Document> {
+    let found = database.collection::<Document>(collection).find(filter).await;
+    found.expect("it answers").try_collect().await.expect("it answers")
 }

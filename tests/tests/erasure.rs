@@ -12,9 +12,9 @@ use keystone::auth::Role;
 use keystone::tenant::schema;
 use keystone_tests::dairy::Dairy;
 use keystone_tests::exports::{ask, fetch};
-use keystone_tests::subject_requests::{bundle, ending, in_progress, leave_traces, today};
+use keystone_tests::subject_requests::{PATH, bundle, ending, in_progress, leave_traces, today};
 use keystone_tests::trail::Trail;
-use keystone_tests::vault::{self, Counter, all_sealed, opens};
+use keystone_tests::vault::{AllKeys, every_copy};
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
@@ -291,6 +291,33 @@ async fn an_erased_contact_of_the_tenant_is_nowhere() {
     tenant.finish().await;
 }
 
+/// What nobody may read any more once Ada, her customers' contacts and whoever
+/// asked about their data are erased.
+const UNA: [&str; 4] =
+    ["Una Fenwick", "una@blue-gate.example", "The lorry on the lane", "Letters in attics"];
+
+/// Records a request of Una's before it is known who she is.
+async fn early_request(owner: &Client) -> String {
+    let early = json!({
+        "kind": "objection", "received_on": today(), "channel": "phone",
+        "requester": { "name": UNA[0], "contact": UNA[1] }, "description": UNA[2],
+    });
+    let early = owner.post(PATH, &early).await.expect(201);
+    let path = format!("{PATH}/{}", early.id());
+    let more_time = json!({ "extension": { "reason": UNA[3], "told_on": today() } });
+    owner.patch(&path, &early.etag(), &more_time).await.must(200);
+    path
+}
+
+/// Says whom a request is about, as was thought first and as it turned out.
+async fn link(owner: &Client, path: &str, customers: [&String; 2]) {
+    for customer in customers {
+        let about = json!({ "subject": { "kind": "customer", "id": customer } });
+        let etag = owner.get(path).await.expect(200).etag();
+        owner.patch(path, &etag, &about).await.must(200);
+    }
+}
+
 #[tokio::test]
 async fn nothing_opens_that_was_sealed_for_who_was_erased() {
     let stack = Stack::load();
@@ -308,22 +335,39 @@ async fn nothing_opens_that_was_sealed_for_who_was_erased() {
     ada.post("/v1/auth/email", &moved).await.must(204);
     let (ada, _) = tenant.set_up_app(&ada, &tenant.address_of("ada")).await;
     let repeatable = ada.request("POST", "/v1/customers").header("idempotency-key", "of-ada");
-    let repeatable = repeatable.json(&samples::customer("9 Quay Street", "+353861119999"));
+    let repeatable = repeatable.json(&samples::customer("77 Weir Walk", "+353861119999"));
     let repeated = repeatable.send().await.expect(201).id();
+
+    // From before it is known whom a request is about, and before a rotation.
+    let early = early_request(owner).await;
+    let mut copies = every_copy(&stack, &tenant).await;
+    let job = stack.value("MAINTAIN_KEYS_FUNCTION");
+    let rotation = json!({ "tenant": tenant.slug(), "rotate": true });
+    assert_eq!(stack.aws().invoke(job, &rotation).await["unfinished"], false);
+    let keys = owner.get("/v1/keys").await.expect(200).json();
+    assert_eq!(keys["items"][1]["state"], "retired", "{keys}");
+    link(owner, &early, [&dairy.customers[1], customer]).await;
+    copies.extend(every_copy(&stack, &tenant).await);
+
+    let mut requests = vec![early];
     for (kind, id) in [("user", &user), ("customer", customer), ("supplier", &supplier)] {
         let (path, etag) = in_progress(owner, "access", kind, id).await;
         let reason = json!({ "extension": { "reason": "Many deliveries", "told_on": today() } });
         owner.patch(&path, &etag, &reason).await.must(200);
-        bundle(&stack, owner, &path).await;
+        let (_, files) = bundle(&stack, owner, &path).await;
+        let theirs = String::from_utf8_lossy(&files["data.json"]).contains(UNA[2]);
+        assert_eq!(theirs, kind == "customer", "what was said early is in the bundle of {kind}");
         let etag = owner.get(&path).await.expect(200).etag();
         owner.patch(&path, &etag, &ending("fulfilled", None)).await.must(200);
+        requests.push(path);
     }
+    copies.extend(every_copy(&stack, &tenant).await);
 
-    let backup = all_sealed(&stack, &tenant).await;
-    let none = Counter::default();
-    let before = vault::keys(&stack, tenant.slug(), &none, &none).await;
-    for found in &backup {
-        assert!(opens(&before, found).await, "{}.{}", found.collection, found.field);
+    // Everything opens before, so that what does not afterwards was erased.
+    let all_keys = AllKeys::of(&stack, &tenant).await;
+    for found in &copies {
+        let opened = all_keys.open(found);
+        assert!(opened.is_some(), "{}.{}", found.collection, found.field);
     }
 
     let ground = json!({ "ground": "no_longer_needed" });
@@ -337,20 +381,34 @@ async fn nothing_opens_that_was_sealed_for_who_was_erased() {
 
     // Of whom, where: an operator with the database as it was, as it is, and
     // every key that there still is.
-    let erased = [
+    let mut erased = BTreeSet::from([
         format!("customer:{customer}"),
         format!("customer:{repeated}"),
         format!("supplier:{supplier}"),
         format!("user:{user}"),
-    ];
-    let after = vault::keys(&stack, tenant.slug(), &none, &none).await;
+    ]);
+    let request_of = |path: &String| format!("request:{}", path.rsplit_once('/').unwrap().1);
+    erased.extend(requests.iter().map(request_of));
+    copies.extend(every_copy(&stack, &tenant).await);
+    let left = AllKeys::of(&stack, &tenant).await;
+    let addresses = [tenant.address_of("ada"), tenant.address_of("moved")];
+    let mut traces = vec!["Ada Xylander", "77 Weir Walk", "+353861119999", "Customer's words"];
+    traces.extend(addresses.iter().map(String::as_str));
+    traces.extend(UNA);
     let (mut gone, mut kept) = (BTreeSet::new(), 0);
-    for found in backup.iter().chain(&all_sealed(&stack, &tenant).await) {
-        let subject = found.sealed.subject().to_string();
+    for found in &copies {
         let place = format!("{}.{}", found.collection, found.field);
-        let open = opens(&after, found).await;
-        assert_eq!(open, !erased.contains(&subject), "{place} of {subject}");
-        if open {
+        let opened = left.open(found);
+        let subject = found.subject.map(|subject| subject.to_string());
+        if let Some(subject) = &subject {
+            assert_eq!(opened.is_some(), !erased.contains(subject), "{place} of {subject}");
+        }
+        // Whoever it says that it is of, nothing of them is in what opens.
+        if let Some(plain) = opened {
+            let plain = String::from_utf8_lossy(&plain);
+            for trace in &traces {
+                assert!(!plain.contains(trace), "{trace} in {place} of {subject:?}");
+            }
             kept += 1;
         } else {
             gone.insert(place);

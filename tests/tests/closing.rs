@@ -97,6 +97,13 @@ async fn is_destroyed(stack: &Stack, tenant: &Tenant<'_>) {
     assert!(text[0].ends_with(&format!("/audit/{}", tenant.slug())), "{note}");
     assert_eq!(text[1..], [covered.to_string(), root], "{note}");
     assert!(destruction.get_datetime("finished_at").is_ok());
+    // That it was done is on record where there is still somebody to record it.
+    let done = all(stack, "t_keystone_audit", "entries").await;
+    let mut done: Vec<CommittedEntry> = done.iter().map(entry).collect();
+    done.retain(|entry| entry.resource.id == tenant.slug());
+    assert_eq!(done.len(), 1, "{done:?}");
+    assert_eq!(done[0].action, "tenant.conclude_destruction");
+    assert!(json!(done[0].delta).to_string().contains(&json!(note).to_string()), "{done:?}");
 }
 
 #[tokio::test]

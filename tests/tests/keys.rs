@@ -153,6 +153,30 @@ async fn a_new_key_takes_over_while_everybody_works() {
 }
 
 #[tokio::test]
+async fn the_first_key_is_on_record_like_every_other() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("first-key", &[]).await;
+    let first = stack.database().await.database(&format!("t_{}_keys", tenant.slug()));
+    let first = first.collection::<Document>("data_keys").find_one(doc! {}).await.unwrap().unwrap();
+    // Making the tenant once more makes no key, so it leaves no entry.
+    tenant.provision_again().await;
+    let recorded = async || {
+        let found = tenant.owner().get("/v1/audit?action=data_key.create").await.expect(200);
+        found.json()["items"].as_array().unwrap().clone()
+    };
+    let entries = recorded().await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["seq"], 0, "before anybody can be there");
+    assert_eq!(entries[0]["resource"]["id"], json!(first.get_str("_id").unwrap()));
+    assert_eq!(entries[0]["actor"]["kind"], "operator");
+    let delta = entries[0]["delta"].to_string();
+    assert!(delta.contains(first.get_str("kms_key").unwrap()), "{delta}");
+    rotate(&stack, &tenant).await;
+    assert_eq!(recorded().await.len(), 2);
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn a_key_is_followed_by_another_after_a_year() {
     let stack = Stack::load();
     let tenant = stack.tenant("aged", &[]).await;

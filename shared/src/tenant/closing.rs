@@ -8,7 +8,9 @@
 //! follows; a checkpoint that covers it is signed and archived; the tenant is
 //! closed, so that nobody opens it any more; the secrets of its subjects are deleted, its own last; its databases of data and
 //! wrapped keys are dropped. The audit trail stays as evidence, its personal
-//! values unreadable.
+//! values unreadable. That all of it was done stands in the provider's trail,
+//! since nobody can write to the tenant's any more; that one is signed and
+//! archived too.
 
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -27,6 +29,8 @@ use crate::{Problem, mail, random};
 
 /// The action that announces the destruction.
 const DESTROY: &str = "tenant.destroy_keys";
+/// The action that records, in the provider's trail, that it was done.
+const DESTROYED: &str = "tenant.conclude_destruction";
 
 /// Days of grace, unless the operator says otherwise.
 pub const GRACE_DAYS: u16 = 30;
@@ -254,14 +258,15 @@ impl Registry<'_> {
             }
         }
         let destruction = record.closing.and_then(|closing| closing.destruction);
-        if record.state != TenantState::Closed || destruction.is_none() {
+        let Some(destruction) = destruction.filter(|_| record.state == TenantState::Closed) else {
             return Err(Problem::Conflict("The tenant is not due.".into()));
-        }
+        };
         self.platform().keys().forget(id);
         let secrets = self.platform().vault().await?.secrets.destroy_all(id).await?;
         for database in [self.database().tenant(id), self.database().tenant_keys(id)] {
             database.drop().await.map_err(StoreError::from)?;
         }
+        self.record_destroyed(by, id, &destruction).await?;
         let done = doc! {
             "$set": { "closing.destruction.finished_at": bson_time(by.now) },
             "$inc": { "closing.destruction.secrets": i64::try_from(secrets).unwrap_or(i64::MAX) },
@@ -269,6 +274,37 @@ impl Registry<'_> {
         let this = doc! { "_id": id.as_str(), "closing.destruction.finished_at": Bson::Null };
         self.tenants().update_one(this, done).await.map_err(StoreError::from)?;
         Ok(Some(secrets))
+    }
+
+    /// Records in the provider's trail that nothing of the tenant opens any
+    /// more, unless an interrupted run did: before the registry says so, which
+    /// ends the repetitions.
+    async fn record_destroyed(
+        &self,
+        by: &Attribution,
+        id: &TenantId,
+        destruction: &Destruction,
+    ) -> Result<(), Problem> {
+        let provider = self.provider(by.now).await?;
+        let recorded = AuditFilter {
+            action: Some(DESTROYED.into()),
+            resource_id: Some(id.to_string()),
+            ..AuditFilter::default()
+        };
+        if !provider.audit_entries_where(&recorded, None, 1).await?.records.is_empty() {
+            return Ok(());
+        }
+        let facts = json!({
+            "begun_at": moment(destruction.begun_at)?,
+            "tree_size": destruction.tree_size,
+            "checkpoint": destruction.checkpoint,
+        });
+        provider
+            .audited(by, DESTROYED, async |tx: &mut WriteTx<'_>| {
+                tx.about(Resource { kind: "tenant".into(), id: id.to_string() });
+                Ok(tx.facts(&facts, &[])?)
+            })
+            .await
     }
 
     /// The entry that announces the destruction, and once a signed checkpoint

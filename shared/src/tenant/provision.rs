@@ -9,10 +9,11 @@ use mongodb::error::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 use super::database::{audit_database, data_database, keys_database};
+use super::rotation::CREATE_KEY;
 use super::schema::{self, Index};
 use super::{
-    Attribution, Contact, Contacts, Enrolled, Entity, Filter, Registry, Settings, StoreError,
-    Stored, Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
+    Attribution, AuditFilter, Contact, Contacts, Enrolled, Entity, Filter, Registry, Settings,
+    StoreError, Stored, Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
 };
 use crate::audit::entry::Resource;
 use crate::auth::Role;
@@ -161,7 +162,9 @@ impl Registry<'_> {
             granted?;
         }
         self.make_key(by, &record.id).await?;
-        Ok(self.open(record, by.now).await?)
+        let tenant = self.open(record, by.now).await?;
+        tenant.record_first_key(by).await?;
+        Ok(tenant)
     }
 
     /// The tenant's entry in the registry, made if absent.
@@ -312,7 +315,22 @@ impl Registry<'_> {
     }
 }
 
-/// The first audit entry, together with the first `super_admin`.
+impl Tenant {
+    /// Records the first data key, unless an interrupted run did. The entry comes
+    /// after the key, since no transaction begins without one; the tenant is not
+    /// in use before both are there.
+    async fn record_first_key(&self, by: &Attribution) -> Result<(), Problem> {
+        let made = AuditFilter { action: Some(CREATE_KEY.into()), ..AuditFilter::default() };
+        if !self.audit_entries_where(&made, None, 1).await?.records.is_empty() {
+            return Ok(());
+        }
+        let keys = self.database.data_keys(self.id()).await?;
+        let key = keys.iter().min_by_key(|key| key.version).ok_or(Problem::Internal)?;
+        self.audited(by, CREATE_KEY, async |tx: &mut WriteTx<'_>| Ok(tx.name_data_key(key)?)).await
+    }
+}
+
+/// The entry of the tenant's beginning, together with the first `super_admin`.
 async fn genesis(
     tenant: &Tenant,
     by: &Attribution,

@@ -20,6 +20,9 @@ use crate::Problem;
 use crate::audit::entry::Resource;
 use crate::crypto::{DataKey, Envelope};
 
+/// The action that records a new data key.
+pub(super) const CREATE_KEY: &str = "data_key.create";
+
 /// Age at which a data key is followed by a new one, as AWS KMS rotates its
 /// own.
 pub const ROTATION_PERIOD: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -97,9 +100,8 @@ impl Tenant {
         }
         let vault = self.keys.vault();
         let key = vault.create(kms_key, self.id(), newest.version + 1, by.now).await?;
-        self.audited(by, "data_key.create", async |tx: &mut WriteTx<'_>| {
-            tx.about(resource(key.id));
-            tx.facts(&json!({ "version": key.version, "kms_key": key.kms_key }), &[])?;
+        self.audited(by, CREATE_KEY, async |tx: &mut WriteTx<'_>| {
+            tx.name_data_key(&key)?;
             Ok(tx.add_data_key(&key).await?)
         })
         .await?;
@@ -244,6 +246,14 @@ impl Tenant {
             format!("{field}.kid"): key.to_string(),
         };
         Ok(self.collection::<Document>(collection.name).count_documents(sealed_with).await?)
+    }
+}
+
+impl WriteTx<'_> {
+    /// Says in the entry which data key was made.
+    pub(super) fn name_data_key(&mut self, key: &DataKey) -> Result<(), StoreError> {
+        self.about(resource(key.id));
+        self.facts(&json!({ "version": key.version, "kms_key": key.kms_key }), &[])
     }
 }
 

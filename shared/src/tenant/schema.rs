@@ -93,6 +93,14 @@ pub enum Spelling {
     Subject,
 }
 
+/// A collection that holds how far jobs came and nothing of a tenant's state, so
+/// that it is written without audit entries ([`super::Work`]). Only this module
+/// says which does: nobody else can make one.
+#[derive(Debug)]
+pub struct Runs {
+    pub(super) collection: &'static Collection,
+}
+
 /// The document is the person's own record.
 const fn own(kind: &'static str) -> Reference {
     by_id(kind, "_id", &[])
@@ -287,6 +295,8 @@ pub const AUDIT_EXPORT_RUNS: Collection = Collection {
     people: NOBODY,
     ..entities("audit_export_runs", &[], &[])
 };
+/// The runs that make exports.
+pub const EXPORTING: Runs = Runs { collection: &AUDIT_EXPORT_RUNS };
 /// Attested reviews of the audit trail.
 pub const AUDIT_REVIEWS: Collection = Collection {
     people: Some(about(&[by_id("user", "reviewed_by", &[])])),

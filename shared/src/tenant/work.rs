@@ -17,7 +17,7 @@ use super::{Entity, Filter, Id, StoreError, Stored, Tenant, bson_time, schema};
 /// the entity that the work is for.
 pub trait Work: Serialize + DeserializeOwned + Default + Send + Sync {
     /// Where it is stored.
-    const COLLECTION: &'static schema::Collection;
+    const RUNS: &'static schema::Runs;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -29,7 +29,7 @@ struct Run<W> {
 }
 
 impl<W: Work> Entity for Run<W> {
-    const COLLECTION: &'static schema::Collection = W::COLLECTION;
+    const COLLECTION: &'static schema::Collection = W::RUNS.collection;
     const RESOURCE: &'static str = "run";
     const PERSONAL: &'static [&'static str] = &[];
 }
@@ -65,7 +65,7 @@ impl Tenant {
         now: Timestamp,
         lease: SignedDuration,
     ) -> Result<Option<Lease<W>>, StoreError> {
-        let runs = self.collection::<Document>(W::COLLECTION.name);
+        let runs = self.collection::<Document>(W::RUNS.collection.name);
         let free = Filter::all().eq("_id", id.to_string()).until("free_at", now);
         let found = runs
             .find_one_and_update(
@@ -113,7 +113,7 @@ impl Tenant {
         let mut mine = mine.for_tenant(self.id());
         mine.insert("version", held.version);
         let done = self
-            .collection::<Document>(W::COLLECTION.name)
+            .collection::<Document>(W::RUNS.collection.name)
             .update_one(
                 mine,
                 doc! {

@@ -172,7 +172,7 @@ pub struct Progress {
 }
 
 impl Work for Progress {
-    const COLLECTION: &'static schema::Collection = &schema::AUDIT_EXPORT_RUNS;
+    const RUNS: &'static schema::Runs = &schema::EXPORTING;
 }
 
 fn ip_place(id: Id) -> Place<'static> {

@@ -429,6 +429,166 @@ async fn parameters_of(owner: &Client, listed: &Listed) -> (usize, usize) {
     (refused, in_vain)
 }
 
+/// What a route takes that changes something, complete but for its path: where the
+/// body is right, only the path can be what is refused.
+fn right_body(path: &str) -> Value {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    match last {
+        "erase" => json!({ "ground": "no_longer_needed" }),
+        "offboard" => json!({ "reason": "left" }),
+        "close" => json!({ "conclusion": "Done" }),
+        "status" => json!({ "to": "submitted", "reason": "Done" }),
+        "bundle" | "pack" | "report" => json!({}),
+        _ => json!({ "name": "Renamed" }),
+    }
+}
+
+/// Operators in the path of a route that changes something, which they must not
+/// find. Returns how many requests there were.
+async fn changes_by_path(client: &Client, listed: &Listed) -> usize {
+    let mut requests = 0;
+    for value in IN_PARAMETERS {
+        let path = routes::fill(listed.spec.path, value);
+        let request = client.request(listed.spec.method.as_str(), &path);
+        let request = request.header("if-match", "\"1\"");
+        let answer = match listed.spec.body {
+            Some(_) => request.json(&right_body(listed.spec.path)).send().await,
+            None => request.send().await,
+        };
+        check_problem(&answer);
+        assert!([404, 422].contains(&answer.status), "{path}: {answer}");
+        requests += 1;
+    }
+    requests
+}
+
+#[tokio::test]
+async fn an_operator_in_the_path_changes_nothing() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("operators-path", &[]).await;
+    let owner = tenant.owner();
+    // Of each kind there is one, which an operator would find.
+    let (product, _) = goods::product(owner, "Milk").await;
+    let supplier = goods::supplier(owner).await;
+    let customer = goods::customer(owner).await;
+    let site = owner.post("/v1/sites", &samples::site()).await.expect(201).id();
+    let batch = goods::lot(&product, "A-1", "1", "LTR");
+    let batch = owner.post("/v1/batches", &batch).await.expect(201).id();
+    let user = json!({ "email": tenant.address_of("niamh"), "name": "Niamh", "role": "viewer" });
+    let user = owner.post("/v1/users", &user).await.expect(201).id();
+    let there = [
+        format!("/v1/suppliers/{supplier}"),
+        format!("/v1/customers/{customer}"),
+        format!("/v1/sites/{site}"),
+        format!("/v1/batches/{batch}"),
+        format!("/v1/users/{user}"),
+    ];
+    let state = async || {
+        let mut state = Vec::new();
+        for path in &there {
+            state.push(owner.get(path).await.expect(200).json());
+        }
+        state
+    };
+    let before = state().await;
+
+    let mut requests = 0;
+    let changing =
+        |listed: &Listed| listed.spec.method.as_str() != "GET" && listed.spec.path.contains('{');
+    for listed in routes::all().into_iter().filter(changing) {
+        let client = match listed.permission {
+            Some(_) => owner.clone(),
+            None => tenant.stranger(),
+        };
+        requests += changes_by_path(&client, &listed).await;
+    }
+    assert!(requests > 100, "{requests} requests");
+    // With a right body, only what the path names is missing.
+    for value in IN_PARAMETERS {
+        for path in ["/v1/customers/{id}", "/v1/suppliers/{id}", "/v1/users/{id}"] {
+            let path = path.replace("{id}", value);
+            owner.patch(&path, "\"1\"", &json!({ "name": "Renamed" })).await.must(404);
+            let erase = json!({ "ground": "no_longer_needed" });
+            owner.post(&format!("{path}/erase"), &erase).await.must(404);
+        }
+    }
+    assert_eq!(state().await, before);
+    tenant.finish().await;
+}
+
+/// What a database could take for an operator in a cell, and a list in place of
+/// a text.
+const IN_CELLS: [&str; 4] = [r#"{"$gt":""}"#, "$where", "a.$b", r#"["x"]"#];
+
+#[tokio::test]
+async fn an_operator_in_any_cell_is_refused() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("operators-cells", &[]).await;
+    let owner = tenant.owner();
+    let (product, gtin) = goods::product(owner, "Milk").await;
+    let supplier = goods::supplier(owner).await;
+    let customer = goods::customer(owner).await;
+    let site = owner.post("/v1/sites", &samples::site()).await.expect(201).json();
+    let gln = site["gln"].as_str().expect("a GLN");
+    let receipt = json!({
+        "supplier_id": supplier, "at": goods::AT,
+        "lots": [goods::lot(&product, "A-1", "10", "LTR")],
+    });
+    let batch = goods::made(owner, "/v1/receipts", receipt).await.remove(0);
+    let batches = [
+        ("gtin", gtin.as_str()),
+        ("lot_number", "A-2"),
+        ("quantity", "1"),
+        ("unit", "LTR"),
+        ("best_before", "2027-01-31"),
+        ("origin", "IE"),
+        ("supplier_id", &supplier),
+    ];
+    let dispatches = [
+        ("customer_id", customer.as_str()),
+        ("at", goods::AT),
+        ("site_gln", gln),
+        ("gtin", &gtin),
+        ("lot_number", "A-1"),
+        ("quantity", "1"),
+        ("unit", "LTR"),
+    ];
+    let send = async |path: &str, table: String| {
+        let request = owner.request("POST", path).header("content-type", "text/csv");
+        request.body(table).send().await
+    };
+    for (path, columns) in
+        [("/v1/imports/batches", batches), ("/v1/imports/dispatches", dispatches)]
+    {
+        let header = columns.map(|(name, _)| name).join(",");
+        for (wrong, _) in columns {
+            for hostile in IN_CELLS {
+                let cell = |(name, right): (&str, &str)| {
+                    let cell = if name == wrong { hostile } else { right };
+                    format!("\"{}\"", cell.replace('"', "\"\""))
+                };
+                let row = columns.map(cell).join(",");
+                let answer = send(path, format!("{header}\n{row}\n")).await;
+                check_problem(&answer);
+                let named = goods::fields(&answer);
+                assert!(named.contains(&format!("/2/{wrong}")), "{hostile} in {wrong}: {answer}");
+            }
+        }
+        for hostile in ["$where", "quantity.$gt", "quantity[$gt]"] {
+            let answer = send(path, format!("{header},{hostile}\n")).await;
+            check_problem(&answer);
+            answer.must(422);
+        }
+    }
+    // Nothing came, and nothing went.
+    let listed = owner.get("/v1/batches").await.expect(200).json();
+    let listed = listed["items"].as_array().expect("items").iter();
+    assert_eq!(listed.map(|item| &item["id"]).collect::<Vec<_>>(), [&json!(batch)]);
+    let shown = owner.get(&format!("/v1/batches/{batch}/article-18")).await.expect(200).json();
+    assert_eq!(shown["balance"]["stock"], json!([{ "value": "10", "unit": "LTR" }]), "{shown}");
+    tenant.finish().await;
+}
+
 /// As [`no_operator_gets_in_at_any_depth`], for what is no body: a filter finds
 /// nothing by an operator, a header and a cell mean what they say.
 #[tokio::test]

@@ -193,6 +193,38 @@ fn every_binary_is_a_deployed_function() {
     }
 }
 
+/// A search by telephone number or IBAN has it in its URL.
+#[test]
+fn an_access_log_line_names_nobody() {
+    let template = template();
+    let apis = resources(&template, "AWS::Serverless::Api");
+    assert_eq!(apis.len(), 1);
+    let allowed = BTreeSet::from([
+        "requestId",
+        "requestTime",
+        "httpMethod",
+        // The path as the template has it, with the names of its parameters.
+        "resourcePath",
+        "status",
+        "responseLatency",
+        "tlsVersion",
+        "cipherSuite",
+    ]);
+    for api in apis.values() {
+        let line = api["AccessLogSetting"]["Format"].as_str().unwrap();
+        let named = line.split("$context.").skip(1).map(|rest| {
+            rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').next().unwrap()
+        });
+        assert_eq!(named.collect::<BTreeSet<_>>(), allowed, "{line}");
+        // The execution log would hold the query.
+        for settings in api["MethodSettings"].as_array().unwrap() {
+            assert_eq!(settings["DataTraceEnabled"], false);
+            assert!(settings["LoggingLevel"].is_null(), "{settings}");
+        }
+        assert!(api["TracingEnabled"].is_null(), "traces hold the URL");
+    }
+}
+
 #[test]
 fn a_route_lies_in_the_crate_that_lists_it() {
     for listed in routes::all() {

@@ -699,6 +699,29 @@ mod tests {
         hash.0[bit / 8 % 32] ^= 1 << (bit % 8);
     }
 
+    /// The root of each tree of a growing log, by its size.
+    fn roots(leaves: &[Hash]) -> Vec<Hash> {
+        let mut head = TreeHead::empty();
+        let mut roots = vec![head.root()];
+        for leaf in leaves {
+            head.append(*leaf);
+            roots.push(head.root());
+        }
+        roots
+    }
+
+    /// The way from the root to leaf `index` by the definition of RFC 6962 §2.1:
+    /// at each split, whether to the right.
+    fn turns(index: u64, size: u64) -> Vec<bool> {
+        if size < 2 {
+            return Vec::new();
+        }
+        let middle = size.next_power_of_two() / 2;
+        let right = index >= middle;
+        let rest = if right { turns(index - middle, size - middle) } else { turns(index, middle) };
+        [vec![right], rest].concat()
+    }
+
     /// A tree size, a smaller number, and some position and bit to tamper with.
     fn cases() -> impl Strategy<Value = (u64, u64, usize, usize)> {
         (2_u64..300).prop_flat_map(|size| (Just(size), 0..size, any::<usize>(), 0_usize..256))
@@ -707,10 +730,12 @@ mod tests {
     proptest! {
         #[test]
         fn changed_inclusion_fails((size, index, place, bit) in cases()) {
-            let leaves = log(usize::try_from(size).unwrap());
+            let longer_log = log(usize::try_from(size).unwrap() + 40);
+            let roots = roots(&longer_log);
+            let leaves = &longer_log[..usize::try_from(size).unwrap()];
             let leaf = leaves[usize::try_from(index).unwrap()];
-            let root = root_of(&leaves);
-            let proof = inclusion_proof(&leaves, index, size).unwrap();
+            let root = root_of(leaves);
+            let proof = inclusion_proof(leaves, index, size).unwrap();
             let place = place % proof.len();
 
             let mut changed = proof.clone();
@@ -729,6 +754,17 @@ mod tests {
                 prop_assert!(verify_inclusion(&leaf, other, size, &proof, &root).is_err());
             }
 
+            // Of another tree of the log the proof shows nothing. Under the root of
+            // its own it holds for every size in which the path is the same: the
+            // size is what the checkpoint signs together with the root.
+            let path = turns(index, size);
+            for (other, own) in (0..).zip(&roots).filter(|(other, _)| *other != size) {
+                let held = verify_inclusion(&leaf, index, other, &proof, &root).is_ok();
+                let same = index < other && turns(index, other) == path;
+                prop_assert_eq!(held, same, "{} of {} as of {}", index, size, other);
+                prop_assert!(verify_inclusion(&leaf, index, other, &proof, own).is_err());
+            }
+
             let mut longer = proof.clone();
             longer.insert(place, root);
             prop_assert_eq!(
@@ -742,9 +778,10 @@ mod tests {
         #[test]
         fn changed_consistency_fails((to, from, place, bit) in cases()) {
             prop_assume!(from > 0);
-            let leaves = log(usize::try_from(to).unwrap());
-            let old = root_of(&leaves[..usize::try_from(from).unwrap()]);
-            let new = root_of(&leaves);
+            let leaves = log(usize::try_from(to).unwrap() + 40);
+            let roots = roots(&leaves);
+            let root = |size: u64| roots[usize::try_from(size).unwrap()];
+            let (old, new) = (root(from), root(to));
             let proof = consistency_proof(&leaves, from, to).unwrap();
             let place = place % proof.len();
 
@@ -760,6 +797,10 @@ mod tests {
 
             for other in (0..=to).filter(|other| *other != from) {
                 prop_assert!(verify_consistency(other, to, &proof, &old, &new).is_err());
+            }
+            // As above: to another tree of the log the proof does not lead.
+            for (other, own) in (0..).zip(&roots).filter(|(other, _)| *other != to) {
+                prop_assert!(verify_consistency(from, other, &proof, &old, own).is_err());
             }
 
             let mut longer = proof.clone();

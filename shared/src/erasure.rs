@@ -214,7 +214,7 @@ pub async fn recorded(tenant: &Tenant, subject: Subject) -> Result<bool, StoreEr
         resource_id: Some(subject.to_string()),
         ..AuditFilter::default()
     };
-    Ok(!tenant.audit_entries_where(&destroyed, None, 1).await?.records.is_empty())
+    Ok(tenant.newest_audit_entry(&destroyed).await?.is_some())
 }
 
 /// The newest erasure of `subject` that began at `from` or later and is

@@ -569,3 +569,38 @@ async fn a_tenant_that_is_hidden_from_the_registry_is_missed() {
     registry.insert_one(entry).await.unwrap();
     tenant.finish().await;
 }
+
+#[tokio::test]
+async fn a_query_of_what_does_not_meet_stops_and_leads_on() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("walks", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 2).await;
+    // A long trail, but for its entries: the few that there are are the oldest.
+    let heads = head(&stack, &tenant).await;
+    let before = heads.find_one(doc! {}).await.unwrap().unwrap();
+    let edge = [Hash::of(&[b"long"]).to_string()];
+    let long = doc! { "$set": { "size": 1_i64 << 18, "edge": edge.to_vec() } };
+    heads.update_one(doc! {}, long).await.unwrap();
+    let one = owner.get("/v1/audit?action=product.create").await;
+    let query = "/v1/audit?action=product.create&resource_type=product";
+    let mut pages = Vec::new();
+    let mut path = query.to_owned();
+    while pages.len() < 10 {
+        let page = owner.get(&path).await;
+        let next = page.json()["next_cursor"].as_str().map(str::to_owned);
+        pages.push(page);
+        match next {
+            Some(cursor) => path = format!("{query}&cursor={cursor}"),
+            None => break,
+        }
+    }
+    heads.replace_one(doc! {}, &before).await.unwrap();
+    let found = |page: Value| page["items"].as_array().unwrap().len();
+    // One filter has an index that leads to all that fits; two do not.
+    assert_eq!(found(one.expect(200).json()), 2);
+    let pages: Vec<usize> = pages.into_iter().map(|page| found(page.expect(200).json())).collect();
+    assert_eq!(pages, [0, 0, 2]);
+    tenant.finish().await;
+}

@@ -130,8 +130,8 @@ impl Duties {
 /// sign-in does. A session lasts 24 hours, so nobody was active much later.
 async fn last_active_at(tenant: &Tenant, user: Id) -> Result<Option<Timestamp>, Problem> {
     let theirs = AuditFilter { actor: Some(user.to_string()), ..AuditFilter::default() };
-    let newest = tenant.audit_entries_where(&theirs, None, 1).await?;
-    Ok(newest.records.first().map(|record| record.entry.at))
+    let newest = tenant.newest_audit_entry(&theirs).await?;
+    Ok(newest.map(|record| record.entry.at))
 }
 
 /// That a tenant was reminded. It has one such document.

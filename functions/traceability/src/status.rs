@@ -248,9 +248,9 @@ pub async fn is_audited(tenant: &Tenant, event: &Stored<StoredEvent>) -> Result<
         resource_id: Some(event.id.to_string()),
         ..AuditFilter::default()
     };
-    let newest = tenant.audit_entries_where(&filter, None, 1).await?.records;
+    let newest = tenant.newest_audit_entry(&filter).await?;
     let Link { seq, hash } = &event.entity.history;
-    Ok(newest.first().map_or(*seq == 0, |record| {
+    Ok(newest.map_or(*seq == 0, |record| {
         record.entry.delta.iter().any(|change| {
             let value = change.value.as_ref().and_then(serde_json::Value::as_str);
             change.path.ends_with("/history/hash") && value == Some(hash)

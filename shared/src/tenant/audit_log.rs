@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::ClientSession;
 use mongodb::bson::{
-    Bson, Document, deserialize_from_bson, deserialize_from_document, doc, serialize_to_bson,
+    Bson, DateTime, Document, deserialize_from_bson, deserialize_from_document, doc,
+    serialize_to_bson,
 };
 use mongodb::options::{ReturnDocument, UpdateOneModel, WriteModel};
 use zeroize::Zeroizing;
@@ -30,10 +32,16 @@ const BATCH: u32 = 500;
 /// Entries that a query looks at first. Most questions are about what happened
 /// lately, and an index that fits only in part then reads no more than these.
 const LATELY: u64 = 4096;
+/// Entries that a round of a query walks over at most, where no index leads to
+/// what fits: two filters that never meet would be followed to the end of one.
+const WINDOW: u64 = 25_000;
+/// After so long the database gives a query up, whatever plan it chose. Shorter
+/// than a request may take.
+const QUERY_LIMIT: Duration = Duration::from_secs(8);
 /// Entries that a query by source address reads at once, at least: the index
 /// knows 16 bits of it, so that some may not fit.
 const CANDIDATES: i64 = 200;
-/// How often one query reads. Without a source address twice is enough.
+/// How often one query reads.
 const ROUNDS: u32 = 5;
 /// Field with the blind index of the source address.
 pub(super) const IP_INDEX: &str = "ip";
@@ -262,15 +270,24 @@ impl AuditFilter {
         }
         let mut at = Document::new();
         if let Some(from) = self.from {
-            at.insert("$gte", bson_time(from));
+            at.insert("$gte", bound_of_time(from));
         }
         if let Some(to) = self.to {
-            at.insert("$lt", bson_time(to));
+            at.insert("$lt", bound_of_time(to));
         }
         if !at.is_empty() {
             query.insert("at", at);
         }
         Ok(query)
+    }
+
+    /// Whether one index has all that fits, newest first and little else. The
+    /// id of a resource has its type with it.
+    fn is_indexed(&self) -> bool {
+        let by_resource = self.resource_type.is_some() || self.resource_id.is_some();
+        let members = [self.actor.is_some(), self.action.is_some(), by_resource, self.ip.is_some()];
+        let period = self.from.is_some() || self.to.is_some();
+        !period && members.into_iter().filter(|wanted| *wanted).count() <= 1
     }
 
     /// Whether a record that the database found fits: of a source address it
@@ -396,6 +413,14 @@ impl Tenant {
     }
 }
 
+/// A bound of a period, for entries whose time is to the millisecond: of one
+/// within a millisecond the next is the bound.
+fn bound_of_time(at: Timestamp) -> DateTime {
+    let floor = at.as_millisecond();
+    let within = at.as_nanosecond() > i128::from(floor) * 1_000_000;
+    DateTime::from_millis(floor + i64::from(within))
+}
+
 fn bound(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
@@ -414,7 +439,8 @@ fn place(entry: Id) -> Place<'static> {
 impl Tenant {
     /// At most `limit` audit entries that fit, newest first, from below
     /// `before`. Reads no more than 5 times 200 entries, or 5 times `limit` if
-    /// that is more; only a query by source address can stop there.
+    /// that is more, and where no index leads to them the database looks at no
+    /// more than some 104,000; there it can stop before anything is found.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
@@ -424,39 +450,75 @@ impl Tenant {
         before: Option<u64>,
         limit: i64,
     ) -> Result<AuditPage, StoreError> {
-        let mut query = filter.query(self).await?;
+        let query = filter.query(self).await?;
         let most = usize::try_from(limit).map_err(StoreError::defect)?;
         let at_once = if filter.ip.is_some() { limit.max(CANDIDATES) } else { limit };
         let mut before = match before {
             Some(before) => before,
             None => self.audit_tree().await?.size(),
         };
-        // A period has an index of its own, and is rarely the latest.
-        let period = filter.from.is_some() || filter.to.is_some();
-        let mut from = if period { 0 } else { before.saturating_sub(LATELY) };
+        // What is rare is then looked for in all that is older.
+        let window = if filter.is_indexed() { u64::MAX } else { WINDOW };
+        let mut from = before.saturating_sub(LATELY);
         let mut fitting = Vec::new();
         for _ in 0..ROUNDS {
-            query.insert("_id", doc! { "$gte": bound(from), "$lt": bound(before) });
-            let found: Vec<Document> = self
-                .audit_entries()
-                .find(query.clone())
-                .sort(doc! { "tenant_id": 1, "_id": -1 })
-                .limit(at_once)
-                .await?
-                .try_collect()
-                .await?;
-            let records = self.audit_records(&found).await?;
+            let records = self.newest_within(&query, from..before, at_once).await?;
+            let exhausted = i64::try_from(records.len()).is_ok_and(|found| found < at_once);
             let last = records.last().map(|record| record.entry.seq);
             fitting.extend(records.into_iter().filter(|record| filter.fits(record)));
-            let exhausted = i64::try_from(found.len()).is_ok_and(|found| found < at_once);
             if fitting.len() >= most || (exhausted && from == 0) {
                 fitting.truncate(most);
                 return Ok(AuditPage { records: fitting, stopped: None });
             }
-            // What is rare is then looked for in all that is older.
-            (before, from) = if exhausted { (from, 0) } else { (last.unwrap_or(from), from) };
+            (before, from) = if exhausted {
+                (from, from.saturating_sub(window))
+            } else {
+                (last.unwrap_or(from), from)
+            };
         }
         Ok(AuditPage { records: fitting, stopped: Some(before) })
+    }
+
+    /// The newest audit entry that fits, of all that there are: for questions of
+    /// the code itself, whose filters find little. Not by source address, of
+    /// which the database does not know all.
+    ///
+    /// # Errors
+    /// As [`Tenant::audit_entries_where`].
+    pub async fn newest_audit_entry(
+        &self,
+        filter: &AuditFilter,
+    ) -> Result<Option<AuditRecord>, StoreError> {
+        let query = filter.query(self).await?;
+        let size = self.audit_tree().await?.size();
+        let lately = size.saturating_sub(LATELY);
+        let newest = self.newest_within(&query, lately..size, 1).await?.pop();
+        match newest {
+            None if lately > 0 => Ok(self.newest_within(&query, 0..lately, 1).await?.pop()),
+            newest => Ok(newest),
+        }
+    }
+
+    /// Of the entries with numbers in `range` that the database finds by `query`
+    /// the newest, at most `limit`.
+    async fn newest_within(
+        &self,
+        query: &Document,
+        range: Range<u64>,
+        limit: i64,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut query = query.clone();
+        query.insert("_id", doc! { "$gte": bound(range.start), "$lt": bound(range.end) });
+        let found: Vec<Document> = self
+            .audit_entries()
+            .find(query)
+            .sort(doc! { "tenant_id": 1, "_id": -1 })
+            .limit(limit)
+            .max_time(QUERY_LIMIT)
+            .await?
+            .try_collect()
+            .await?;
+        self.audit_records(&found).await
     }
 
     /// Audit entries that fit, oldest first, with numbers in `range`, at most
@@ -507,5 +569,39 @@ impl Tenant {
             .await?
             .ok_or_else(|| StoreError::defect("the audit head is missing"))?;
         head_of(&found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_member_is_found_by_its_index_and_two_are_not() {
+        let some = |text: &str| Some(text.to_owned());
+        let all = AuditFilter::default();
+        assert!(all.is_indexed());
+        let actor = AuditFilter { actor: some("a"), ..all.clone() };
+        assert!(actor.is_indexed());
+        let resource =
+            AuditFilter { resource_type: some("t"), resource_id: some("r"), ..all.clone() };
+        assert!(resource.is_indexed());
+        for wider in [
+            AuditFilter { action: some("b"), ..actor.clone() },
+            AuditFilter { resource_type: some("t"), ..actor.clone() },
+            AuditFilter { ip: some("::1"), ..resource },
+            AuditFilter { from: Some(Timestamp::UNIX_EPOCH), ..all.clone() },
+            AuditFilter { to: Some(Timestamp::UNIX_EPOCH), ..actor },
+        ] {
+            assert!(!wider.is_indexed(), "{wider:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_within_a_millisecond_leaves_out_what_is_before_it() {
+        let bound = |text: &str| bound_of_time(text.parse().unwrap()).timestamp_millis();
+        assert_eq!(bound("1970-01-01T00:00:01.001Z"), 1_001);
+        assert_eq!(bound("1970-01-01T00:00:01.0010001Z"), 1_002);
+        assert_eq!(bound("1970-01-01T00:00:01.001999999Z"), 1_002);
     }
 }

@@ -51,11 +51,12 @@ struct Query {
     /// Before this moment.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     to: Option<Timestamp>,
-    /// Source address. A page may then hold fewer items than `limit`, or none,
-    /// though it is not the last: the one without `next_cursor` is.
+    /// Source address.
     #[schemars(with = "Option<String>", extend("format" = "ip"))]
     ip: Option<IpAddr>,
-    /// At most this many; 50 unless given.
+    /// At most this many; 50 unless given. Where a period, an address or several
+    /// filters are asked for, a page may hold fewer, or none, though it is not
+    /// the last: the one without `next_cursor` is.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<i64>,
     /// Where the page before ended.

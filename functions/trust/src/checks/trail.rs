@@ -20,9 +20,9 @@ pub(super) async fn deadlines(look: &Look<'_>, miss: &str) -> Result<Finding, Bl
         from: Some(look.job.now - REMEMBERED),
         ..AuditFilter::default()
     };
-    let found = look.provider.audit_entries_where(&filter, None, 1).await?.records;
+    let found = look.provider.newest_audit_entry(&filter).await?;
     let days = REMEMBERED.as_hours() / 24;
-    Ok(match found.first() {
+    Ok(match found {
         None => Finding::of(true, format!("No deadline was missed in {days} days."), json!({})),
         Some(last) => {
             let when = at_text(last.entry.at);
@@ -34,8 +34,7 @@ pub(super) async fn deadlines(look: &Look<'_>, miss: &str) -> Result<Finding, Bl
 
 pub(super) async fn self_check(look: &Look<'_>) -> Result<Finding, Blind> {
     let filter = AuditFilter { action: Some(ACTION.into()), ..AuditFilter::default() };
-    let found = look.provider.audit_entries_where(&filter, None, 1).await?.records;
-    let Some(last) = found.first() else {
+    let Some(last) = look.provider.newest_audit_entry(&filter).await? else {
         return Ok(Finding::unknown("The audit trails were not checked yet."));
     };
     let (at, clean) = (last.entry.at, last.entry.outcome == Outcome::Success);

@@ -255,6 +255,44 @@ async fn a_destroyed_tenant_cannot_be_read_even_from_a_backup() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_that_nobody_signed_lets_nothing_be_destroyed() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("unsigned", &[]).await;
+    let audit = format!("t_{}_audit", tenant.slug());
+    close(&stack, &tenant, "begin").await;
+    // Whoever can write to the database adds one that covers what is to come.
+    let origin = format!("keystone.local/audit/{}", tenant.slug());
+    let note = format!(
+        "{origin}\n1000\n{}\n\n\u{2014} {origin} {}\n",
+        STANDARD.encode([1; 32]),
+        STANDARD.encode([1; 68])
+    );
+    let forged = doc! {
+        "_id": 1000_i64, "tenant_id": tenant.slug(), "at": DateTime::from_millis(0),
+        "format": "keystone-audit-checkpoint/1", "checkpoint": note, "previous": 999_i64,
+        "consistency": Vec::<String>::new(),
+    };
+    let checkpoints = stack.database().await.database(&audit);
+    let checkpoints = checkpoints.collection::<Document>("checkpoints");
+    checkpoints.insert_one(forged).await.unwrap();
+    let_time_pass(&stack, &tenant).await;
+    for _ in 0..2 {
+        let waits = destroy(&stack).await;
+        assert!(lists(&waits["waiting"], &tenant), "{waits}");
+        assert!(!lists(&waits["tenants"], &tenant), "{waits}");
+        // It is not in the archive, so nothing is signed after it either.
+        publish(&stack).await;
+    }
+    assert_eq!(record(&stack, &tenant).await.get_str("state").unwrap(), "closing");
+    assert!(has_secrets(&stack, &tenant).await);
+
+    checkpoints.delete_one(doc! { "_id": 1000_i64 }).await.unwrap();
+    publish(&stack).await;
+    destroy(&stack).await;
+    is_destroyed(&stack, &tenant).await;
+}
+
+#[tokio::test]
 async fn a_destruction_that_is_killed_anywhere_ends_like_one_that_is_not() {
     let stack = Stack::load();
     let tenant = stack.tenant("killed", &[Role::Admin]).await;

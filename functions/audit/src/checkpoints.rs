@@ -1,25 +1,18 @@
-//! Signed checkpoints of audit trails: the keys, publication, the archive.
+//! Signed checkpoints of audit trails: publication and the archive.
 
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{MessageType, SigningAlgorithmSpec};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::chain::{Chain, Link};
-use keystone::audit::checkpoint::{Checkpoint, origin_of};
+use keystone::audit::checkpoint::Checkpoint;
+use keystone::audit::keys::CheckpointKeys;
 use keystone::audit::merkle::{Hash, verify_consistency};
-use keystone::audit::note::VerifierKey;
 use keystone::config::Setting;
 use keystone::platform::Platform;
 use keystone::tenant::{SignedCheckpoint, StoreError, Tenant};
-use tokio::sync::OnceCell;
 
 use crate::archive::Archive;
-
-/// What a function needs that knows the keys of checkpoints.
-pub const KEY_SETTINGS: [Setting; 3] =
-    [Setting::CheckpointSigningKey, Setting::RetiredCheckpointKeys, Setting::AuditHost];
 
 /// What a function needs that publishes checkpoints.
 pub const PUBLISH_SETTINGS: [Setting; 4] = [
@@ -31,72 +24,6 @@ pub const PUBLISH_SETTINGS: [Setting; 4] = [
 
 /// How often a checkpoint is tried that another run was faster with.
 const ATTEMPTS: u32 = 3;
-
-/// What precedes an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410 §4).
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0];
-
-/// The key in KMS never changes under its ARN, so it is asked for once.
-static PUBLIC_KEY: OnceCell<[u8; 32]> = OnceCell::const_new();
-
-/// The keys that sign checkpoints of this deployment.
-pub struct CheckpointKeys {
-    host: String,
-    /// The one that signs, then those that did.
-    public: Vec<[u8; 32]>,
-}
-
-impl CheckpointKeys {
-    /// Asks KMS for the public key, once per execution environment.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when KMS does not answer;
-    /// [`StoreError::Defect`] for a wrong configuration.
-    pub async fn of(platform: &Platform) -> Result<Self, StoreError> {
-        let current = PUBLIC_KEY.get_or_try_init(|| public_key(platform)).await?;
-        let mut public = vec![*current];
-        let retired = setting(platform, Setting::RetiredCheckpointKeys)?;
-        for key in retired.split(',').map(str::trim).filter(|key| *key != "none") {
-            let bytes = STANDARD.decode(key).ok().and_then(|bytes| bytes.try_into().ok());
-            public.push(bytes.ok_or_else(|| StoreError::defect("a retired key is no key"))?);
-        }
-        Ok(Self { host: setting(platform, Setting::AuditHost)?.to_owned(), public })
-    }
-
-    /// The origin of a tenant's audit trail, which is also the keys' name.
-    pub fn origin(&self, tenant: &str) -> String {
-        origin_of(&self.host, tenant)
-    }
-
-    /// The keys that a tenant's checkpoints are signed with, the present one
-    /// first.
-    ///
-    /// # Errors
-    /// [`StoreError::Defect`] when the host cannot be part of a key's name.
-    pub fn of_tenant(&self, tenant: &str) -> Result<Vec<VerifierKey>, StoreError> {
-        let origin = self.origin(tenant);
-        let keys = self.public.iter().map(|public| VerifierKey::new(&origin, *public));
-        keys.collect::<Result<_, _>>().map_err(StoreError::defect)
-    }
-}
-
-fn setting(platform: &Platform, setting: Setting) -> Result<&str, StoreError> {
-    platform.config().get(setting).map_err(StoreError::defect)
-}
-
-async fn public_key(platform: &Platform) -> Result<[u8; 32], StoreError> {
-    let answer = platform
-        .kms()
-        .await?
-        .get_public_key()
-        .key_id(setting(platform, Setting::CheckpointSigningKey)?)
-        .send()
-        .await
-        .map_err(|error| StoreError::unavailable("kms", &error))?;
-    let spki = answer.public_key.map(Blob::into_inner).unwrap_or_default();
-    spki.strip_prefix(&SPKI_PREFIX)
-        .and_then(|key| key.try_into().ok())
-        .ok_or_else(|| StoreError::defect("the checkpoint key is no Ed25519 key"))
-}
 
 /// Publishes checkpoints: proves, signs, archives, stores.
 pub struct Publisher<'p> {
@@ -241,7 +168,12 @@ impl<'p> Publisher<'p> {
             .kms()
             .await?
             .sign()
-            .key_id(setting(self.platform, Setting::CheckpointSigningKey)?)
+            .key_id(
+                self.platform
+                    .config()
+                    .get(Setting::CheckpointSigningKey)
+                    .map_err(StoreError::defect)?,
+            )
             .message_type(MessageType::Raw)
             .message(Blob::new(head.text()))
             .signing_algorithm(SigningAlgorithmSpec::Ed25519Sha512)

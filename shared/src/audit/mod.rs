@@ -4,4 +4,6 @@
 //! Entries are written by [`crate::tenant::WriteTx`] only, in the transaction
 //! of the change that they record.
 
+pub mod keys;
+
 pub use keystone_log::{bundle, chain, checkpoint, delta, entry, merkle, note, tlog_proof};

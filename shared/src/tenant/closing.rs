@@ -20,10 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Attribution, AuditFilter, Entity, Id, Registry, StoreError, Tenant, TenantId, TenantRecord,
-    TenantState, WriteTx, bson_time, schema, time_of,
+    Attribution, AuditFilter, AuditRecord, Entity, Id, Registry, SignedCheckpoint, StoreError,
+    Tenant, TenantId, TenantRecord, TenantState, WriteTx, bson_time, schema, time_of,
 };
+use crate::audit::checkpoint::Checkpoint;
 use crate::audit::entry::Resource;
+use crate::audit::keys::CheckpointKeys;
+use crate::audit::merkle::verify_inclusion;
+use crate::audit::note::VerifierKey;
 use crate::mail::Mail;
 use crate::{Problem, mail, random};
 
@@ -326,12 +330,18 @@ impl Registry<'_> {
         let quiet: Letter<'_> = &|_, _, _, _| Err(Problem::Internal);
         tenant.settle_closure(by, DESTROY, &closing, ClosureState::Destroying, quiet).await?;
         let entry = AuditFilter { action: Some(DESTROY.into()), ..AuditFilter::default() };
-        let entry = tenant.audit_entries_where(&entry, None, 1).await?.records.pop();
-        let seq = entry.ok_or_else(|| StoreError::defect("no entry announces it"))?.entry.seq;
+        let entry = tenant.newest_audit_entry(&entry).await?;
+        let entry = entry.ok_or_else(|| StoreError::defect("no entry announces it"))?;
         let last = tenant.last_checkpoint().await?;
-        let Some(last) = last.filter(|checkpoint| checkpoint.size > seq) else {
+        let Some(last) = last.filter(|checkpoint| checkpoint.size > entry.entry.seq) else {
             return Ok(None);
         };
+        let keys = CheckpointKeys::of(self.platform()).await?.of_tenant(id.as_str())?;
+        if !tenant.covers(&last, &entry, &keys).await? {
+            // Nothing is signed after such a one either, which raises an alarm.
+            tracing::error!(tenant = %id, size = last.size, "the last checkpoint is not signed");
+            return Ok(None);
+        }
         let destruction = Destruction {
             begun_at: bson_time(by.now),
             tree_size: i64::try_from(last.size).map_err(StoreError::defect)?,
@@ -354,6 +364,22 @@ impl Registry<'_> {
 }
 
 impl Tenant {
+    /// Whether `last`, as the database has it, is signed and covers `record`.
+    async fn covers(
+        &self,
+        last: &SignedCheckpoint,
+        record: &AuditRecord,
+        keys: &[VerifierKey],
+    ) -> Result<bool, StoreError> {
+        let Ok(signed) = Checkpoint::open(&last.link.checkpoint, keys) else { return Ok(false) };
+        let seq = record.entry.seq;
+        if signed.size != last.size {
+            return Ok(false);
+        }
+        let proof = self.audit_inclusion(seq, signed.size).await?;
+        Ok(verify_inclusion(&record.leaf, seq, signed.size, &proof, &signed.root).is_ok())
+    }
+
     /// Brings the closing's document to `state` with the entry and the letter
     /// that belong to it, unless an earlier run did.
     async fn settle_closure(

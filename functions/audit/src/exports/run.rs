@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use keystone::audit::checkpoint::Checkpoint;
+use keystone::audit::keys::CheckpointKeys;
 use keystone::audit::merkle::Hash;
 use keystone::config::Setting;
 use keystone::platform::Platform;
@@ -19,7 +20,7 @@ use super::csv::Table;
 use super::evidence::Evidence;
 use super::volume::Volume;
 use super::{Export, File, Format, Progress, Snapshot, State, wanted};
-use crate::checkpoints::{CheckpointKeys, Publisher};
+use crate::checkpoints::Publisher;
 use crate::filter::FilterInput;
 
 /// How long a run may be silent before another may take the work over.

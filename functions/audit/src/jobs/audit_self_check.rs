@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
+use keystone::audit::keys::CheckpointKeys;
 use keystone::crypto::Subject;
 use keystone::job::Job;
 use keystone::tenant::{Registry, SignedCheckpoint, StoreError, Tenant, TenantId, Visit};
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::archive::Archive;
-use crate::checkpoints::CheckpointKeys;
 use crate::self_check::{Check, Findings};
 
 pub use super::publish_checkpoints::SETTINGS;

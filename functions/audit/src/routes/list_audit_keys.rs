@@ -1,13 +1,12 @@
 //! `GET /v1/trust/audit-keys`
 
 use keystone::Problem;
+use keystone::audit::keys::CheckpointKeys;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoints::CheckpointKeys;
-
-pub use crate::checkpoints::KEY_SETTINGS as SETTINGS;
+pub use keystone::audit::keys::KEY_SETTINGS as SETTINGS;
 
 /// The route.
 pub const ROUTE: PublicRoute = PublicRoute {

@@ -7,8 +7,14 @@ use keystone::job::Job;
 use serde::Serialize;
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 3] =
-    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+pub const SETTINGS: [Setting; 6] = [
+    Setting::MongodbSecret,
+    Setting::DataKey,
+    Setting::SubjectKeyTable,
+    Setting::CheckpointSigningKey,
+    Setting::RetiredCheckpointKeys,
+    Setting::AuditHost,
+];
 
 /// What a run did.
 #[derive(Debug, Default, Serialize)]

@@ -72,7 +72,7 @@ pub async fn fetch(stack: &Stack, client: &Client, id: &str) -> Vec<Fetched> {
         let export = items.find(|item| item["id"] == id).expect("it is listed");
         match export["state"].as_str() {
             Some("done") => return fetch_done(stack, client, id).await,
-            Some("failed") => panic!("the export failed: {export}"),
+            Some("failed" | "contradicted") => panic!("the export failed: {export}"),
             _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

@@ -127,6 +127,18 @@ impl Function {
         serde_json::from_str(&body).expect("functions answer with JSON")
     }
 
+    /// What the function says of an event that it must fail on.
+    pub async fn failure(&mut self, event: &Value) -> String {
+        self.begin(event).await;
+        let posted = tokio::time::timeout(PATIENCE, self.answers.recv())
+            .await
+            .expect("the function answers in time")
+            .expect("the server runs");
+        let body = String::from_utf8_lossy(&posted.body).into_owned();
+        assert!(posted.path.ends_with("/error"), "{}: {body}", posted.path);
+        body
+    }
+
     /// Hands the function an event, without waiting for its answer.
     pub async fn begin(&mut self, event: &Value) {
         self.events.send(event.clone()).expect("the server runs");

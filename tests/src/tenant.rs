@@ -32,6 +32,7 @@ const BESIDE: &[&str] = &[
     "audit_export.add_file",
     "audit_export.finish",
     "audit_export.give_up",
+    "audit_export.refuse",
     "audit_trail.check",
     "data_subject_request.remind",
     "data_subject_request.miss",

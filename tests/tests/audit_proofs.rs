@@ -16,6 +16,7 @@ use keystone::audit::note::VerifierKey;
 use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
 use keystone_tests::event::Event;
+use keystone_tests::exports::{ask, ask_unseen, end_lease, fetch, message, volumes_of, worker};
 use keystone_tests::runtime_api::Function;
 use keystone_tests::stack::{address, random, root};
 use keystone_tests::{Client, Stack, Tenant, samples};
@@ -567,6 +568,93 @@ async fn a_tenant_that_is_hidden_from_the_registry_is_missed() {
     let entry = registry.find_one_and_delete(by_slug).await.unwrap().expect("an entry");
     must_find(&stack, &tenant, "it has archived checkpoints and is in no registry").await;
     registry.insert_one(entry).await.unwrap();
+    tenant.finish().await;
+}
+
+/// The export, which must have ended because of what `said`, with so many
+/// volumes and none to fetch.
+async fn is_refused(stack: &Stack, tenant: &Tenant<'_>, export: &str, said: &str, volumes: usize) {
+    assert!(said.contains("lead to the root"), "{said}");
+    let path = format!("/v1/audit/exports/{export}");
+    let view = tenant.owner().get(&path).await.expect(200).json();
+    assert_eq!(view["state"], "contradicted", "{view}");
+    assert!(view["note"].as_str().unwrap().contains("nothing of it is handed out"), "{view}");
+    let files = view["files"].as_array().unwrap();
+    assert_eq!(files.len(), volumes, "{view}");
+    assert!(files.iter().all(|file| file["url"].is_null()), "{view}");
+    assert_eq!(volumes_of(stack, tenant, export).await, volumes);
+}
+
+#[tokio::test]
+async fn an_export_of_other_entries_than_were_signed_is_refused() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("refused", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 4).await;
+    let (entries, before) = stored(&stack, &tenant).await;
+    let mut forged = before[3].clone();
+    forge(&mut forged);
+    let third = doc! { "_id": 3_i64 };
+    let s3 = s3(&stack);
+    let bucket = stack.environment("run-audit-export").await["EXPORT_BUCKET"].clone();
+
+    // An entry is changed together with its leaf. Nothing is signed or stored.
+    for format in ["pdf", "jsonl", "csv"] {
+        let id = ask_unseen(&stack, &tenant, format).await;
+        let event = message(tenant.slug(), &id);
+        let mut run = worker(&stack, 500).await;
+        entries.replace_one(third.clone(), &forged).await.unwrap();
+        let said = run.failure(&event).await;
+        entries.replace_one(third.clone(), &before[3]).await.unwrap();
+        is_refused(&stack, &tenant, &id, &said, 0).await;
+        // The message comes once more, and the export stays as it is.
+        assert_eq!(run.invoke(&event).await, json!(["nothing"]));
+    }
+    let prefix = format!("exports/{}/", tenant.slug());
+    let made = s3.list_objects_v2().bucket(&bucket).prefix(&prefix).send().await.unwrap();
+    assert!(made.contents().is_empty(), "{made:?}");
+
+    // A run fixed the checkpoint, made a volume and was killed. Then everything
+    // is forged so that it hangs together.
+    let id = ask_unseen(&stack, &tenant, "jsonl").await;
+    let event = message(tenant.slug(), &id);
+    let mut run = worker(&stack, 2).await;
+    assert_eq!(run.invoke(&event).await, json!(["done"]));
+    let exports = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let exports = exports.collection::<Document>("audit_exports");
+    let mut export = exports.find_one(doc! { "_id": &id }).await.unwrap().unwrap();
+    export.insert("state", "running");
+    export.insert("ended_at", Bson::Null);
+    export.get_array_mut("files").unwrap().truncate(1);
+    exports.replace_one(doc! { "_id": &id }, &export).await.unwrap();
+    end_lease(&stack, &tenant, 0).await;
+    entries.replace_one(third.clone(), &forged).await.unwrap();
+    let (_, all) = stored(&stack, &tenant).await;
+    rehash(&stack, &tenant, &all).await;
+    let said = run.failure(&event).await;
+    entries.replace_one(third.clone(), &before[3]).await.unwrap();
+    let (_, all) = stored(&stack, &tenant).await;
+    rehash(&stack, &tenant, &all).await;
+    is_refused(&stack, &tenant, &id, &said, 1).await;
+
+    // Nor is what a run noted of the checkpoint believed by the next.
+    let id = ask_unseen(&stack, &tenant, "csv").await;
+    let event = message(tenant.slug(), &id);
+    assert_eq!(run.invoke(&event).await, json!(["done"]));
+    let other = Hash::of(&[b"forged"]).to_string();
+    let undone = doc! { "$set": {
+        "state": "running", "ended_at": null, "files": [], "snapshot.root": other,
+    } };
+    exports.update_one(doc! { "_id": &id }, undone).await.unwrap();
+    end_lease(&stack, &tenant, 0).await;
+    let said = run.failure(&event).await;
+    assert!(said.contains("is not what the checkpoint says"), "{said}");
+
+    // The true trail is exported as ever.
+    let id = ask(owner, "csv", &json!({})).await;
+    assert_eq!(fetch(&stack, owner, &id).await.len(), 1);
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
     tenant.finish().await;
 }
 

@@ -16,7 +16,9 @@ mod volume;
 
 use jiff::Timestamp;
 use keystone::Problem;
+use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::merkle::Hash;
+use keystone::audit::note::VerifierKey;
 use keystone::crypto::{Place, Sealed, Subject, at_rest_option};
 use keystone::tenant::{AuditFilter, Entity, Id, StoreError, Stored, Tenant, Work, schema};
 use keystone_report::KEPT;
@@ -76,6 +78,9 @@ pub enum State {
     Done,
     /// Given up after several runs that came no further.
     Failed,
+    /// Refused: the stored entries are not those that the checkpoint signs.
+    /// Nothing is handed out until that is resolved and another is asked for.
+    Contradicted,
     /// Made, and handed out no longer, because somebody was erased after it
     /// was asked for. Shown in place of `done`, and stored nowhere.
     Withdrawn,
@@ -92,6 +97,7 @@ impl State {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Contradicted => "contradicted",
             Self::Withdrawn => "withdrawn",
         }
     }
@@ -121,6 +127,21 @@ struct Snapshot {
     checkpoint: String,
     /// The keys that verify it, as text.
     keys: Vec<String>,
+}
+
+impl Snapshot {
+    /// What of it is not what its checkpoint says, which one of `keys` must have
+    /// signed: between two runs it lies in the database like anything else.
+    fn fault(&self, keys: &[VerifierKey]) -> Option<String> {
+        let signed = match Checkpoint::open(&self.checkpoint, keys) {
+            Ok(signed) => signed,
+            Err(error) => return Some(error.to_string()),
+        };
+        let known = |key: &String| keys.iter().any(|known| known.to_string() == *key);
+        let same = (signed.size, signed.root) == (self.size, self.root);
+        (!same || !self.keys.iter().all(known))
+            .then(|| "what was noted of its checkpoint is not what the checkpoint says".into())
+    }
 }
 
 /// A finished volume.
@@ -287,4 +308,41 @@ pub async fn unfinished(tenant: &Tenant) -> Result<Vec<Stored<Export>>, StoreErr
 /// The filter in the form in which the trail is read.
 fn wanted(filter: &FilterInput) -> AuditFilter {
     filter.clone().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint of 7 entries, and the key that signed it.
+    const NOTE: &str = "keystone.example/audit/acme\n7\n\
+        kTlgHMHKirKnoMLBNMBIRfKxulSag9bIRc/NpDnMWF0=\n\n\
+        \u{2014} keystone.example/audit/acme 6SErnPuhwg9XqG/45P+Kaxj3HygPLkpws/f16awaDuzNDo9TE6T0\
+        zJEpZ25LZr10TFCM9W9fbUsVqGIjY5kNZt0uRA8=\n";
+    const KEY: &str =
+        "keystone.example/audit/acme+e9212b9c+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
+    const ROOT: &str = "9139601cc1ca8ab2a7a0c2c134c04845f2b1ba549a83d6c845cfcda439cc585d";
+
+    #[test]
+    fn what_a_run_noted_is_held_against_the_signature() {
+        let keys: [VerifierKey; 1] = [KEY.parse().unwrap()];
+        let root: Hash = ROOT.parse().unwrap();
+        let noted = |size, root, checkpoint: &str, key: &str| Snapshot {
+            size,
+            root,
+            checkpoint: checkpoint.into(),
+            keys: vec![key.into()],
+        };
+        assert_eq!(noted(7, root, NOTE, KEY).fault(&keys), None);
+        let other_key = KEY.replacen("acme", "globex", 1);
+        for wrong in [
+            noted(6, root, NOTE, KEY),
+            noted(7, Hash::of(&[]), NOTE, KEY),
+            noted(8, root, &NOTE.replacen("\n7\n", "\n8\n", 1), KEY),
+            noted(7, root, NOTE, &other_key),
+        ] {
+            assert!(wrong.fault(&keys).is_some(), "{wrong:?}");
+        }
+        assert!(noted(7, root, NOTE, KEY).fault(&[]).is_some());
+    }
 }

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use keystone::audit::bundle::verify;
 use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::keys::CheckpointKeys;
 use keystone::audit::merkle::Hash;
+use keystone::audit::note::VerifierKey;
 use keystone::config::Setting;
 use keystone::platform::Platform;
 use keystone::tenant::{Attribution, Id, Lease, StoreError, Stored, Tenant, WriteTx};
@@ -16,10 +18,8 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::csv::Table;
-use super::evidence::Evidence;
 use super::volume::Volume;
-use super::{Export, File, Format, Progress, Snapshot, State, wanted};
+use super::{Export, File, Progress, Snapshot, State, wanted};
 use crate::checkpoints::Publisher;
 use crate::filter::FilterInput;
 
@@ -53,6 +53,8 @@ pub struct Context<'a, 'p> {
     pub export: &'a Stored<Export>,
     pub filter: FilterInput,
     pub snapshot: &'a Snapshot,
+    /// What verifies the snapshot's checkpoint, from KMS and the configuration.
+    keys: &'a [VerifierKey],
     /// Number of the volume, from 1.
     pub volume: usize,
     /// When its making began.
@@ -92,7 +94,8 @@ impl Clock {
 ///
 /// # Errors
 /// [`Problem`] when a store does not answer; the work is then free for another
-/// run.
+/// run. [`Problem::Conflict`] when the trail contradicts the checkpoint; the
+/// export has then ended.
 pub async fn run(
     platform: &Platform,
     tenant: &Tenant,
@@ -134,10 +137,14 @@ async fn write_volumes(
 ) -> Result<Ended, Problem> {
     let storage = Storage::new(platform).await?;
     let signer = OnceCell::new();
-    let mut export = begin(platform, tenant, clock, id).await?;
+    let keys = CheckpointKeys::of(platform).await?.of_tenant(tenant.id().as_str())?;
+    let mut export = begin(platform, tenant, clock, id, &keys).await?;
     let filter = export.entity.filter(tenant, id).await?;
     let snapshot = export.entity.snapshot.clone();
     let snapshot = snapshot.ok_or_else(|| StoreError::defect("an export without a size"))?;
+    if let Some(fault) = snapshot.fault(&keys) {
+        return Err(refuse(tenant, clock, id, &fault).await);
+    }
     // A trail without an entry that fits is reported too: as an empty volume.
     while export.entity.next() < snapshot.size {
         if clock.is_over() {
@@ -150,6 +157,7 @@ async fn write_volumes(
             export: &export,
             filter: filter.clone(),
             snapshot: &snapshot,
+            keys: &keys,
             volume,
             made_at: clock.now(),
             signer: &signer,
@@ -162,7 +170,9 @@ async fn write_volumes(
     Ok(Ended::Done)
 }
 
-/// Writes and stores one volume.
+/// Writes and stores one volume. Nothing is signed or stored before its entries
+/// were shown to lead to the root that the checkpoint signs: that each is its
+/// stored leaf's says nothing where both were changed.
 async fn write_volume(
     context: &Context<'_, '_>,
     clock: &Clock,
@@ -171,11 +181,7 @@ async fn write_volume(
 ) -> Result<File, Problem> {
     let (tenant, export) = (context.tenant, &context.export.entity);
     let wanted = wanted(&context.filter);
-    let mut volume = match export.format {
-        Format::Pdf => Volume::Pdf(Vec::new(), Evidence::new(context.snapshot.size)),
-        Format::Jsonl => Volume::Jsonl(Evidence::new(context.snapshot.size)),
-        Format::Csv => Volume::Csv(Box::new(Table::new()?)),
-    };
+    let mut volume = Volume::new(export.format, context.snapshot.size)?;
     let most = most_entries(context.platform)?;
     let (mut next, mut entries) = (export.next(), 0_u64);
     let end = context.snapshot.size;
@@ -199,7 +205,11 @@ async fn write_volume(
             next = rest.next;
         }
     }
-    let bytes = volume.finish(context).await?;
+    let (bundle, shown) = volume.close(context).await?;
+    if let Err(fault) = verify(bundle.as_slice(), context.keys, |_| ()) {
+        return Err(refuse(tenant, clock, context.export.id, &fault.to_string()).await);
+    }
+    let bytes = shown.file(context, bundle).await?;
     // Whoever else writes this volume meanwhile does so under another name, so
     // that no file ever changes once its hash is recorded.
     let key = format!(
@@ -234,16 +244,18 @@ async fn begin(
     tenant: &Tenant,
     clock: &Clock,
     id: Id,
+    keys: &[VerifierKey],
 ) -> Result<Stored<Export>, Problem> {
     let export = tenant.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
     if export.entity.snapshot.is_some() {
         return Ok(export);
     }
-    let (signed, _) = Publisher::new(platform).await?.publish(tenant, clock.now()).await?;
-    let keys = CheckpointKeys::of(platform).await?.of_tenant(tenant.id().as_str())?;
-    let note = signed.link.checkpoint;
+    let note = match Publisher::new(platform).await?.publish(tenant, clock.now()).await {
+        Err(Problem::Conflict(fault)) => return Err(refuse(tenant, clock, id, &fault).await),
+        published => published?.0.link.checkpoint,
+    };
     let Checkpoint { size, root, .. } =
-        Checkpoint::open(&note, &keys).map_err(StoreError::defect)?;
+        Checkpoint::open(&note, keys).map_err(StoreError::defect)?;
     let keys = keys.iter().map(ToString::to_string).collect();
     let snapshot = Snapshot { size, root, checkpoint: note, keys };
     tenant
@@ -273,6 +285,16 @@ async fn add_file(
             Ok(tx.replace(export, more).await?)
         })
         .await
+}
+
+/// Ends an export whose trail is not what was signed, so that nothing of it is
+/// handed out. What it returns fails the run, which raises the alarm.
+async fn refuse(tenant: &Tenant, clock: &Clock, id: Id, fault: &str) -> Problem {
+    tracing::error!(tenant = %tenant.id(), export = %id, fault, "an export is refused");
+    match end(tenant, clock, id, "audit_export.refuse", State::Contradicted).await {
+        Ok(()) => Problem::Conflict(format!("The export {id} is refused: {fault}")),
+        Err(problem) => problem,
+    }
 }
 
 async fn end(

@@ -15,6 +15,9 @@ use crate::filter::FilterInput;
 /// What is said of an export that was withdrawn.
 const WITHDRAWN: &str =
     "A person's data was erased after this export was asked for. Ask for a new one.";
+/// What is said of an export that contradicts its checkpoint.
+const CONTRADICTED: &str = "The stored entries are not those that the signed checkpoint covers, \
+                            so nothing of it is handed out. We were alarmed and look into it.";
 
 /// An export.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -42,7 +45,7 @@ pub struct ExportView {
     /// When it was asked for.
     #[schemars(with = "String", extend("format" = "date-time"))]
     requested_at: Timestamp,
-    /// When it was done or given up.
+    /// When it was done, given up or refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     ended_at: Option<Timestamp>,
@@ -50,7 +53,7 @@ pub struct ExportView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     available_until: Option<Timestamp>,
-    /// Why nothing can be fetched any more, where it was withdrawn.
+    /// Why nothing can be fetched, where it was withdrawn or refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
     /// Its volumes, in the order of the trail.
@@ -100,7 +103,7 @@ impl ExportView {
         let percent = match export.state {
             State::Queued => 0,
             State::Done | State::Withdrawn => 100,
-            State::Running | State::Failed => {
+            State::Running | State::Failed | State::Contradicted => {
                 tenant.see_work::<Progress>(stored.id).await?.map_or(0, |seen| seen.work.percent)
             }
         };
@@ -116,7 +119,10 @@ impl ExportView {
             requested_at: stored.created_at,
             ended_at: export.ended_at,
             available_until: export.available_until().filter(|_| !withdrawn),
-            note: withdrawn.then_some(WITHDRAWN),
+            note: match export.state {
+                State::Contradicted => Some(CONTRADICTED),
+                _ => withdrawn.then_some(WITHDRAWN),
+            },
             files: files.collect(),
         })
     }

@@ -2,29 +2,49 @@
 //! that memory is bounded however long the trail is.
 
 use keystone::Problem;
-use keystone::tenant::AuditRecord;
+use keystone::tenant::{AuditRecord, StoreError};
 
 use super::csv::Table;
 use super::evidence::Evidence;
 use super::rows::row;
-use super::{Context, pdf};
+use super::{Context, Format, pdf};
 use crate::report::Row;
 
 /// A volume ends with the batch in which its machine-readable part reaches
 /// this many bytes.
 const ENOUGH_BYTES: usize = 32 << 20;
 
-/// A volume in its format.
-pub enum Volume {
-    /// Rows of the report's table, and the bundle that is attached.
-    Pdf(Vec<Row>, Evidence),
-    /// The bundle.
-    Jsonl(Evidence),
+/// What a volume shows, and the evidence for it. A table has evidence too: it
+/// is not part of the file, but nothing is handed out without it.
+pub struct Volume {
+    evidence: Evidence,
+    content: Content,
+}
+
+/// What a volume shows, in its format.
+pub enum Content {
+    /// Rows of the report's table; the bundle is attached.
+    Pdf(Vec<Row>),
+    /// Nothing but the bundle.
+    Jsonl,
     /// The table.
     Csv(Box<Table>),
 }
 
 impl Volume {
+    /// An empty volume over the tree of `size` leaves.
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    pub fn new(format: Format, size: u64) -> Result<Self, StoreError> {
+        let content = match format {
+            Format::Pdf => Content::Pdf(Vec::new()),
+            Format::Jsonl => Content::Jsonl,
+            Format::Csv => Content::Csv(Box::new(Table::new()?)),
+        };
+        Ok(Self { evidence: Evidence::new(size), content })
+    }
+
     /// Adds entries in the order of the trail.
     ///
     /// # Errors
@@ -35,37 +55,47 @@ impl Volume {
         context: &Context<'_, '_>,
         records: &[AuditRecord],
     ) -> Result<(), Problem> {
-        match self {
-            Self::Pdf(rows, evidence) => {
-                for record in records {
-                    rows.push(row(record)?);
-                }
-                Ok(evidence.add(context, records).await?)
+        for record in records {
+            match &mut self.content {
+                Content::Pdf(rows) => rows.push(row(record)?),
+                Content::Jsonl => {}
+                Content::Csv(table) => table.push(record)?,
             }
-            Self::Jsonl(evidence) => Ok(evidence.add(context, records).await?),
-            Self::Csv(table) => records.iter().try_for_each(|record| table.push(record)),
         }
+        Ok(self.evidence.add(context, records).await?)
     }
 
     /// Whether it is to be finished now.
     pub fn is_full(&mut self) -> bool {
-        let bytes = match self {
-            Self::Pdf(_, evidence) | Self::Jsonl(evidence) => evidence.len(),
-            Self::Csv(table) => table.len(),
+        let table = match &self.content {
+            Content::Csv(table) => table.len(),
+            Content::Pdf(_) | Content::Jsonl => 0,
         };
-        bytes >= ENOUGH_BYTES
+        self.evidence.len().max(table) >= ENOUGH_BYTES
     }
 
-    /// The file.
+    /// The evidence bundle, to be verified before anything is made of the rest.
     ///
     /// # Errors
-    /// As [`Volume::add`]; for a PDF also when it cannot be rendered or signed.
-    pub async fn finish(self, context: &Context<'_, '_>) -> Result<Vec<u8>, Problem> {
+    /// As [`Volume::add`].
+    pub async fn close(self, context: &Context<'_, '_>) -> Result<(Vec<u8>, Content), Problem> {
+        Ok((self.evidence.finish(context).await?, self.content))
+    }
+}
+
+impl Content {
+    /// The file, given the verified bundle.
+    ///
+    /// # Errors
+    /// [`Problem`] when a PDF cannot be rendered or signed.
+    pub async fn file(
+        self,
+        context: &Context<'_, '_>,
+        bundle: Vec<u8>,
+    ) -> Result<Vec<u8>, Problem> {
         match self {
-            Self::Pdf(rows, evidence) => {
-                pdf::file(context, &rows, evidence.finish(context).await?).await
-            }
-            Self::Jsonl(evidence) => Ok(evidence.finish(context).await?),
+            Self::Pdf(rows) => pdf::file(context, &rows, bundle).await,
+            Self::Jsonl => Ok(bundle),
             Self::Csv(table) => Ok(table.finish()?),
         }
     }

@@ -17,12 +17,15 @@ use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
 use keystone_tests::event::Event;
 use keystone_tests::exports::{ask, ask_unseen, end_lease, fetch, message, volumes_of, worker};
-use keystone_tests::runtime_api::Function;
+use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::stack::{address, random, root};
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::Collection;
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 
 /// The keys of a tenant's trail, as anybody gets them.
 async fn keys(tenant: &Tenant<'_>) -> Vec<VerifierKey> {
@@ -654,6 +657,94 @@ async fn an_export_of_other_entries_than_were_signed_is_refused() {
     // The true trail is exported as ever.
     let id = ask(owner, "csv", &json!({})).await;
     assert_eq!(fetch(&stack, owner, &id).await.len(), 1);
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
+    tenant.finish().await;
+}
+
+/// Passes on what a function asks of AWS; before the first object that it puts,
+/// says so to `held` and waits until it may.
+async fn relay(mut function: TcpStream, aws: String, held: mpsc::Sender<oneshot::Sender<()>>) {
+    let mut server = TcpStream::connect(aws).await.unwrap();
+    let (mut from_function, mut to_function) = function.split();
+    let (mut from_server, mut to_server) = server.split();
+    let up = async {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = from_function.read(&mut bytes).await {
+            if bytes.starts_with(b"PUT ") {
+                let (release, released) = oneshot::channel();
+                if held.send(release).await.is_ok() {
+                    released.await.unwrap();
+                }
+            }
+            to_server.write_all(&bytes[..read]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = up => {}
+        _ = tokio::io::copy(&mut from_server, &mut to_function) => {}
+    }
+}
+
+#[tokio::test]
+async fn who_loses_the_race_for_the_archive_overwrites_nothing() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("race", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 2).await;
+    let ask = || Event::new("POST", "/v1/audit/checkpoints", &[], address()).token(owner.token());
+    let mut fast = Function::deployed(&stack, "create-audit-checkpoint").await;
+    let request = ask();
+    let first = fast.request(&request).await;
+    tenant.vouch_for(&request.request_id());
+    assert_eq!(first.status, 201, "{}", first.body);
+    some_entries(&tenant, 1).await;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut environment = stack.environment("create-audit-checkpoint").await;
+    let aws = environment["AWS_ENDPOINT_URL"].trim_start_matches("http://");
+    let aws = aws.trim_end_matches('/').to_owned();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    environment.insert("AWS_ENDPOINT_URL".into(), proxy);
+    let (held, mut puts) = mpsc::channel(1);
+    let relays = tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(relay(connection, aws.clone(), held.clone()));
+        }
+    });
+    let binary = build_directory().join("create-audit-checkpoint");
+    let mut slow = Function::start(&binary, &environment).await;
+
+    // One has signed and is about to put its checkpoint into the archive; another
+    // comes before it with one that extends the same, over an entry more.
+    let (slow_request, fast_request) = (ask(), ask());
+    let (lost, won) = futures::join!(slow.request(&slow_request), async {
+        let release = puts.recv().await.unwrap();
+        // From here on every object is put at once.
+        drop(puts);
+        let won = fast.request(&fast_request).await;
+        release.send(()).unwrap();
+        won
+    });
+    relays.abort();
+    tenant.vouch_for(&slow_request.request_id());
+    tenant.vouch_for(&fast_request.request_id());
+    assert_eq!((won.status, &won.body["previous"]), (201, &first.body["size"]));
+
+    // It is there as it was put, and once.
+    let s3 = s3(&stack);
+    let bucket = &environment["ARCHIVE_BUCKET"];
+    let previous = first.body["size"].as_u64().unwrap();
+    let key = format!("checkpoints/{}/after-{previous:016}.json", tenant.slug());
+    let versions = s3.list_object_versions().bucket(bucket).prefix(&key).send().await.unwrap();
+    assert_eq!(versions.versions().len(), 1, "{versions:?}");
+    let kept = s3.get_object().bucket(bucket).key(&key).send().await.unwrap();
+    let kept = kept.body.collect().await.unwrap().into_bytes();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(kept["checkpoint"], won.body["checkpoint"]);
+    // Who was slower drops what it signed, and answers with the one that stands.
+    assert_eq!((lost.status, &lost.body), (201, &won.body));
+    assert_eq!(owner.get("/v1/audit/checkpoint").await.expect(200).json(), won.body);
     self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
     tenant.finish().await;
 }

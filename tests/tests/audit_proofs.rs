@@ -750,6 +750,41 @@ async fn who_loses_the_race_for_the_archive_overwrites_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_hidden_or_replaced_in_the_archive_is_found() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("hidden-object", &[]).await;
+    let owner = tenant.owner();
+    let s3 = s3(&stack);
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 1).await;
+    let first = publish(owner).await;
+    some_entries(&tenant, 1).await;
+    let second = publish(owner).await;
+    let function = stack.function("audit-self-check");
+    let bucket = stack.aws().environment(&function).await["ARCHIVE_BUCKET"].clone();
+    for (link, of) in [(&first, "an older one"), (&second, "the newest")] {
+        let previous = link["previous"].as_u64().unwrap();
+        let key = format!("checkpoints/{}/after-{previous:016}.json", tenant.slug());
+        // Without a version a delete only hides, and so the lock allows it.
+        let hide = s3.delete_object().bucket(&bucket).key(&key).send().await.unwrap();
+        let marker = hide.version_id().expect(of).to_owned();
+        let finding = format!("of {previous} entries is hidden behind a delete marker");
+        must_find(&stack, &tenant, &finding).await;
+        let show = s3.delete_object().bucket(&bucket).key(&key).version_id(marker);
+        show.send().await.unwrap();
+    }
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
+
+    let previous = first["previous"].as_u64().unwrap();
+    let key = format!("checkpoints/{}/after-{previous:016}.json", tenant.slug());
+    let other = serde_json::to_vec(&second).unwrap();
+    s3.put_object().bucket(&bucket).key(&key).body(other.into()).send().await.unwrap();
+    let finding = format!("of {previous} entries has another version put over it");
+    must_find(&stack, &tenant, &finding).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn a_query_of_what_does_not_meet_stops_and_leads_on() {
     let stack = Stack::load();
     let tenant = stack.tenant("walks", &[]).await;

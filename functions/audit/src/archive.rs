@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{DeleteMarkerEntry, ObjectVersion};
 use jiff::Timestamp;
 use keystone::audit::chain::Link;
 use keystone::config::Setting;
@@ -44,6 +46,18 @@ pub struct Archived {
     pub link: Link,
     /// When it was archived, to the second.
     pub at: Timestamp,
+}
+
+/// What the archive holds of a tenant's checkpoints, each named by the size that
+/// it extends; its own is the next.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    /// Those that there are.
+    pub extended: BTreeSet<u64>,
+    /// Those with a delete marker, behind which S3 hides an object.
+    pub hidden: BTreeSet<u64>,
+    /// Those with several versions: something was put over the first.
+    pub replaced: BTreeSet<u64>,
 }
 
 impl Archive {
@@ -94,16 +108,13 @@ impl Archive {
         }
     }
 
-    /// The tenants of which there are checkpoints.
+    /// The tenants of which there are checkpoints, hidden ones too.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when S3 does not answer.
     pub async fn tenants(&self) -> Result<BTreeSet<TenantId>, StoreError> {
         let mut tenants = BTreeSet::new();
-        let listed = self.client.list_objects_v2().bucket(&self.bucket).prefix(FOLDER);
-        let mut pages = listed.delimiter("/").into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::unavailable("s3", &error))?;
+        for page in self.versions(FOLDER, Some("/")).await? {
             let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
             let names = folders.filter_map(|folder| folder.strip_prefix(FOLDER));
             tenants.extend(names.filter_map(|name| TenantId::parse(name.trim_end_matches('/'))));
@@ -111,27 +122,53 @@ impl Archive {
         Ok(tenants)
     }
 
-    /// The sizes that a tenant's archived checkpoints extend, each one's own
-    /// being the next.
+    /// What there is of a tenant's checkpoints, whatever was put over it since.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when S3 does not answer.
-    pub async fn extended(&self, tenant: &TenantId) -> Result<BTreeSet<u64>, StoreError> {
+    pub async fn holdings(&self, tenant: &TenantId) -> Result<Holdings, StoreError> {
         let prefix = prefix(tenant);
-        let mut extended = BTreeSet::new();
-        let mut pages = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(&prefix)
-            .into_paginator()
-            .send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::unavailable("s3", &error))?;
-            let names = page.contents().iter().filter_map(aws_sdk_s3::types::Object::key);
-            extended.extend(names.filter_map(|name| previous_of(&prefix, name)));
+        let mut holdings = Holdings::default();
+        for page in self.versions(&prefix, None).await? {
+            let names = page.versions().iter().filter_map(ObjectVersion::key);
+            for previous in names.filter_map(|name| previous_of(&prefix, name)) {
+                if !holdings.extended.insert(previous) {
+                    holdings.replaced.insert(previous);
+                }
+            }
+            let markers = page.delete_markers().iter().filter_map(DeleteMarkerEntry::key);
+            holdings.hidden.extend(markers.filter_map(|name| previous_of(&prefix, name)));
         }
-        Ok(extended)
+        Ok(holdings)
+    }
+
+    /// Pages of every version of what lies below `prefix`: a listing of objects
+    /// leaves out what a delete marker hides.
+    async fn versions(
+        &self,
+        prefix: &str,
+        delimiter: Option<&str>,
+    ) -> Result<Vec<ListObjectVersionsOutput>, StoreError> {
+        let mut pages: Vec<ListObjectVersionsOutput> = Vec::new();
+        loop {
+            let last = pages.last();
+            let page = self
+                .client
+                .list_object_versions()
+                .bucket(&self.bucket)
+                .prefix(prefix)
+                .set_delimiter(delimiter.map(str::to_owned))
+                .set_key_marker(last.and_then(|last| last.next_key_marker.clone()))
+                .set_version_id_marker(last.and_then(|last| last.next_version_id_marker.clone()))
+                .send()
+                .await
+                .map_err(|error| StoreError::unavailable("s3", &error))?;
+            let more = page.is_truncated() == Some(true);
+            pages.push(page);
+            if !more {
+                return Ok(pages);
+            }
+        }
     }
 
     /// The archived checkpoint that extends the one of `previous` entries, if

@@ -9,6 +9,8 @@ use keystone::audit::note::VerifierKey;
 use keystone::crypto::Subject;
 use keystone::tenant::{EntryParts, SignedCheckpoint, StoredEntry};
 
+use crate::archive::Holdings;
+
 /// Findings that are kept in words; more are counted.
 const MOST_FINDINGS: usize = 100;
 
@@ -209,6 +211,20 @@ impl<'k> Check<'k> {
         ));
     }
 
+    /// What the archive says was done to its checkpoints, which nobody may do.
+    pub fn holdings(&mut self, holdings: &Holdings) {
+        for (these, what) in [
+            (&holdings.hidden, "is hidden behind a delete marker"),
+            (&holdings.replaced, "has another version put over it"),
+        ] {
+            for previous in these {
+                self.findings.add(format!(
+                    "the archived checkpoint that follows the one of {previous} entries {what}"
+                ));
+            }
+        }
+    }
+
     /// An entry beyond the head that was read after it.
     pub fn beyond(&mut self, seq: u64, head: &TreeHead) {
         let says = head.size();
@@ -310,6 +326,22 @@ mod tests {
             parts.erased = vec![USER];
             assert_eq!(found(parts, &everybody).len(), findings, "{pointer}");
         }
+    }
+
+    #[test]
+    fn what_was_done_to_the_archive_is_found() {
+        let mut check = Check::new("acme", &[]);
+        let extended = [0, 4, 9].into();
+        check.holdings(&Holdings { extended, ..Holdings::default() });
+        assert_eq!(check.findings.count, 0);
+        check.holdings(&Holdings {
+            hidden: [4].into(),
+            replaced: [9].into(),
+            ..Holdings::default()
+        });
+        let named = &check.findings.named;
+        assert!(named[0].contains("of 4 entries is hidden behind a delete marker"), "{named:?}");
+        assert!(named[1].contains("of 9 entries has another version"), "{named:?}");
     }
 
     #[test]

@@ -155,7 +155,8 @@ async fn check(
 ) -> Result<Findings, Problem> {
     let keys = keys.of_tenant(tenant.id().as_str())?;
     // Read first: what is written during the check is left to the next one.
-    let mut archived = archive.extended(tenant.id()).await?;
+    let holdings = archive.holdings(tenant.id()).await?;
+    let mut archived = holdings.extended.clone();
     let newest = match archived.last() {
         Some(previous) => archive.after(tenant.id(), *previous).await?,
         None => None,
@@ -172,6 +173,7 @@ async fn check(
     };
     let mut checkpoints = Checkpoints { tenant, page: Vec::new(), last: None, done: false };
     let mut check = Check::new(tenant.id().as_str(), &keys);
+    check.holdings(&holdings);
     let mut from = 0;
     let (mut looked_up, mut erased) = (HashSet::new(), HashSet::new());
     loop {

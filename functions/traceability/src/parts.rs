@@ -1,15 +1,45 @@
 //! Parts of entities that are looked up by many values at once.
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 
 use futures::future::try_join_all;
 use keystone::Problem;
-use keystone::tenant::{Filter, Id, Part, Tenant};
+use keystone::tenant::{Entity, Filter, Id, Part, Tenant};
+use serde::Deserialize;
 
 use crate::ledger::{AT_ONCE, LOOKED_UP};
 
 /// A look-up by a list of values that gives so many documents may leave some out.
 const FOUND: usize = 10_000;
+
+/// The GLN of a site or a partner that has one.
+#[derive(Deserialize)]
+#[serde(bound = "")]
+pub struct Gln<E> {
+    /// The GLN.
+    pub gln: String,
+    #[serde(skip)]
+    of: PhantomData<E>,
+}
+
+impl<E: Entity> Part for Gln<E> {
+    type Of = E;
+    const FIELDS: &'static [&'static str] = &["gln"];
+}
+
+/// That an entity is there.
+#[derive(Deserialize)]
+#[serde(bound = "")]
+pub struct Known<E> {
+    #[serde(skip)]
+    of: PhantomData<E>,
+}
+
+impl<E: Entity> Part for Known<E> {
+    type Of = E;
+    const FIELDS: &'static [&'static str] = &[];
+}
 
 /// Parts of the entities whose `field` is one of `values`, which may be many, and
 /// whether these are all.

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use keystone::tenant::Id;
 use rust_decimal::Decimal;
 
-use crate::epcis::quantity::to_base;
 use crate::movement::{Movement, Role};
 
 /// The lines in force of lots and of all that holds them.
@@ -47,12 +46,28 @@ type Content = BTreeMap<String, Option<Decimal>>;
 /// A journey of a holder with what it had of a thing in it.
 type Leg<'l> = (Journey<'l>, Content);
 
+/// From when until when a thing was in a holder; it still is, if there is no end.
+type Stay = (Timestamp, Option<Timestamp>);
+
+/// The stays of a thing in each of its holders, in order.
+pub struct Stays<'l>(BTreeMap<&'l String, Vec<Stay>>);
+
+impl Stays<'_> {
+    /// When what this line says was packed was no longer in its holder.
+    pub fn end(&self, line: &Movement) -> Option<Timestamp> {
+        let mut stays = line.others.iter().filter_map(|holder| self.0.get(holder)).flatten();
+        let begun = stays.rfind(|(from, _)| *from <= line.at);
+        begun.and_then(|(_, until)| *until)
+    }
+}
+
 /// What happens to a thing and its holder, in the order in which it is taken to
 /// have happened where times are equal: who packs anew unpacks first, and packs
 /// before it ships.
 enum Step<'l> {
     Unpacked(&'l Movement),
     Emptied,
+    Filled,
     Packed(&'l Movement),
     Moved(Journey<'l>),
 }
@@ -61,9 +76,10 @@ impl Step<'_> {
     const fn rank(&self) -> u8 {
         match self {
             Self::Unpacked(_) | Self::Emptied => 0,
-            Self::Packed(_) => 1,
-            Self::Moved(Journey { leaves: false, .. }) => 2,
-            Self::Moved(_) => 3,
+            Self::Filled => 1,
+            Self::Packed(_) => 2,
+            Self::Moved(Journey { leaves: false, .. }) => 3,
+            Self::Moved(_) => 4,
         }
     }
 }
@@ -83,14 +99,18 @@ impl<'l> Contents<'l> {
     }
 
     /// The lines that a lot has because of what it was in: it left with it, or
-    /// came back. What an event says of the lot itself, it says.
-    pub fn carried(&mut self, lot: &str) -> Vec<Movement> {
-        let Some((lot, own)) = self.lines.get_key_value(lot) else { return Vec::new() };
+    /// came back. What an event says of the lot itself, it says. Beside them, when
+    /// it was in what.
+    pub fn of(&mut self, lot: &str) -> (Vec<Movement>, Stays<'l>) {
+        let mut all = Stays(BTreeMap::new());
+        let Some((lot, own)) = self.lines.get_key_value(lot) else { return (Vec::new(), all) };
         let named: BTreeSet<Id> =
             own.iter().filter_map(Journey::of).map(|journey| journey.event).collect();
         let mut carried = Vec::new();
         for holder in holders(own) {
-            for (journey, content) in self.legs(own, holder) {
+            let (legs, stays) = self.legs(own, holder);
+            all.0.insert(holder, stays);
+            for (journey, content) in legs {
                 if named.contains(&journey.event) {
                     continue;
                 }
@@ -104,12 +124,14 @@ impl<'l> Contents<'l> {
                     at: journey.at,
                     others: Vec::new(),
                     transformation: None,
+                    place: None,
                     withdrawn_by: None,
                     within: Some(holder.clone()),
+                    until: None,
                 }));
             }
         }
-        carried
+        (carried, all)
     }
 
     /// All journeys of a unit, its own and those of what held it, in order.
@@ -121,7 +143,8 @@ impl<'l> Contents<'l> {
         let own = self.lines.get(unit).map_or(&[][..], Vec::as_slice);
         let mut all: Vec<Journey<'l>> = own.iter().filter_map(Journey::of).collect();
         for holder in holders(own) {
-            all.extend(self.legs(own, holder).into_iter().map(|(journey, _)| journey));
+            let (legs, _) = self.legs(own, holder);
+            all.extend(legs.into_iter().map(|(journey, _)| journey));
         }
         // An event may name the unit and what holds it.
         all.sort_by_key(|journey| (journey.at, journey.leaves, journey.event));
@@ -132,9 +155,9 @@ impl<'l> Contents<'l> {
     }
 
     /// The journeys of `holder` that the thing with the lines `own` made in it,
-    /// with how much of it. What left already does not leave a second time: of a
-    /// further dispatch the amount is not known.
-    fn legs(&mut self, own: &'l [Movement], holder: &'l str) -> Vec<Leg<'l>> {
+    /// with how much of it, and when it was in it. What left already does not leave
+    /// a second time: of a further dispatch the amount is not known.
+    fn legs(&mut self, own: &'l [Movement], holder: &'l str) -> (Vec<Leg<'l>>, Vec<Stay>) {
         let mut steps: Vec<(Timestamp, Id, Step<'l>)> = Vec::new();
         for line in own.iter().filter(|line| line.others.iter().any(|other| other == holder)) {
             let step = match line.role {
@@ -145,26 +168,37 @@ impl<'l> Contents<'l> {
             steps.push((line.at, line.event_id, step));
         }
         for line in self.lines.get(holder).into_iter().flatten() {
-            if line.role == Role::Emptied {
-                steps.push((line.at, line.event_id, Step::Emptied));
-            }
+            let step = match line.role {
+                Role::Emptied => Step::Emptied,
+                Role::Filled => Step::Filled,
+                _ => continue,
+            };
+            steps.push((line.at, line.event_id, step));
         }
         for journey in self.journeys(holder).iter() {
             steps.push((journey.at, journey.event, Step::Moved(journey.clone())));
         }
         steps.sort_by_key(|(at, event, step)| (*at, step.rank(), *event));
         let (mut content, mut away, mut legs) = (Content::new(), false, Vec::new());
-        for (_, _, step) in steps {
+        let (mut since, mut stays) = (None, Vec::new());
+        for (at, _, step) in steps {
             match step {
                 Step::Unpacked(line) => take(&mut content, line),
                 Step::Emptied => content.clear(),
-                Step::Packed(line) => {
-                    // What is packed is here, and empty if it was away.
-                    if away {
-                        content.clear();
-                    }
+                // What is packed is here, and empty if it was away.
+                Step::Filled | Step::Packed(_) if away => {
+                    content.clear();
                     away = false;
+                }
+                _ => {}
+            }
+            if content.is_empty() {
+                stays.extend(since.take().map(|since| (since, Some(at))));
+            }
+            match step {
+                Step::Packed(line) => {
                     put(&mut content, line);
+                    since.get_or_insert(at);
                 }
                 Step::Moved(journey) => {
                     let (leaves, again) = (journey.leaves, journey.leaves && away);
@@ -180,22 +214,16 @@ impl<'l> Contents<'l> {
                         legs.push((journey, shown));
                     }
                 }
+                Step::Unpacked(_) | Step::Emptied | Step::Filled => {}
             }
         }
-        legs
-    }
-}
-
-/// The amount of a line in the unit of its dimension, or in its own.
-fn amount(line: &Movement) -> (String, Option<Decimal>) {
-    match line.quantity.and_then(|quantity| to_base(quantity, &line.unit)) {
-        Some((dimension, amount)) => (dimension.unit().to_owned(), Some(amount)),
-        None => (line.unit.clone(), line.quantity),
+        stays.extend(since.map(|since| (since, None)));
+        (legs, stays)
     }
 }
 
 fn put(content: &mut Content, line: &Movement) {
-    let (unit, added) = amount(line);
+    let (unit, added) = line.amount();
     let there = content.entry(unit).or_insert(Some(Decimal::ZERO));
     *there = there.zip(added).and_then(|(there, added)| there.checked_add(added));
 }
@@ -203,7 +231,7 @@ fn put(content: &mut Content, line: &Movement) {
 /// Takes out what a line says. Where that cannot be compared with what is there,
 /// it is not known how much stays.
 fn take(content: &mut Content, line: &Movement) {
-    let (unit, taken) = amount(line);
+    let (unit, taken) = line.amount();
     match (content.get(&unit).copied().flatten(), taken) {
         (Some(there), Some(taken)) if taken >= there => drop(content.remove(&unit)),
         (Some(there), Some(taken)) => drop(content.insert(unit, Some(there - taken))),
@@ -230,8 +258,10 @@ mod tests {
             at: Timestamp::from_second(at).unwrap(),
             others: if journey || other.is_empty() { vec![] } else { vec![other.into()] },
             transformation: None,
+            place: None,
             withdrawn_by: None,
             within: None,
+            until: None,
         }
     }
 
@@ -241,7 +271,7 @@ mod tests {
         for line in lines {
             by_lot.entry(line.lot.clone()).or_default().push(line);
         }
-        let carried = Contents::new(&by_lot).carried("lot");
+        let (carried, _) = Contents::new(&by_lot).of("lot");
         assert!(carried.iter().all(|line| line.unit == "KGM"));
         let amount = |line: &Movement| line.quantity.map_or("?".into(), |q| q.to_string());
         let view = |line: &Movement| {
@@ -254,7 +284,7 @@ mod tests {
         (at, Role::Dispatched, amount.into(), within.into())
     }
 
-    use Role::{Dispatched, Emptied, Packed, Received, Unpacked};
+    use Role::{Dispatched, Emptied, Filled, Packed, Received, Unpacked};
 
     #[test]
     fn what_is_on_a_pallet_leaves_with_it() {
@@ -349,6 +379,37 @@ mod tests {
             line(3, "pallet", Dispatched, "1", TO),
         ];
         assert_eq!(said(lines), [out(3, "?", "pallet")]);
+    }
+
+    #[test]
+    fn a_crate_that_is_filled_again_holds_what_it_was_filled_with() {
+        let mut lines = vec![
+            line(1, "lot", Packed, "8", "crate"),
+            line(2, "crate", Dispatched, "1", TO),
+            line(3, "crate", Filled, "", ""),
+            line(4, "crate", Dispatched, "1", "other"),
+        ];
+        assert_eq!(said(lines.clone()), [out(2, "8", "crate")]);
+        // Filled while it is here it has got more in it.
+        lines.remove(1);
+        assert_eq!(said(lines), [out(4, "8", "crate")]);
+    }
+
+    #[test]
+    fn a_stay_ends_when_all_is_out_of_it() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let own = vec![
+            line(1, "lot", Packed, "8", "crate"),
+            line(2, "lot", Packed, "2", "crate"),
+            line(3, "lot", Unpacked, "9", "crate"),
+            line(4, "lot", Unpacked, "1", "crate"),
+            line(6, "lot", Packed, "1", "crate"),
+        ];
+        let lines = Lines::from([("lot".to_owned(), own.clone()), ("crate".to_owned(), vec![])]);
+        let (_, stays) = Contents::new(&lines).of("lot");
+        assert_eq!(stays.end(&own[0]), Some(at(4)));
+        assert_eq!(stays.end(&own[1]), Some(at(4)));
+        assert_eq!(stays.end(&own[4]), None);
     }
 
     #[test]

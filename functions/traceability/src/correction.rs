@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::record_one;
 use crate::epcis::document::read_bare;
-use crate::epcis::epc::is_single;
+use crate::epcis::epc::{is_item, is_single};
 use crate::epcis::json::Json;
 use crate::event::{Known, StoredEvent};
 use crate::movement::{Movement, stocks};
@@ -22,6 +22,8 @@ use crate::trace::{AmountView, amounts};
 
 /// How many events one query looks for; see [`crate::capture`].
 const LOOKED_UP: usize = 64;
+/// Most lines that one request takes back: no single event has more.
+const TAKEN: usize = 20_000;
 /// Most events that a declaration names as right.
 const CORRECTIONS: u32 = 50;
 
@@ -31,7 +33,8 @@ const CORRECTIONS: u32 = 50;
 /// the new events say of lots.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 422 naming the list of events when together they take back more than
+/// [`TAKEN`] lines; 503 when the database does not answer.
 pub async fn taken_back(
     tx: &mut WriteTx<'_>,
     known: &[(Id, Known)],
@@ -71,14 +74,27 @@ pub async fn taken_back(
     let ids: Vec<String> = recorded.keys().map(Id::to_string).collect();
     for some in ids.chunks(LOOKED_UP) {
         let filter = Filter::all().any("event_id", some.to_vec());
-        let found = tx.parts::<Movement>(filter, i64::MAX).await?;
+        let room = i64::try_from(room(taken.len())?).unwrap_or(i64::MAX);
+        let found = tx.parts::<Movement>(filter, room.saturating_add(1)).await?;
         taken.extend(
             found
                 .iter()
                 .filter_map(|(_, line)| Some(line.withdrawn(*recorded.get(&line.event_id)?))),
         );
     }
+    room(taken.len())?;
     Ok(taken)
+}
+
+/// How many lines a request may take back beside so many.
+fn room(taken: usize) -> Result<usize, Problem> {
+    TAKEN.checked_sub(taken).ok_or_else(|| {
+        let message = format!(
+            "The events that are declared wrong moved things in more than {TAKEN} lines of the \
+             ledger: declare fewer of them in one document."
+        );
+        Problem::invalid("/epcisBody/eventList", message)
+    })
 }
 
 /// Of these events those that were believed at `as_of`: without what had been
@@ -176,9 +192,16 @@ impl NewDeclaration {
         record_one(tx, call, id, &declaration, &[]).await?;
         let said = Filter::all().eq("event_id", event.id.to_string());
         let said = tx.parts::<Movement>(said, i64::MAX).await?;
-        // A single thing is no stock: that it left is known, and not that it came.
-        let lots = said.into_iter().map(|(_, line)| line.lot).filter(|lot| !is_single(lot));
-        let lots: BTreeSet<String> = lots.collect();
+        // A single thing is no stock: that it left is known, and not that it came. An
+        // item is of its lot's.
+        let (singles, mut lots): (BTreeSet<String>, BTreeSet<String>) =
+            said.into_iter().map(|(_, line)| line.lot).partition(|lot| is_single(lot));
+        let items: Vec<String> = singles.into_iter().filter(|key| is_item(key)).collect();
+        for some in items.chunks(LOOKED_UP) {
+            let of_lot = Filter::all().any("lot", some.to_vec()).eq("role", "of_lot");
+            let found = tx.parts::<Movement>(of_lot, i64::MAX).await?;
+            lots.extend(found.into_iter().flat_map(|(_, line)| line.others));
+        }
         let overdrawn = overdrawn(stocks(tx, &lots).await?);
         Ok(Declared { id, event_id: declaration.event_id, overdrawn })
     }
@@ -241,4 +264,16 @@ fn overdrawn(stocks: BTreeMap<String, crate::movement::Amounts>) -> Vec<Overdraw
             (!left.is_empty()).then_some(Overdrawn { lot, left })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_request_takes_back_has_an_end() {
+        assert!(matches!(room(0), Ok(TAKEN)));
+        assert!(matches!(room(TAKEN), Ok(0)));
+        assert!(matches!(room(TAKEN + 1), Err(Problem::Invalid(_))));
+    }
 }

@@ -273,8 +273,10 @@ impl Line {
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
+            place: None,
             withdrawn_by: None,
             within: None,
+            until: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading the ledger of lots: all lines of a lot, or the word that there are
 //! more than can be read. docs/adr/0033 has the reasons.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
@@ -11,7 +12,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contents::{Contents, holders};
+use crate::customer::Customer;
+use crate::epcis::epc::gln_of;
 use crate::movement::{Movement, Role, in_force};
+use crate::parts::{Gln, parts_among};
+use crate::site::Site;
+use crate::steps::settled;
 
 /// How many values one query looks for; see [`crate::capture`].
 pub const LOOKED_UP: usize = 64;
@@ -50,6 +56,9 @@ pub enum Limit {
     /// 10,000 batches with the same lot numbers: some lots are without the name
     /// of their product or without their place.
     Names,
+    /// 12,000 lots, links and dispatched lots of a recall: its links are left out,
+    /// and no lot and nobody who got any is.
+    FindingLinks,
 }
 
 /// Where lines are read: outside a transaction several queries at once, in one
@@ -64,6 +73,36 @@ pub(crate) trait Source {
         as_of: Option<Timestamp>,
         limit: usize,
     ) -> Result<Vec<Vec<(Id, Movement)>>, Problem>;
+
+    /// Whose places these GLNs are.
+    async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem>;
+}
+
+/// Which GLNs are those of our sites, and which those of our customers.
+#[derive(Default)]
+pub(crate) struct Places {
+    ours: BTreeSet<String>,
+    customers: BTreeSet<String>,
+}
+
+impl Places {
+    /// Whether a line is of somebody else's arrival: at a customer's, or of what
+    /// we sent and at no site of ours. A place that nobody has is taken for ours:
+    /// it may not be entered yet. What was filled, though, is only known to be here
+    /// where the site is.
+    fn elsewhere(&self, line: &Movement) -> bool {
+        let Some(place) = &line.place else { return false };
+        if line.role == Role::Filled {
+            return !self.ours.contains(place);
+        }
+        let from_us = sender(line).is_some_and(|gln| self.ours.contains(gln));
+        !self.ours.contains(place) && (self.customers.contains(place) || from_us)
+    }
+}
+
+/// The GLN of whom or where something came from.
+fn sender(line: &Movement) -> Option<&str> {
+    line.partner.as_deref().and_then(gln_of)
 }
 
 fn filter(field: &'static str, values: &[String], as_of: Option<Timestamp>) -> Filter {
@@ -83,6 +122,11 @@ fn value(field: &'static str, line: &Movement) -> Option<String> {
     }
 }
 
+/// The single items of a lot that its lines name.
+fn items(lines: &[Movement]) -> impl Iterator<Item = &String> {
+    lines.iter().filter(|line| line.role == Role::Itemised).flat_map(|line| &line.others)
+}
+
 impl Source for &Tenant {
     async fn lines(
         &mut self,
@@ -94,6 +138,15 @@ impl Source for &Tenant {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = parts.iter().map(|values| self.parts(filter(field, values, as_of), limit));
         Ok(try_join_all(found).await?)
+    }
+
+    async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem> {
+        let (sites, _) = parts_among::<Gln<Site>>(self, "gln", glns.clone()).await?;
+        let (customers, _) = parts_among::<Gln<Customer>>(self, "gln", glns).await?;
+        Ok(Places {
+            ours: sites.into_iter().map(|(_, site)| site.gln).collect(),
+            customers: customers.into_iter().map(|(_, customer)| customer.gln).collect(),
+        })
     }
 }
 
@@ -112,6 +165,18 @@ impl Source for WriteTx<'_> {
         }
         Ok(found)
     }
+
+    async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem> {
+        let (glns, mut places) = (glns.into_iter().collect::<Vec<_>>(), Places::default());
+        for some in glns.chunks(LOOKED_UP) {
+            let with = || Filter::all().any("gln", some.to_vec());
+            let sites = self.parts::<Gln<Site>>(with(), i64::MAX).await?;
+            let customers = self.parts::<Gln<Customer>>(with(), i64::MAX).await?;
+            places.ours.extend(sites.into_iter().map(|(_, site)| site.gln));
+            places.customers.extend(customers.into_iter().map(|(_, customer)| customer.gln));
+        }
+        Ok(places)
+    }
 }
 
 /// The part of the ledger that was read.
@@ -125,6 +190,9 @@ pub struct Ledger {
     transformations: BTreeMap<String, Transformation>,
     /// How many lines that is.
     held: usize,
+    /// Whose the places are that were asked for.
+    places: Places,
+    asked: BTreeSet<String>,
     /// How many queries it took.
     pub queries: u32,
     /// What was left out for which reason.
@@ -177,6 +245,7 @@ impl Ledger {
         lots: &[String],
     ) -> Result<bool, Problem> {
         let mut wanted: BTreeSet<String> = lots.iter().cloned().collect();
+        let mut fetched: Vec<String> = Vec::new();
         for level in 0.. {
             wanted.retain(|lot| !self.lines.contains_key(lot));
             if wanted.is_empty() {
@@ -186,15 +255,89 @@ impl Ledger {
                 self.limits.insert(Limit::Nesting);
                 break;
             }
-            let Some(read) = self.fetch(source, "lot", wanted).await? else {
-                return Ok(self.leave_out(lots));
+            let Some(mut read) = self.fetch(source, "lot", wanted).await? else {
+                return Ok(self.leave_out(&[lots, &fetched].concat()));
             };
-            // Where a lot went, what holds it went.
-            let holders = read.values().flat_map(|lines| holders(lines));
-            wanted = holders.cloned().collect();
+            self.keep_ours(source, &mut read).await?;
+            // Where a lot went, what holds it went, and its single items.
+            let beside = |lines: &Vec<Movement>| -> Vec<String> {
+                holders(lines).into_iter().chain(items(lines)).cloned().collect()
+            };
+            wanted = read.values().flat_map(beside).collect();
+            fetched.extend(read.keys().cloned());
             self.lines.extend(read);
         }
+        for lot in &fetched {
+            self.itemise(lot);
+        }
+        for lot in &fetched {
+            if let Some(lines) = self.lines.get_mut(lot) {
+                *lines = settled(std::mem::take(lines));
+            }
+        }
         self.join(source, lots).await
+    }
+
+    /// Leaves only what is said of ourselves: what a customer receives is not with
+    /// us.
+    async fn keep_ours(
+        &mut self,
+        source: &mut impl Source,
+        read: &mut BTreeMap<String, Vec<Movement>>,
+    ) -> Result<(), Problem> {
+        let arrivals = read.values().flatten().filter(|line| line.place.is_some());
+        let unknown: BTreeSet<String> = arrivals
+            .flat_map(|line| line.place.as_deref().into_iter().chain(sender(line)))
+            .filter(|gln| !self.asked.contains(*gln))
+            .map(str::to_owned)
+            .collect();
+        if !unknown.is_empty() {
+            let Places { ours, customers } = source.places(unknown.clone()).await?;
+            self.places.ours.extend(ours);
+            self.places.customers.extend(customers);
+            self.asked.extend(unknown);
+        }
+        for lines in read.values_mut() {
+            lines.retain(|line| !self.places.elsewhere(line));
+        }
+        Ok(())
+    }
+
+    /// Adds to the lines of a lot what events say of its items by their serials
+    /// alone. An event that states the lot of an item has said it of the lot.
+    fn itemise(&mut self, lot: &str) {
+        let Some(own) = self.lines.get(lot) else { return };
+        let mut stated: BTreeMap<&String, BTreeSet<Id>> = BTreeMap::new();
+        for line in own.iter().filter(|line| line.role == Role::Itemised) {
+            for item in &line.others {
+                stated.entry(item).or_default().insert(line.event_id);
+            }
+        }
+        if stated.is_empty() {
+            return;
+        }
+        let mut added: BTreeMap<(Id, Role), Movement> = BTreeMap::new();
+        for (item, events) in &stated {
+            for line in self.lines.get(*item).into_iter().flatten() {
+                let of_itself = matches!(line.role, Role::OfLot | Role::Emptied | Role::Filled);
+                if of_itself || events.contains(&line.event_id) {
+                    continue;
+                }
+                match added.entry((line.event_id, line.role)) {
+                    Entry::Vacant(place) => {
+                        place.insert(Movement { lot: lot.to_owned(), ..line.clone() });
+                    }
+                    Entry::Occupied(mut same) => {
+                        let sum = &mut same.get_mut().quantity;
+                        *sum = sum.zip(line.quantity).and_then(|(a, b)| a.checked_add(b));
+                    }
+                }
+            }
+        }
+        if let Some(lines) = self.lines.get_mut(lot) {
+            lines.retain(|line| line.role != Role::Itemised);
+            lines.extend(added.into_values());
+        }
     }
 
     /// Reads the transformations that these lots take part in.
@@ -264,7 +407,7 @@ impl Ledger {
         let all: Vec<String> = values.iter().cloned().collect();
         let parts: Vec<Vec<String>> = all.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
         for some in parts.chunks(AT_ONCE) {
-            self.asked(some.len());
+            self.count(some.len());
             let answers = source.lines(field, some, self.as_of, AT_A_TIME + 1).await?;
             for (values, lines) in some.iter().zip(answers) {
                 if lines.len() > AT_A_TIME {
@@ -279,7 +422,7 @@ impl Ledger {
         }
         for value in large {
             let room = LINES.saturating_sub(self.held + found.len());
-            self.asked(1);
+            self.count(1);
             let answer = source.lines(field, &[vec![value]], self.as_of, room + 1).await?;
             for lines in answer {
                 if lines.len() > room {
@@ -299,7 +442,7 @@ impl Ledger {
         Ok(Some(by_value))
     }
 
-    fn asked(&mut self, queries: usize) {
+    fn count(&mut self, queries: usize) {
         self.queries = self.queries.saturating_add(u32::try_from(queries).unwrap_or(u32::MAX));
     }
 
@@ -319,7 +462,11 @@ impl Ledger {
                     parts.into_iter().flat_map(|parts| parts.across(line)).cloned().collect();
                 line.others.extend(further);
             }
-            lines.extend(contents.carried(lot));
+            let (carried, stays) = contents.of(lot);
+            for line in lines.iter_mut().filter(|line| line.role == Role::Packed) {
+                line.until = stays.end(line);
+            }
+            lines.extend(carried);
             (lot.clone(), lines)
         })
     }
@@ -330,6 +477,9 @@ pub(crate) mod tests {
     use futures::FutureExt;
 
     use super::*;
+
+    /// The GLN of the one site of ours; every other is a customer's.
+    const OURS: &str = "4000001000050";
 
     /// A ledger in memory, with how many lines each query may give.
     pub(crate) struct Kept(pub(crate) Vec<(Id, Movement)>);
@@ -350,6 +500,11 @@ pub(crate) mod tests {
                 self.0.iter().filter(|line| fits(line, values)).take(limit).cloned().collect()
             };
             Ok(parts.iter().map(of).collect())
+        }
+
+        async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem> {
+            let (ours, customers) = glns.into_iter().partition(|gln| gln == OURS);
+            Ok(Places { ours, customers })
         }
     }
 
@@ -377,8 +532,19 @@ pub(crate) mod tests {
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
+            place: None,
             withdrawn_by: None,
             within: None,
+            until: None,
+        }
+    }
+
+    /// A line at this second.
+    pub(crate) fn at(second: i64, lot: &str, role: Role, others: &[&str]) -> Movement {
+        Movement {
+            at: Timestamp::from_second(second).unwrap(),
+            others: others.iter().map(|other| (*other).to_owned()).collect(),
+            ..line(second.unsigned_abs().into(), lot, role)
         }
     }
 
@@ -441,6 +607,106 @@ pub(crate) mod tests {
         let deep = (0..20).map(|n| packed(&n.to_string(), &(n + 1).to_string())).collect();
         let ledger = read(&mut recorded(deep), None, &["0"]);
         assert_eq!(ledger.limits, BTreeSet::from([Limit::Nesting]));
+    }
+
+    /// What the ledger says of a lot: role, amount, and the event.
+    fn said(ledger: &Ledger, lot: &str) -> Vec<(Role, String, Id)> {
+        let amount = |line: &Movement| line.quantity.map_or("?".into(), |q| q.to_string());
+        of(ledger, lot).iter().map(|line| (line.role, amount(line), line.event_id)).collect()
+    }
+
+    #[test]
+    fn what_happens_to_an_item_happens_to_its_lot() {
+        use Role::{Dispatched, Itemised, OfLot, Packed, Produced};
+        let pieces = |line: Movement| Movement { unit: "H87".into(), ..line };
+        let mut lines: Vec<Movement> = [
+            // Shipped by their serials before anything tells of their lot.
+            at(5, "one", Dispatched, &[]),
+            at(5, "two", Dispatched, &[]),
+            at(6, "three", Packed, &["pallet"]),
+            at(7, "pallet", Dispatched, &[]),
+            Movement { quantity: Some(3.into()), ..at(1, "lot", Produced, &[]) },
+            at(1, "lot", Itemised, &["one", "two", "three"]),
+            at(1, "one", OfLot, &["lot"]),
+            // An event that states the lot says it of the lot, and not twice.
+            at(8, "lot", Dispatched, &[]),
+            at(8, "lot", Itemised, &["one"]),
+            at(8, "one", Dispatched, &[]),
+        ]
+        .map(pieces)
+        .to_vec();
+        let event = |number: u128| Id::from_u128(number);
+        let ledger = read(&mut recorded(lines.clone()), None, &["lot"]);
+        let expected = [
+            (Produced, "3".to_owned(), event(1)),
+            (Dispatched, "1".to_owned(), event(8)),
+            (Dispatched, "2".to_owned(), event(5)),
+            (Packed, "1".to_owned(), event(6)),
+            (Dispatched, "1".to_owned(), event(7)),
+        ];
+        assert_eq!(said(&ledger, "lot"), expected);
+        // What told of their lot is withdrawn.
+        let withdrawn = lines.iter().filter(|line| line.event_id == event(1));
+        let withdrawn: Vec<Movement> = withdrawn.map(|line| line.withdrawn(event(9))).collect();
+        lines.extend(withdrawn);
+        let ledger = read(&mut recorded(lines), None, &["lot"]);
+        let left = [(Dispatched, "1".to_owned(), event(8)), (Dispatched, "1".to_owned(), event(5))];
+        assert_eq!(said(&ledger, "lot"), left);
+    }
+
+    #[test]
+    fn what_a_customer_receives_is_not_with_us() {
+        use Role::{Accepted, Dispatched, Packed, Received};
+        let place = |gln: &str, line: Movement| Movement { place: Some(gln.into()), ..line };
+        let theirs = "4012345000054";
+        let sent = Movement { quantity: Some(4.into()), ..at(4, "lot", Packed, &["pallet"]) };
+        let lines = vec![
+            Movement { quantity: Some(9.into()), ..place(OURS, at(1, "lot", Received, &[])) },
+            Movement { quantity: Some(9.into()), ..place(OURS, at(2, "lot", Accepted, &[])) },
+            at(3, "lot", Dispatched, &[]),
+            place(theirs, at(4, "lot", Received, &[])),
+            place(theirs, at(4, "lot", Accepted, &[])),
+            sent,
+            at(5, "pallet", Dispatched, &[]),
+            place(theirs, at(6, "pallet", Received, &[])),
+        ];
+        let ledger = read(&mut recorded(lines), None, &["lot"]);
+        let event = |number: u128| Id::from_u128(number);
+        let expected = [
+            (Received, "9".to_owned(), event(1)),
+            (Dispatched, "1".to_owned(), event(3)),
+            (Packed, "4".to_owned(), event(4)),
+            (Dispatched, "4".to_owned(), event(5)),
+        ];
+        assert_eq!(said(&ledger, "lot"), expected);
+    }
+
+    #[test]
+    fn whose_arrival_it_is_the_place_says() {
+        let ours = Places {
+            ours: BTreeSet::from([OURS.to_owned()]),
+            customers: BTreeSet::from(["customer".to_owned(), OURS.to_owned()]),
+        };
+        for (place, from, elsewhere) in [
+            (None, None, false),
+            (Some(OURS), None, false),
+            (Some("customer"), None, true),
+            // A place that nobody has may be one of ours, unless the goods are.
+            (Some("unknown"), None, false),
+            (Some("unknown"), Some(format!("417/{OURS}")), true),
+            (Some(OURS), Some(format!("414/{OURS}")), false),
+        ] {
+            let line = Movement {
+                place: place.map(Into::into),
+                partner: from.clone(),
+                ..line(1, "lot", Role::Received)
+            };
+            assert_eq!(ours.elsewhere(&line), elsewhere, "{place:?} {from:?}");
+        }
+        for (place, elsewhere) in [(OURS, false), ("unknown", true), ("customer", true)] {
+            let line = Movement { place: Some(place.into()), ..line(1, "crate", Role::Filled) };
+            assert_eq!(ours.elsewhere(&line), elsewhere, "{place}");
+        }
     }
 
     #[test]

@@ -26,5 +26,6 @@ pub mod recall;
 pub mod routes;
 pub mod site;
 pub mod status;
+pub mod steps;
 pub mod supplier;
 pub mod trace;

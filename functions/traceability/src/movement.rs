@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use keystone::Problem;
 use keystone::tenant::{Entity, Id, Part, WriteTx, schema, stored_time};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::epcis::epc::is_logistic_unit;
+use crate::epcis::epc::{gln_of, is_asset, is_item, is_logistic_unit};
 use crate::epcis::event::{Action, Event, EventType, Party, QuantityElement, What};
 use crate::epcis::quantity::{Dimension, to_base};
 use crate::ledger::{LINES, LOOKED_UP, Ledger, Limit, NESTED};
 
 /// What became of a lot in an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// It came from somebody.
@@ -38,15 +39,50 @@ pub enum Role {
     Unpacked,
     /// All that was in it was taken out.
     Emptied,
+    /// Something was put into it; said of what is used again.
+    Filled,
+    /// Its possession was taken over: an arrival, unless that was told as one.
+    Accepted,
+    /// It set off: a dispatch, unless that was told as one.
+    Departed,
+    /// That it was dispatched is taken back.
+    Unshipped,
+    /// Single items of it were named with their lot; they are its `others`.
+    Itemised,
+    /// The lot of a single item was named; it is the only one of its `others`.
+    OfLot,
 }
 
 impl Role {
+    /// The role in words, for reports; of those that change the stock.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Produced => "produced",
+            Self::Consumed => "consumed",
+            Self::Dispatched => "dispatched",
+            Self::Wasted => "wasted",
+            Self::Found => "found",
+            Self::Missing => "missing",
+            _ => "other",
+        }
+    }
+
     /// What it does to the stock: 1 more, -1 less, 0 nothing.
     pub const fn sign(self) -> i8 {
         match self {
             Self::Received | Self::Produced | Self::Found => 1,
             Self::Consumed | Self::Dispatched | Self::Wasted | Self::Missing => -1,
-            Self::Packed | Self::Unpacked | Self::Emptied => 0,
+            // What some of them say stands under other roles when the ledger is read.
+            Self::Packed
+            | Self::Unpacked
+            | Self::Emptied
+            | Self::Filled
+            | Self::Accepted
+            | Self::Departed
+            | Self::Unshipped
+            | Self::Itemised
+            | Self::OfLot => 0,
         }
     }
 }
@@ -78,6 +114,10 @@ pub struct Movement {
     /// events name lots on the other side too (EPCIS 2.0 §7.4.6).
     #[serde(default)]
     pub transformation: Option<String>,
+    /// GLN of where it is afterwards, of what arrived or was filled: somebody
+    /// else's arrival is none of ours.
+    #[serde(default)]
+    pub place: Option<String>,
     /// The error declaration that takes back what the event said; the line then
     /// repeats that line of it.
     #[serde(default)]
@@ -87,6 +127,10 @@ pub struct Movement {
     /// [`crate::contents`].
     #[serde(skip)]
     pub within: Option<String>,
+    /// Until when it was in what it was packed into, if it was taken out. Derived,
+    /// too.
+    #[serde(skip)]
+    pub until: Option<Timestamp>,
 }
 
 impl Movement {
@@ -94,6 +138,15 @@ impl Movement {
     #[must_use]
     pub fn withdrawn(&self, declaration: Id) -> Self {
         Self { withdrawn_by: Some(declaration), ..self.clone() }
+    }
+
+    /// The amount in the unit of its dimension, or, where that unit is not known
+    /// here, in its own.
+    pub fn amount(&self) -> (String, Option<Decimal>) {
+        match self.quantity.and_then(|quantity| to_base(quantity, &self.unit)) {
+            Some((dimension, amount)) => (dimension.unit().to_owned(), Some(amount)),
+            None => (self.unit.clone(), self.quantity),
+        }
     }
 }
 
@@ -115,6 +168,7 @@ impl Part for Movement {
         "at",
         "others",
         "transformation",
+        "place",
         "withdrawn_by",
     ];
 }
@@ -142,6 +196,47 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
     if event.error.is_some() {
         return Vec::new();
     }
+    let mut lines = moves(event, event_id);
+    lines.extend(stated(event, event_id));
+    lines
+}
+
+/// What an event says of which lot single items are of: once for the lot, from
+/// which its stock and its customers are found, and once for each item, from
+/// which its origin is.
+fn stated(event: &Event, event_id: Id) -> Vec<Movement> {
+    let line = |lot: &str, role, number: usize, others| Movement {
+        event_id,
+        lot: lot.to_owned(),
+        role,
+        quantity: Some(number.into()),
+        unit: PIECES.into(),
+        partner: None,
+        at: event.time,
+        others,
+        transformation: None,
+        place: None,
+        withdrawn_by: None,
+        within: None,
+        until: None,
+    };
+    let mut items: BTreeMap<&String, Vec<String>> = BTreeMap::new();
+    for (item, lot) in &event.lots {
+        items.entry(lot).or_default().push(item.clone());
+    }
+    let of_items =
+        event.lots.iter().map(|(item, lot)| line(item, Role::OfLot, 1, vec![lot.clone()]));
+    let of_items: Vec<Movement> = of_items.collect();
+    let of_lots =
+        items.into_iter().map(|(lot, items)| line(lot, Role::Itemised, items.len(), items));
+    of_lots.chain(of_items).collect()
+}
+
+/// What an event says of where things went.
+fn moves(event: &Event, event_id: Id) -> Vec<Movement> {
+    let afterwards = event.biz_location.as_ref().or(event.read_point.as_ref());
+    let afterwards = afterwards.and_then(|place| gln_of(place));
+    let arrives = |role| matches!(role, Role::Received | Role::Accepted | Role::Filled);
     let line =
         |element: &QuantityElement, role, partner: Option<&String>, others: &[String]| Movement {
             event_id,
@@ -153,15 +248,20 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
             at: event.time,
             others: others.to_vec(),
             transformation: None,
+            place: afterwards.filter(|_| arrives(role)).map(str::to_owned),
             withdrawn_by: None,
             within: None,
+            until: None,
         };
     match &event.what {
         What::Object { epcs, quantities } => {
             let step = event.biz_step.as_deref().unwrap_or_default();
             let (role, partner) = match (step, event.action) {
-                ("receiving" | "accepting", _) => (Role::Received, partner(&event.sources)),
+                ("receiving", _) => (Role::Received, partner(&event.sources)),
+                ("accepting", _) => (Role::Accepted, partner(&event.sources)),
                 ("shipping", _) => (Role::Dispatched, partner(&event.destinations)),
+                ("departing", _) => (Role::Departed, partner(&event.destinations)),
+                ("void_shipping", _) => (Role::Unshipped, partner(&event.destinations)),
                 ("commissioning" | "creating_class_instance", Some(Action::Add)) => {
                     (Role::Produced, None)
                 }
@@ -170,12 +270,14 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                 ("stock_taking" | "cycle_counting", Some(Action::Delete)) => (Role::Missing, None),
                 _ => return Vec::new(),
             };
-            let things = if role == Role::Dispatched {
+            let things = if matches!(role, Role::Dispatched | Role::Departed | Role::Unshipped) {
                 moved(event, epcs)
             } else {
-                // Those whose lot is stated, and of what arrives what holds others.
+                // Items, whose lot any event may state, and of what arrives what holds
+                // others.
                 let counts = |key: &&String| {
-                    event.lots.contains_key(*key) || role == Role::Received && is_logistic_unit(key)
+                    is_item(key)
+                        || matches!(role, Role::Received | Role::Accepted) && is_logistic_unit(key)
                 };
                 whole(event, &epcs.iter().filter(counts).cloned().collect::<Vec<_>>())
             };
@@ -215,7 +317,14 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
                 return vec![line(&all, Role::Emptied, None, &[])];
             }
             let holder = std::slice::from_ref(parent);
-            held.iter().map(|element| line(element, role, None, holder)).collect()
+            let mut lines: Vec<Movement> =
+                held.iter().map(|element| line(element, role, None, holder)).collect();
+            // What is filled again at a site of ours is here, and what was in it is gone.
+            if role == Role::Packed && is_asset(parent) && afterwards.is_some() {
+                let filled = QuantityElement { class: parent.clone(), quantity: None, unit: None };
+                lines.push(line(&filled, Role::Filled, None, &[]));
+            }
+            lines
         }
         What::Containment { .. } | What::Transaction { .. } => Vec::new(),
     }
@@ -297,6 +406,45 @@ impl Amounts {
     pub fn all(&self) -> impl Iterator<Item = (Dimension, Decimal)> {
         self.0.iter().map(|(dimension, amount)| (*dimension, amount.normalize()))
     }
+}
+
+/// Movements whose amounts no sum has, since none is given or its unit is not
+/// known here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotCounted {
+    /// `received`, `produced`, `consumed`, `dispatched`, `wasted`, `found` or
+    /// `missing`.
+    #[schemars(with = "String")]
+    pub role: Role,
+    /// The unit, as it was entered.
+    pub unit: String,
+    /// How much, in a unit that is not known here; absent where the events give
+    /// no amount.
+    #[schemars(with = "Option<String>")]
+    pub quantity: Option<Decimal>,
+    /// How many movements.
+    pub movements: u32,
+}
+
+/// Which of these lines change the stock and are in no sum.
+pub fn not_counted<'l>(lines: impl Iterator<Item = &'l Movement>) -> Vec<NotCounted> {
+    let mut all: BTreeMap<(Role, &str, bool), NotCounted> = BTreeMap::new();
+    for line in lines.filter(|line| line.role.sign() != 0) {
+        if line.quantity.and_then(|quantity| to_base(quantity, &line.unit)).is_some() {
+            continue;
+        }
+        let given = line.quantity.is_some();
+        let sum = all.entry((line.role, &line.unit, given)).or_insert_with(|| NotCounted {
+            role: line.role,
+            unit: line.unit.clone(),
+            quantity: given.then_some(Decimal::ZERO),
+            movements: 0,
+        });
+        sum.movements = sum.movements.saturating_add(1);
+        sum.quantity = sum.quantity.zip(line.quantity).and_then(|(sum, one)| sum.checked_add(one));
+    }
+    all.into_values().collect()
 }
 
 /// What is left of a lot, as a transaction sees it.
@@ -391,7 +539,10 @@ mod tests {
     fn an_object_event_says_what_its_step_says() {
         for (step, action, role) in [
             ("receiving", "OBSERVE", Some(Role::Received)),
+            ("accepting", "OBSERVE", Some(Role::Accepted)),
             ("shipping", "OBSERVE", Some(Role::Dispatched)),
+            ("departing", "OBSERVE", Some(Role::Departed)),
+            ("void_shipping", "DELETE", Some(Role::Unshipped)),
             ("commissioning", "ADD", Some(Role::Produced)),
             ("destroying", "DELETE", Some(Role::Wasted)),
             ("stock_taking", "ADD", Some(Role::Found)),
@@ -404,10 +555,15 @@ mod tests {
                 "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
                 "quantityList": [{ "epcClass": MILK, "quantity": 10, "uom": "LTR" }],
                 "sourceList": [{ "type": "owning_party", "source": "urn:epc:id:pgln:4000001.00005" }],
+                "readPoint": { "id": "urn:epc:id:sgln:4012345.00001.0" },
+                "bizLocation": { "id": "urn:epc:id:sgln:4012345.00002.dock" },
             }));
             assert_eq!(found.first().map(|line| line.role), role, "{step}");
-            let from = (role == Some(Role::Received)).then(|| "417/4000001000050".to_owned());
+            let arrives = matches!(role, Some(Role::Received | Role::Accepted));
+            let from = arrives.then(|| "417/4000001000050".to_owned());
             assert_eq!(found.first().and_then(|line| line.partner.clone()), from, "{step}");
+            let place = arrives.then(|| "4012345000023".to_owned());
+            assert_eq!(found.first().and_then(|line| line.place.clone()), place, "{step}");
         }
     }
 
@@ -423,8 +579,10 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
+            place: None,
             withdrawn_by: None,
             within: None,
+            until: None,
         };
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
         let made = |millis: i64| Id::first_of(at(millis));
@@ -495,7 +653,9 @@ mod tests {
         let bare = "urn:epc:id:sgtin:4012345.066666.7";
         let said = |found: &[Movement]| -> Vec<(String, Role, String)> {
             let number = |line: &Movement| line.quantity.unwrap().to_string();
-            found.iter().map(|line| (line.lot.clone(), line.role, number(line))).collect()
+            let moved = |line: &&Movement| !matches!(line.role, Role::Itemised | Role::OfLot);
+            let lines = found.iter().filter(moved);
+            lines.map(|line| (line.lot.clone(), line.role, number(line))).collect()
         };
         let line = |lot: &str, role, number: &str| (lot.to_owned(), role, number.to_owned());
         let (a, b) = ("01/04012345666663/10/A", "01/04012345666663/10/B");
@@ -541,6 +701,58 @@ mod tests {
         }));
         let itself = |serial: u32| line(&key(serial), Role::Packed, "1");
         assert_eq!(said(&packed), [line(a, Role::Packed, "2"), itself(1), itself(2)]);
+    }
+
+    #[test]
+    fn who_names_the_lot_of_an_item_says_it_of_both() {
+        let item = |lot: &str, serial: u32| {
+            format!("https://id.gs1.org/01/04012345666663/10/{lot}/21/{serial}")
+        };
+        let found = lines(&serde_json::json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "bizStep": "inspecting",
+            "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+            "epcList": [item("A", 1), item("A", 2), item("B", 3)],
+        }));
+        let said: Vec<(&str, Role, Vec<&str>)> = found
+            .iter()
+            .map(|line| (&*line.lot, line.role, line.others.iter().map(|o| &**o).collect()))
+            .collect();
+        let (a, b) = ("01/04012345666663/10/A", "01/04012345666663/10/B");
+        let [one, two, three] = [1, 2, 3].map(|serial| format!("01/04012345666663/21/{serial}"));
+        let expected = [
+            (a, Role::Itemised, vec![&*one, &*two]),
+            (b, Role::Itemised, vec![&*three]),
+            (&*one, Role::OfLot, vec![a]),
+            (&*two, Role::OfLot, vec![a]),
+            (&*three, Role::OfLot, vec![b]),
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_no_sum_has_is_said() {
+        let line = |quantity: &str, unit: &str, role| Movement {
+            quantity: quantity.parse().ok(),
+            unit: unit.into(),
+            ..crate::ledger::tests::line(1, "lot", role)
+        };
+        let lines = [
+            line("3", "KGM", Role::Received),
+            line("", "KGM", Role::Dispatched),
+            line("", "KGM", Role::Dispatched),
+            line("12", "CT", Role::Received),
+            line("5", "CT", Role::Received),
+            line("", "KGM", Role::Packed),
+        ];
+        let said = |role, unit: &str, quantity: Option<i64>, movements| NotCounted {
+            role,
+            unit: unit.into(),
+            quantity: quantity.map(Decimal::from),
+            movements,
+        };
+        let expected =
+            [said(Role::Received, "CT", Some(17), 2), said(Role::Dispatched, "KGM", None, 2)];
+        assert_eq!(not_counted(lines.iter()), expected);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::StoredEvent;
-use crate::ledger::{AT_ONCE, LINES, LINKS, LOOKED_UP, Ledger, Limit, NESTED};
-use crate::movement::{Amounts, Movement, Role};
+use crate::ledger::{AT_ONCE, LINES, LINKS, LOOKED_UP, Ledger, Limit, NESTED, Source};
+use crate::movement::{Amounts, Movement, NotCounted, Role, not_counted};
 use crate::partner;
 
 mod picture;
@@ -55,7 +55,7 @@ impl Direction {
 }
 
 /// The roles whose lines lead to what a lot was made of.
-pub const BACK: &[Role] = &[Role::Produced, Role::Unpacked];
+pub const BACK: &[Role] = &[Role::Produced, Role::Unpacked, Role::OfLot];
 /// The roles whose lines lead to what was made of a lot.
 pub const FORWARD: &[Role] = &[Role::Consumed, Role::Packed];
 
@@ -95,6 +95,8 @@ pub struct Node {
     wasted: Vec<AmountView>,
     /// How much more was counted than there should be; less if negative.
     adjusted: Vec<AmountView>,
+    /// What is in none of these sums.
+    not_counted: Vec<NotCounted>,
     /// Whom it came from and went to, and how much.
     partners: Vec<PartnerView>,
 }
@@ -159,19 +161,37 @@ pub struct Graph {
     events: BTreeSet<Id>,
 }
 
-/// An amount with its unit, as it was entered.
-type Amount = (Option<Decimal>, String);
+/// What went into what: both lots, the event and the unit of the amount as it
+/// was entered, with how much went in, unless an amount is not known.
+pub type Edges = BTreeMap<(String, String, Id, String), Option<Decimal>>;
 
-/// What went into what: both lots and the event, with how much went in.
-pub type Edges = BTreeMap<(String, String, Id), Amount>;
+/// From one moment to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Period {
+    /// Its first moment.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub from: Timestamp,
+    /// The moment at which it is over.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: Timestamp,
+}
+
+/// When goods were in a unit; without an end if they still are.
+type Stay = (Timestamp, Option<Timestamp>);
 
 /// What is known of the lots that were reached.
 #[derive(Default)]
 pub struct Walk {
     /// How many steps away each lot is.
     pub depth: BTreeMap<String, u32>,
-    /// The lines of each.
+    /// The lines of each; of units in `held` those from when goods were in them.
     pub lines: BTreeMap<String, Vec<Movement>>,
+    /// The units that were reached since goods were in them, and when they were: on
+    /// other journeys a crate carries other goods.
+    pub held: BTreeMap<String, Vec<Stay>>,
+    /// Lots of which only what was taken in this period is followed.
+    pub within: Option<(BTreeSet<String>, Period)>,
     /// Where they come from.
     pub ledger: Ledger,
 }
@@ -189,8 +209,9 @@ pub async fn graph(
     as_of: Option<Timestamp>,
 ) -> Result<Graph, Problem> {
     let mut walk = Walk { ledger: Ledger::new(as_of), ..Walk::default() };
+    let mut source = tenant;
     for roles in direction.ways() {
-        walk.go(tenant, &[lot.to_owned()], roles, depth).await?;
+        walk.go(&mut source, &[lot.to_owned()], roles, depth).await?;
     }
     if !walk.depth.contains_key(lot) {
         return Err(too_long());
@@ -251,37 +272,35 @@ impl Walk {
     /// Goes from lot to lot by the lines of these roles: `Produced` leads to
     /// what went in, `Consumed` to what came out, `Packed` to what holds it. A
     /// lot is visited once, so a circle ends. What holds a lot leads to no other
-    /// lot in it: they share a pallet, and nothing of one is in the other.
+    /// lot in it: they share a pallet, and nothing of one is in the other. It leads
+    /// on only while the lot is in it, so it is visited again for another stay.
     ///
     /// # Errors
     /// 503 when the database does not answer.
-    pub async fn go(
+    pub(crate) async fn go(
         &mut self,
-        tenant: &Tenant,
+        source: &mut impl Source,
         start: &[String],
         roles: &[Role],
         deepest: u32,
     ) -> Result<(), Problem> {
-        let mut seen: BTreeSet<String> = start.iter().cloned().collect();
+        let before: BTreeSet<String> = self.depth.keys().cloned().collect();
+        let mut reached = Reached { seen: start.iter().cloned().collect(), ..Reached::default() };
         let mut frontier = start.to_vec();
         for depth in 0.. {
-            if !self.read(tenant, &frontier).await? {
+            if !self.read(source, &frontier).await? {
                 break;
             }
             for lot in &frontier {
                 self.depth.entry(lot.clone()).or_insert(depth);
             }
-            let mut next = Vec::new();
             for lot in &frontier {
                 let lines = self.lines.get(lot).into_iter().flatten();
-                for line in lines.filter(|line| roles.contains(&line.role)) {
-                    for other in &line.others {
-                        if seen.insert(other.clone()) {
-                            next.push(other.clone());
-                        }
-                    }
+                for line in lines.filter(|line| roles.contains(&line.role) && self.follows(line)) {
+                    reached.by(line);
                 }
             }
+            let next = std::mem::take(&mut reached.next);
             if next.is_empty() {
                 break;
             }
@@ -289,23 +308,39 @@ impl Walk {
                 self.ledger.limits.insert(Limit::Depth);
                 break;
             }
-            if seen.len() > LOTS {
+            if reached.seen.len() > LOTS {
                 self.ledger.limits.insert(Limit::Lots);
                 break;
             }
-            frontier = next;
+            frontier = next.into_iter().collect();
+        }
+        for (unit, stays) in reached.held {
+            // What also leads back is shown with all that is known of it.
+            if before.contains(&unit) {
+                continue;
+            }
+            if let Some(lines) = self.lines.get_mut(&unit) {
+                lines.retain(|line| !common(line, &stays).is_empty());
+            }
+            self.held.insert(unit, stays);
         }
         Ok(())
+    }
+
+    /// Whether a line is among those that are looked at.
+    pub fn follows(&self, line: &Movement) -> bool {
+        self.within.as_ref().is_none_or(|(lots, period)| {
+            !lots.contains(&line.lot) || line.at >= period.from && line.at < period.until
+        })
     }
 
     /// Reads the lines of these lots that are not known yet; false when they are
     /// more than can be held. What is not read is not shown: it would look as if
     /// nothing had become of it.
-    async fn read(&mut self, tenant: &Tenant, lots: &[String]) -> Result<bool, Problem> {
+    async fn read(&mut self, source: &mut impl Source, lots: &[String]) -> Result<bool, Problem> {
         let unknown: Vec<String> =
             lots.iter().filter(|lot| !self.lines.contains_key(*lot)).cloned().collect();
-        let mut tenant = tenant;
-        if !self.ledger.read(&mut tenant, &unknown).await? {
+        if !self.ledger.read(source, &unknown).await? {
             return Ok(false);
         }
         self.lines.extend(self.ledger.whole(&unknown));
@@ -314,21 +349,23 @@ impl Walk {
 
     /// What of the lots that were reached went into what; `None` when that is
     /// more than `most` links. What was made is linked by the lines of what went
-    /// in, which have the amounts.
+    /// in, which have the amounts; those of one event are added up.
     pub fn edges(&self, most: usize) -> Option<Edges> {
         let mut edges = Edges::new();
         for (lot, lines) in &self.lines {
-            for line in lines.iter().filter(|line| line.role != Role::Produced) {
+            for line in lines.iter().filter(|line| self.follows(line)) {
                 for other in &line.others {
                     let (from, to) = match line.role {
                         Role::Consumed | Role::Packed => (lot, other),
-                        _ => (other, lot),
+                        Role::Unpacked | Role::OfLot => (other, lot),
+                        _ => continue,
                     };
                     if !self.depth.contains_key(from) || !self.depth.contains_key(to) {
                         continue;
                     }
-                    let amount = (line.quantity, line.unit.clone());
-                    edges.insert((from.clone(), to.clone(), line.event_id), amount);
+                    let link = (from.clone(), to.clone(), line.event_id, line.unit.clone());
+                    let sum = edges.entry(link).or_insert(Some(Decimal::ZERO));
+                    *sum = sum.zip(line.quantity).and_then(|(sum, one)| sum.checked_add(one));
                     if edges.len() > most {
                         return None;
                     }
@@ -348,8 +385,7 @@ impl Walk {
             .map(|(lot, depth)| node(lot, *depth, self.lines.get(lot).map_or(&[], Vec::as_slice)))
             .collect();
         nodes.sort_by(|a, b| (a.depth, &a.lot).cmp(&(b.depth, &b.lot)));
-        let edges = self.edges(PARTS)?.into_iter().map(|((from, to, event_id), amount)| {
-            let (quantity, unit) = amount;
+        let edges = self.edges(PARTS)?.into_iter().map(|((from, to, event_id, unit), quantity)| {
             Edge { from, to, event_id, quantity, unit: Some(unit) }
         });
         Some(Graph {
@@ -362,6 +398,61 @@ impl Walk {
             events,
         })
     }
+}
+
+/// What a walk has come to.
+#[derive(Default)]
+struct Reached {
+    seen: BTreeSet<String>,
+    /// Of what was reached only since goods were in it, when they were.
+    held: BTreeMap<String, Vec<Stay>>,
+    /// Where it goes on.
+    next: BTreeSet<String>,
+}
+
+impl Reached {
+    /// What a line leads to.
+    fn by(&mut self, line: &Movement) {
+        let stays = match self.held.get(&line.lot) {
+            Some(stays) => common(line, stays),
+            None => vec![(line.at, line.until)],
+        };
+        for other in line.others.iter().filter(|_| !stays.is_empty()) {
+            let is_new = self.seen.insert(other.clone());
+            if line.role != Role::Packed {
+                if self.held.remove(other).is_some() || is_new {
+                    self.next.insert(other.clone());
+                }
+            } else if is_new || self.held.contains_key(other) {
+                let known = self.held.entry(other.clone()).or_default();
+                let before = known.len();
+                for stay in &stays {
+                    if !known.contains(stay) {
+                        known.push(*stay);
+                    }
+                }
+                if known.len() > before {
+                    self.next.insert(other.clone());
+                }
+            }
+        }
+    }
+}
+
+/// When what a line says of a unit was so while goods were in it: what was packed
+/// stays for a time, all else is a moment.
+fn common(line: &Movement, stays: &[Stay]) -> Vec<Stay> {
+    let earlier = |a: Option<Timestamp>, b: Option<Timestamp>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    };
+    let common = |(from, until): &Stay| match line.role {
+        Role::Packed => (line.at.max(*from), earlier(line.until, *until)),
+        _ if line.at < *from => (*from, Some(line.at)),
+        _ => (line.at, *until),
+    };
+    let lasts = |(from, until): &Stay| until.is_none_or(|until| *from < until);
+    stays.iter().map(common).filter(lasts).collect()
 }
 
 /// That of one lot more is known than can be read.
@@ -393,6 +484,7 @@ fn node(lot: &str, depth: u32, lines: &[Movement]) -> Node {
             lines.iter().filter(counts).for_each(|line| sum.count(line));
             amounts(&sum)
         },
+        not_counted: not_counted(lines.iter()),
         partners: lines.iter().filter_map(partner_view).collect(),
     }
 }
@@ -435,6 +527,8 @@ pub struct Balance {
     /// `unaccounted` as a share of `incoming`, in percent to two decimals;
     /// absent where nothing came.
     unaccounted_percent: Vec<AmountView>,
+    /// What is in none of these sums.
+    not_counted: Vec<NotCounted>,
 }
 
 /// The lines of one lot, as they were known at `as_of`, as they are now if absent,
@@ -469,7 +563,7 @@ pub fn balance(lot: &str, lines: &[Movement]) -> Balance {
             Role::Received | Role::Produced => incoming.add(line),
             Role::Consumed | Role::Dispatched => outgoing.add(line),
             Role::Wasted => wasted.add(line),
-            Role::Found | Role::Missing | Role::Packed | Role::Unpacked | Role::Emptied => {}
+            _ => {}
         }
     }
     let (mut stock, mut unaccounted, mut percent) = (Vec::new(), Vec::new(), Vec::new());
@@ -495,6 +589,7 @@ pub fn balance(lot: &str, lines: &[Movement]) -> Balance {
         stock,
         unaccounted,
         unaccounted_percent: percent,
+        not_counted: not_counted(lines.iter()),
     }
 }
 
@@ -536,8 +631,10 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
+            place: None,
             withdrawn_by: None,
             within: None,
+            until: None,
         }
     }
 
@@ -561,11 +658,39 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_in_twice_is_added_up() {
+        let went_in = |quantity: &str, unit: &str| Movement {
+            unit: unit.into(),
+            others: vec!["out".into()],
+            ..line(Role::Consumed, quantity)
+        };
+        let lines = vec![went_in("2.5", "KGM"), went_in("1", "KGM"), went_in("3", "LTR")];
+        let walk = Walk {
+            depth: BTreeMap::from([("lot".into(), 0), ("out".into(), 1)]),
+            lines: BTreeMap::from([("lot".into(), lines)]),
+            ..Walk::default()
+        };
+        let edges = walk.edges(9).unwrap();
+        let said: Vec<(&str, String)> =
+            edges.iter().map(|((.., unit), sum)| (&**unit, sum.unwrap().to_string())).collect();
+        assert_eq!(said, [("KGM", "3.5".to_owned()), ("LTR", "3".to_owned())]);
+    }
+
+    #[test]
     fn a_share_of_next_to_nothing_is_left_out() {
         let lines =
             [line(Role::Received, "0.000000000000001"), line(Role::Dispatched, "999999999999000")];
         assert!(balance("lot", &lines).unaccounted_percent.is_empty());
         let lines = [line(Role::Received, "3"), line(Role::Dispatched, "4")];
         assert_eq!(balance("lot", &lines).unaccounted_percent[0].value.to_string(), "-33.33");
+    }
+
+    #[test]
+    fn an_amount_that_is_not_known_is_said_beside_the_balance() {
+        let unknown = Movement { quantity: None, ..line(Role::Dispatched, "1") };
+        let balance = balance("lot", &[line(Role::Received, "3"), unknown]);
+        assert_eq!(balance.stock[0].value.to_string(), "3");
+        let said = &balance.not_counted[0];
+        assert_eq!((said.role, said.quantity, said.movements), (Role::Dispatched, None, 1));
     }
 }

@@ -89,14 +89,22 @@ pub fn is_logistic_unit(key: &str) -> bool {
     key.starts_with("00/")
 }
 
+/// Whether `key` is that of a single item: a GTIN with its serial.
+pub fn is_item(key: &str) -> bool {
+    let item = key.strip_prefix("01/").and_then(|rest| rest.split_once('/'));
+    item.is_some_and(|(_, qualifier)| qualifier.starts_with("21/"))
+}
+
+/// Whether `key` is that of an asset, such as a crate that is used again: a GRAI
+/// or a GIAI.
+pub fn is_asset(key: &str) -> bool {
+    key.starts_with("8003/") || key.starts_with("8004/")
+}
+
 /// Whether `key` is that of a single thing: a logistic unit, an item with its
 /// serial, or an asset.
 pub fn is_single(key: &str) -> bool {
-    let item = key.strip_prefix("01/").and_then(|rest| rest.split_once('/'));
-    is_logistic_unit(key)
-        || item.is_some_and(|(_, qualifier)| qualifier.starts_with("21/"))
-        || key.starts_with("8003/")
-        || key.starts_with("8004/")
+    is_logistic_unit(key) || is_item(key) || is_asset(key)
 }
 
 /// The GLN in the key of a party or a place.

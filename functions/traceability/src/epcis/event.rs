@@ -196,8 +196,9 @@ pub struct Event {
     pub reports: Vec<SensorReport>,
     /// What it is about.
     pub what: What,
-    /// The lots that it states of single things: key of each thing, and key of
-    /// its lot; see [`epc::Named::lot`].
+    /// The lots that it states of single items, in their identifiers
+    /// ([`epc::Named::lot`]) or as master data of what comes to be: key of each
+    /// item, and key of its lot.
     pub lots: BTreeMap<String, String>,
     /// Its JSON without `@context` and `recordTime`, all extensions kept.
     pub text: String,
@@ -291,9 +292,8 @@ impl Event {
                 .required("action", errors)
                 .and_then(|(value, at)| choice(&Action::ALL)(value, &at, errors)),
         };
-        if known.contains(&"ilmd") {
-            ilmd(&event, kind, action, errors);
-        }
+        let lot_number =
+            if known.contains(&"ilmd") { ilmd(&event, kind, action, errors) } else { None };
         let persistent = event
             .optional("persistentDisposition", errors, persistent_disposition)
             .unwrap_or_default();
@@ -301,6 +301,9 @@ impl Event {
         let reports = event.list("sensorElementList", errors, sensor::element);
         let mut lots = BTreeMap::new();
         let what = what(&event, kind, action, &mut lots, errors);
+        if let Some(number) = lot_number {
+            name_lot(number, &what, &mut lots);
+        }
         bound_links(&what, &event.at, errors);
         let biz_step = event.optional("bizStep", errors, word(&BIZ_STEP));
         let disposition = event.optional("disposition", errors, word(&DISPOSITION));
@@ -636,13 +639,45 @@ fn error_declaration(json: &Json, at: &str, errors: &mut Errors) -> Option<Error
     })
 }
 
-/// Master data of what comes to be: only where something does.
-fn ilmd(event: &Members<'_>, kind: EventType, action: Option<Action>, errors: &mut Errors) {
-    let Some((data, at)) = event.get("ilmd") else { return };
+/// The names under which ILMD may have the lot number (CBV 2.0 §9.2; GS1 Web
+/// Vocabulary).
+const LOT_NUMBER: [&str; 5] = [
+    "cbvmda:lotNumber",
+    "urn:epcglobal:cbv:mda:lotNumber",
+    "https://ref.gs1.org/cbv/mda/lotNumber",
+    "gs1:hasBatchLotNumber",
+    "https://gs1.org/voc/hasBatchLotNumber",
+];
+
+/// Master data of what comes to be: only where something does. Gives the lot
+/// number, if it has one.
+fn ilmd<'j>(
+    event: &Members<'j>,
+    kind: EventType,
+    action: Option<Action>,
+    errors: &mut Errors,
+) -> Option<&'j str> {
+    let (data, at) = event.get("ilmd")?;
     if kind == EventType::ObjectEvent && action != Some(Action::Add) {
         errors.note(&at, "Is for the action ADD only.");
     }
-    Members::of(data, &at, &[], Extension::Uris, errors);
+    let data = Members::of(data, &at, &[], Extension::Uris, errors)?;
+    let number = LOT_NUMBER.iter().find_map(|name| data.optional(name, errors, text))?;
+    Some(number).filter(|number| !number.is_empty())
+}
+
+/// Gives the items that come to be the lot of their master data, unless their
+/// identifier states it.
+fn name_lot(number: &str, what: &What, lots: &mut BTreeMap<String, String>) {
+    let (What::Object { epcs: made, .. } | What::Transformation { outputs: made, .. }) = what
+    else {
+        return;
+    };
+    for item in made.iter().filter(|key| epc::is_item(key)) {
+        if let Some(product) = epc::product_of(item) {
+            lots.entry(item.clone()).or_insert_with(|| format!("{product}/10/{number}"));
+        }
+    }
 }
 
 fn persistent_disposition(json: &Json, at: &str, errors: &mut Errors) -> Option<Persistent> {
@@ -754,6 +789,30 @@ mod tests {
         let other = read("https://id.gs1.org/01/04012345666663/10/B/21/7");
         assert!(stated.digest != bare.digest && stated.digest != other.digest);
         assert_eq!(bare.digest, read("urn:epc:id:sgtin:4012345.066666.7").digest);
+    }
+
+    #[test]
+    fn items_that_come_to_be_are_of_the_lot_of_their_master_data() {
+        let made = |name: &str, number: serde_json::Value| {
+            let mut event = items(&[
+                "urn:epc:id:sgtin:4012345.066666.7",
+                "https://id.gs1.org/01/04012345666663/10/B/21/8",
+                "urn:epc:id:sscc:0614141.1234567890",
+            ]);
+            event["action"] = "ADD".into();
+            event["ilmd"] = serde_json::json!({ name: number });
+            read_bare(&Json::read(&event.to_string()).unwrap())
+        };
+        for name in super::LOT_NUMBER {
+            let lots = made(name, "A".into()).0.unwrap().lots;
+            let lots: Vec<(&str, &str)> = lots.iter().map(|(k, v)| (&**k, &**v)).collect();
+            let lot_of_7 = ("01/04012345666663/21/7", "01/04012345666663/10/A");
+            let lot_of_8 = ("01/04012345666663/21/8", "01/04012345666663/10/B");
+            assert_eq!(lots, [lot_of_7, lot_of_8], "{name}");
+        }
+        assert_eq!(made("urn:x:lotNumber", "A".into()).0.unwrap().lots.len(), 1);
+        let (_, errors) = made("cbvmda:lotNumber", 7.into());
+        assert_eq!(errors.0[0].field, "/ilmd/cbvmda:lotNumber");
     }
 
     #[test]

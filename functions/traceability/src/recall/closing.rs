@@ -184,6 +184,7 @@ mod tests {
             lot: lot.into(),
             dispatched: vec![Amount { value: value.parse().unwrap(), unit: "KGM".into() }],
             last_at: Timestamp::UNIX_EPOCH,
+            within: vec![],
         };
         let recipient =
             |name: Option<&str>, lots| Recipient { recipient: name.map(Into::into), lots };

@@ -14,18 +14,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::contents::holders;
 use crate::epcis::epc::lot_key;
 use crate::event::StoredEvent;
 use crate::ledger::{LINES, Limit};
-use crate::movement::{Amounts, Movement, Role};
+use crate::movement::{Amounts, Movement, NotCounted, Role, not_counted};
 use crate::partner;
 use crate::parts::parts_among;
 use crate::product::Product;
-use crate::trace::{BACK, DEPTH, FORWARD, Walk};
+use crate::trace::{BACK, DEPTH, FORWARD, Period, Walk};
 
 /// Most lots, links and dispatched lots that a finding holds, so that it fits
-/// a document of the database and an answer of a function.
+/// a document of the database and an answer of a function. Links are left out
+/// first: they explain, and nobody is told because of them.
 pub const PARTS: usize = 12_000;
 
 /// An exact amount in kilograms (`KGM`), litres (`LTR`) or pieces (`H87`).
@@ -131,7 +131,7 @@ impl Recipient {
     }
 }
 
-/// A lot that somebody got.
+/// A lot that somebody got, also in units that were shipped.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SentLot {
@@ -142,6 +142,9 @@ pub struct SentLot {
     /// When the last of it left.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub last_at: Timestamp,
+    /// GS1 element strings of the units that it was in, where those were shipped.
+    #[serde(default)]
+    pub within: Vec<String>,
 }
 
 /// The finding of a recall, under the recall's id, in the tenant's append-only
@@ -224,41 +227,45 @@ pub struct Summary {
     pub unnamed_recipient: bool,
     /// Whether the trace ended where its limit is, and not where the goods do.
     pub truncated: bool,
-    /// Which bounds it met, if it is truncated.
+    /// Which bounds were met.
     #[serde(default)]
     pub limits: Vec<Limit>,
     /// Queries that the trace took.
     pub queries: u32,
     /// The mass balance of the affected lots, one for each unit.
     pub balance: Vec<MassBalance>,
+    /// What of their movements is in none of these sums.
+    #[serde(default)]
+    pub not_counted: Vec<NotCounted>,
 }
 
-/// Finds what is affected by the lots with these keys, and with `upstream`
-/// what they were made of.
+/// Finds what is affected by the lots with these keys, by what was taken of them
+/// in the `period` if there is one, and with `upstream` what they were made of.
 ///
 /// # Errors
 /// 422 when it is more than [`PARTS`]; 503 when the database does not answer.
 pub async fn trace(
     tenant: &Tenant,
     lots: &[String],
+    period: Option<Period>,
     upstream: bool,
 ) -> Result<(Finding, Summary), Problem> {
     let (mut forward, mut back) = (Walk::default(), Walk::default());
-    forward.go(tenant, lots, FORWARD, DEPTH).await?;
+    forward.within = period.map(|period| (lots.iter().cloned().collect(), period));
+    let mut source = tenant;
+    forward.go(&mut source, lots, FORWARD, DEPTH).await?;
     if upstream {
-        back.go(tenant, lots, BACK, DEPTH).await?;
+        back.go(&mut source, lots, BACK, DEPTH).await?;
     }
     for walk in [&mut forward, &mut back] {
         partner::join(tenant, walk.lines.values_mut().flatten()).await?;
     }
     let mut recipients = recipients(&forward);
     let sent: usize = recipients.iter().map(|one| one.lots.len()).sum();
-    let links = links(&[&forward, &back])
-        .filter(|links| forward.depth.len() + back.depth.len() + links.len() + sent <= PARTS);
-    let links = links.ok_or_else(|| {
-        let message = format!("More than {PARTS} lots, links and dispatched lots are affected.");
-        Problem::invalid("/lots", message)
-    })?;
+    let parts = forward.depth.len() + back.depth.len() + sent;
+    if parts > PARTS {
+        return Err(too_many());
+    }
     if lots.iter().any(|lot| !forward.depth.contains_key(lot)) {
         let message = format!("Their ledger has more than {LINES} lines: name fewer lots.");
         return Err(Problem::invalid("/lots", message));
@@ -273,11 +280,18 @@ pub async fn trace(
         }
     }
     let mut limits = &forward.ledger.limits | &back.ledger.limits;
+    let truncated = !limits.is_empty();
+    let links = links(&[&forward, &back]).filter(|links| parts + links.len() <= PARTS);
+    if links.is_none() {
+        limits.insert(Limit::FindingLinks);
+    }
     let named = name(tenant, &mut found).await?;
     let located = locate(tenant, &mut found, &forward).await?;
     if !(named && located) {
         limits.insert(Limit::Names);
     }
+    let goods = forward.lines.iter().filter(|(lot, _)| !forward.held.contains_key(*lot));
+    let not_counted = not_counted(goods.flat_map(|(_, lines)| lines));
     found.sort_by(|a, b| (a.side as u8, a.depth, &a.lot).cmp(&(b.side as u8, b.depth, &b.lot)));
     recipients.sort_by(|a, b| a.recipient.cmp(&b.recipient));
     let count = |side: Side| number(found.iter().filter(|lot| lot.side == side).count());
@@ -286,15 +300,22 @@ pub async fn trace(
         origins: count(Side::Origin),
         recipients: number(recipients.iter().filter(|one| one.recipient.is_some()).count()),
         unnamed_recipient: recipients.iter().any(|one| one.recipient.is_none()),
-        truncated: !limits.is_empty(),
+        truncated: truncated || limits.contains(&Limit::Names),
         limits: limits.into_iter().collect(),
         queries: forward.ledger.queries + back.ledger.queries,
-        balance: balance(
-            &found,
-            &forward.lines.values().flat_map(|lines| holders(lines)).collect(),
-        ),
+        balance: balance(&found, &forward.held.keys().collect()),
+        not_counted,
     };
-    Ok((Finding { lots: found, links, recipients }, summary))
+    Ok((Finding { lots: found, links: links.unwrap_or_default(), recipients }, summary))
+}
+
+/// That more is affected than a recall holds.
+fn too_many() -> Problem {
+    let message = format!(
+        "More than {PARTS} lots and dispatched lots are affected: name fewer lots, or the period \
+         in which what is followed was taken of them, and start a recall for each other period."
+    );
+    Problem::invalid("/period", message)
 }
 
 fn number(count: usize) -> u32 {
@@ -352,18 +373,26 @@ fn reference(partner: &str) -> String {
     partner.strip_prefix("urn:uuid:").unwrap_or(partner).to_owned()
 }
 
+/// Who got what of the goods. The units that these were in are no goods: what is
+/// in them stands for itself, with the unit beside it.
 fn recipients(walk: &Walk) -> Vec<Recipient> {
-    let mut all: BTreeMap<Option<String>, BTreeMap<&str, (Amounts, Timestamp)>> = BTreeMap::new();
-    for line in walk.lines.values().flatten().filter(|line| line.role == Role::Dispatched) {
+    type Sent<'l> = (Amounts, Timestamp, BTreeSet<&'l String>);
+    let mut all: BTreeMap<Option<String>, BTreeMap<&str, Sent<'_>>> = BTreeMap::new();
+    let goods = walk.lines.iter().filter(|(lot, _)| !walk.held.contains_key(*lot));
+    let left = |line: &&Movement| line.role == Role::Dispatched && walk.follows(line);
+    for line in goods.flat_map(|(_, lines)| lines).filter(left) {
         let lots = all.entry(line.partner.as_deref().map(reference)).or_default();
-        let (sum, last) = lots.entry(&line.lot).or_insert((Amounts::default(), line.at));
+        let (sum, last, within) =
+            lots.entry(&line.lot).or_insert((Amounts::default(), line.at, BTreeSet::new()));
         sum.add(line);
         *last = line.at.max(*last);
+        within.extend(&line.within);
     }
-    let sent = |(lot, (sum, last_at)): (&str, (Amounts, Timestamp))| SentLot {
+    let sent = |(lot, (sum, last_at, within)): (&str, Sent<'_>)| SentLot {
         lot: lot.to_owned(),
         dispatched: amounts(&sum),
         last_at,
+        within: within.into_iter().cloned().collect(),
     };
     all.into_iter()
         .map(|(recipient, lots)| Recipient {
@@ -379,7 +408,7 @@ fn links(walks: &[&Walk]) -> Option<Vec<FoundLink>> {
     for walk in walks {
         all.extend(walk.edges(PARTS)?);
     }
-    let link = |((from, to, event_id), (quantity, unit))| FoundLink {
+    let link = |((from, to, event_id, unit), quantity)| FoundLink {
         from,
         to,
         quantity,
@@ -505,7 +534,14 @@ async fn locate(tenant: &Tenant, lots: &mut [FoundLot], walk: &Walk) -> Result<b
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+    use crate::epcis::document::read_bare;
+    use crate::epcis::json::Json;
+    use crate::ledger::tests::recorded;
+    use crate::movement::of_event;
+    use crate::recall::closing::Effectiveness;
 
     fn line(role: Role, quantity: &str, unit: &str, partner: Option<&str>) -> Movement {
         Movement {
@@ -518,8 +554,10 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
+            place: None,
             withdrawn_by: None,
             within: None,
+            until: None,
         }
     }
 
@@ -544,6 +582,200 @@ mod tests {
         }
         // What holds others is no goods.
         assert_eq!(balance(&[found], &BTreeSet::from([&"A".to_owned()])), []);
+    }
+
+    const LOT: &str = "01/04012345666663/10/A";
+    const ITEM: &str = "urn:epc:id:sgtin:4012345.066666.7";
+    const PALLET: &str = "urn:epc:id:sscc:0614141.1234567890";
+    const CRATE: &str = "urn:epc:id:grai:0614141.12345.400";
+    const CONTAINER: &str = "urn:epc:id:grai:0614141.54321.1";
+
+    /// What happens at this hour, with what every event has.
+    fn event(hour: u8, more: serde_json::Value) -> serde_json::Value {
+        let mut event = serde_json::json!({
+            "type": "ObjectEvent", "action": "OBSERVE", "eventTimeZoneOffset": "+00:00",
+            "eventTime": format!("2026-03-01T{hour:02}:00:00Z"),
+        });
+        let serde_json::Value::Object(more) = more else { panic!("an object") };
+        event.as_object_mut().unwrap().extend(more);
+        event
+    }
+
+    fn commissioned(hour: u8, item: &str, lot: &str) -> serde_json::Value {
+        let ilmd = serde_json::json!({ "cbvmda:lotNumber": lot });
+        event(
+            hour,
+            serde_json::json!({
+                "action": "ADD", "bizStep": "commissioning", "epcList": [item], "ilmd": ilmd,
+            }),
+        )
+    }
+
+    fn shipped(hour: u8, thing: &str, to: &str) -> serde_json::Value {
+        let to = serde_json::json!([{ "type": "possessing_party", "destination": to }]);
+        event(
+            hour,
+            serde_json::json!({
+                "bizStep": "shipping", "epcList": [thing], "destinationList": to,
+            }),
+        )
+    }
+
+    fn packed(hour: u8, action: &str, thing: &str, holder: &str) -> serde_json::Value {
+        event(
+            hour,
+            serde_json::json!({
+                "type": "AggregationEvent", "action": action, "parentID": holder, "childEPCs": [thing],
+            }),
+        )
+    }
+
+    /// The walk forward from the lot by what these events say.
+    fn walk(events: &[serde_json::Value], within: Option<Period>) -> Walk {
+        let mut lines = Vec::new();
+        for (event, id) in events.iter().zip(1..) {
+            let (event, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
+            assert_eq!(errors.0, vec![]);
+            lines.extend(of_event(&event.unwrap(), Id::from_u128(id)));
+        }
+        let within = within.map(|period| (BTreeSet::from([LOT.to_owned()]), period));
+        let mut walk = Walk { within, ..Walk::default() };
+        let (mut kept, start) = (recorded(lines), [LOT.to_owned()]);
+        walk.go(&mut kept, &start, FORWARD, DEPTH).now_or_never().unwrap().unwrap();
+        walk
+    }
+
+    /// Who got how many pieces of which lot, in what.
+    fn got(walk: &Walk) -> Vec<(String, String, String, Vec<String>)> {
+        let of = |one: Recipient| {
+            let name = one.recipient.unwrap_or_default();
+            one.lots.into_iter().map(move |sent| {
+                let amount = sent.dispatched.first().map_or("?".into(), Amount::words);
+                (name.clone(), sent.lot, amount, sent.within)
+            })
+        };
+        recipients(walk).into_iter().flat_map(of).collect()
+    }
+
+    fn pieces(to: &str, number: &str, within: &[&str]) -> (String, String, String, Vec<String>) {
+        let within = within.iter().map(|unit| (*unit).to_owned()).collect();
+        (to.to_owned(), LOT.to_owned(), format!("{number} H87"), within)
+    }
+
+    #[test]
+    fn an_item_that_was_commissioned_with_its_lot_is_recalled_by_its_serial() {
+        let events = [shipped(3, ITEM, "urn:x:shop"), commissioned(1, ITEM, "A")];
+        assert_eq!(got(&walk(&events, None)), [pieces("urn:x:shop", "1", &[])]);
+        let events = [
+            commissioned(1, ITEM, "A"),
+            packed(2, "ADD", ITEM, PALLET),
+            shipped(3, PALLET, "urn:x:shop"),
+        ];
+        let found = walk(&events, None);
+        assert_eq!(got(&found), [pieces("urn:x:shop", "1", &["00/106141412345678908"])]);
+        let lot = found_lot(LOT, Side::Affected, 0, &found.lines[LOT]);
+        assert_eq!(lot.stock, [amount("0", "H87")]);
+        // That of another lot is not recalled with it.
+        let events = [commissioned(1, ITEM, "B"), shipped(3, ITEM, "urn:x:shop")];
+        assert_eq!(got(&walk(&events, None)), []);
+    }
+
+    #[test]
+    fn a_crate_names_those_only_whom_it_took_the_goods_to() {
+        let other = "urn:epc:id:sgtin:4012345.066666.8";
+        let crate_key = "8003/00614141123452400";
+        let journeys = |emptied: bool| {
+            let mut events = vec![
+                commissioned(1, ITEM, "A"),
+                commissioned(1, other, "B"),
+                shipped(2, CRATE, "urn:x:before"),
+                packed(3, "ADD", ITEM, CRATE),
+                packed(4, "ADD", CRATE, CONTAINER),
+                shipped(5, CONTAINER, "urn:x:shop"),
+                packed(6, "DELETE", CRATE, CONTAINER),
+                packed(8, "ADD", other, CRATE),
+                packed(9, "ADD", CRATE, PALLET),
+                shipped(10, PALLET, "urn:x:other"),
+                shipped(11, CONTAINER, "urn:x:elsewhere"),
+            ];
+            if emptied {
+                events.push(packed(7, "DELETE", ITEM, CRATE));
+            } else {
+                let ours = serde_json::json!({ "id": "https://id.gs1.org/414/4000001000050" });
+                events[7]["readPoint"] = ours;
+            }
+            events
+        };
+        // Somebody says that it was emptied, or it is filled again where we are.
+        for emptied in [true, false] {
+            let found = walk(&journeys(emptied), None);
+            assert_eq!(got(&found), [pieces("urn:x:shop", "1", &[crate_key])], "{emptied}");
+            let held: Vec<&str> = found.held.keys().map(String::as_str).collect();
+            assert_eq!(held, [crate_key, "8003/006141415432121"], "{emptied}");
+            assert!(!found.depth.contains_key("00/106141412345678908"), "{emptied}");
+        }
+    }
+
+    #[test]
+    fn a_pallet_is_not_counted_beside_the_cases_on_it() {
+        let case = |serial: u8| format!("urn:epc:id:sgtin:4012345.066666.{serial}");
+        let mut events = Vec::new();
+        for serial in [1, 2] {
+            events.push(commissioned(1, &case(serial), "A"));
+            events.push(packed(2, "ADD", &case(serial), PALLET));
+        }
+        events.push(shipped(3, PALLET, "urn:x:shop"));
+        let recipients = recipients(&walk(&events, None));
+        let finding = Finding { recipients, ..Finding::default() };
+        let goods = Effectiveness::new(&finding, &[]).goods;
+        assert_eq!((goods.len(), goods[0].dispatched), (1, Decimal::TWO));
+    }
+
+    #[test]
+    fn recalls_for_all_periods_find_what_one_would() {
+        let other = "urn:epc:id:sgtin:4012345.066666.8";
+        let events = [
+            commissioned(1, ITEM, "A"),
+            commissioned(1, other, "A"),
+            shipped(3, ITEM, "urn:x:early"),
+            packed(4, "ADD", other, PALLET),
+            shipped(5, PALLET, "urn:x:late"),
+        ];
+        let hour = |hour: u8| format!("2026-03-01T{hour:02}:00:00Z").parse().unwrap();
+        let during = |from, until| {
+            let found = got(&walk(&events, Some(Period { from: hour(from), until: hour(until) })));
+            found.into_iter().map(|(to, ..)| to).collect::<Vec<_>>()
+        };
+        assert_eq!(during(0, 5), ["urn:x:early"]);
+        assert_eq!(during(5, 6), ["urn:x:late"]);
+        assert_eq!(during(0, 6), ["urn:x:early", "urn:x:late"]);
+        // What was made of it is followed to its end, whenever that is.
+        let class = |lot: &str| {
+            let class = format!("https://id.gs1.org/01/04012345666663/10/{lot}");
+            serde_json::json!([{ "epcClass": class, "quantity": 1, "uom": "KGM" }])
+        };
+        let made = event(
+            2,
+            serde_json::json!({
+                "inputQuantityList": class("A"), "outputQuantityList": class("C"),
+            }),
+        );
+        let mut made = made;
+        made["type"] = "TransformationEvent".into();
+        made.as_object_mut().unwrap().remove("action");
+        let mut left = shipped(9, ITEM, "urn:x:buyer");
+        left["quantityList"] = class("C");
+        left.as_object_mut().unwrap().remove("epcList");
+        let period = Period { from: hour(1), until: hour(3) };
+        let found = got(&walk(&[made, left], Some(period)));
+        assert_eq!((found.len(), found[0].0.as_str()), (1, "urn:x:buyer"));
+    }
+
+    #[test]
+    fn more_than_a_recall_holds_is_refused_with_what_narrows_it() {
+        let Problem::Invalid(errors) = too_many() else { panic!("a wrong field") };
+        assert_eq!(errors[0].field, "/period");
+        assert!(errors[0].message.contains("start a recall for each other period"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::batch::Batch;
 use crate::epcis::epc::lot_key;
 use crate::product::Product;
+use crate::trace::Period;
 use closing::{Closed, Effectiveness};
 use finding::{Finding, FindingView, Summary};
 
@@ -125,6 +126,9 @@ pub struct Recall {
     pub reason: String,
     /// The batches that were named.
     pub lots: Vec<Id>,
+    /// The period to which it keeps, see [`NewRecall`].
+    #[serde(default)]
+    pub period: Option<Period>,
     /// Where it stands.
     pub state: State,
     /// The user who started it.
@@ -194,6 +198,9 @@ pub struct NewRecall {
     /// The batches that are unsafe, or are suspected to be.
     #[schemars(length(min = 1, max = NAMED))]
     lots: Vec<Id>,
+    /// Only what was taken of them in this period, and all that became of it. For
+    /// what is too much for one recall: recalls for all periods find everything.
+    period: Option<Period>,
     /// Whether to look for what they were made of, too.
     #[serde(default)]
     upstream: bool,
@@ -208,13 +215,18 @@ impl NewRecall {
     /// answer.
     pub async fn trace(&self, call: &Call) -> Result<(Recall, Finding), Problem> {
         let started = Instant::now();
+        if self.period.is_some_and(|period| period.until <= period.from) {
+            return Err(Problem::invalid("/period/until", "Must be after the period's start."));
+        }
         let lots = self.keys(call.tenant()).await?;
-        let (finding, summary) = finding::trace(call.tenant(), &lots, self.upstream).await?;
+        let (finding, summary) =
+            finding::trace(call.tenant(), &lots, self.period, self.upstream).await?;
         let recall = Recall {
             kind: self.kind,
             hazard: self.hazard,
             reason: self.reason.clone(),
             lots: self.lots.clone(),
+            period: self.period,
             state: State::Open,
             started_by: call.principal().user(),
             traced_ms: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
@@ -299,6 +311,8 @@ pub struct RecallView {
     pub reason: String,
     /// The batches that were named.
     pub lots: Vec<Id>,
+    /// Only what was taken of them in this period was followed.
+    pub period: Option<Period>,
     /// Where it stands.
     pub state: State,
     /// The user who started it.
@@ -338,6 +352,7 @@ impl RecallView {
             hazard: recall.hazard,
             reason: recall.reason,
             lots: recall.lots,
+            period: recall.period,
             state: recall.state,
             started_by: recall.started_by,
             timer,
@@ -384,6 +399,7 @@ mod tests {
             hazard: Hazard::Other,
             reason: "Rehearsal".into(),
             lots: vec![],
+            period: None,
             state: if closed.is_some() { State::Closed } else { State::Open },
             started_by: Id::from_u128(1),
             traced_ms: 12,

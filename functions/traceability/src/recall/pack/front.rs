@@ -4,6 +4,7 @@
 use keystone_report::{Pen, time};
 
 use super::{Contents, duration};
+use crate::ledger::Limit;
 use crate::recall::State;
 use crate::recall::finding::Side;
 
@@ -81,6 +82,14 @@ pub fn write(pen: &mut Pen<'_>, contents: &Contents) {
         let text = format!("{}  {product}", lot.lot);
         pen.fact(if index == 0 { "Lots named" } else { "" }, &text);
     }
+    if let Some(period) = recall.period {
+        let text = format!(
+            "only what was taken of them from {} until {} (UTC), and all that became of it",
+            time(period.from),
+            time(period.until)
+        );
+        pen.fact("Followed", &text);
+    }
     pen.paragraph(
         "This pack shows what was recorded in Keystone when the recall was started, and what users \
          recorded of it until the pack was made. Goods that moved without a record are not in it.",
@@ -137,6 +146,17 @@ fn found(pen: &mut Pen<'_>, contents: &Contents) {
     }
     if summary.truncated {
         pen.fact("Gap", "the trace ended at one of its limits: there may be more");
+    }
+    if summary.limits.contains(&Limit::FindingLinks) {
+        pen.fact("Left out", "the links between lots: they are too many for one recall");
+    }
+    for one in &summary.not_counted {
+        let amount = match one.quantity {
+            Some(quantity) => format!("{quantity} {}, a unit that is not converted", one.unit),
+            None => "no amount was given".to_owned(),
+        };
+        let text = format!("{} {} movements: {amount}", one.movements, one.role.words());
+        pen.fact("In no balance", &text);
     }
     for sums in &summary.balance {
         let unit = &sums.unit;

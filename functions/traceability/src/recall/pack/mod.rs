@@ -432,6 +432,7 @@ mod tests {
                 lot: key(n),
                 dispatched: kilogram(),
                 last_at: Timestamp::UNIX_EPOCH,
+                within: vec![],
             }],
         };
         let finding = Finding {
@@ -444,6 +445,7 @@ mod tests {
             hazard: Hazard::Allergen,
             reason: reason.into(),
             lots: vec![],
+            period: None,
             state: State::Open,
             started_by: Id::from_u128(1),
             traced_ms: 1,

@@ -96,6 +96,15 @@ pub struct Account {
     pub user: Option<Stored<User>>,
 }
 
+/// What was read of whom an attempt names. It is worth nothing until the
+/// attempt is admitted ([`Registry::account_of_attempt`]).
+pub struct Named {
+    id: TenantId,
+    record: Option<TenantRecord>,
+    /// An error where there is no such tenant: nobody has rights on its database.
+    user: Result<Option<Document>, StoreError>,
+}
+
 /// The registry of tenants, read with the platform's clients.
 pub struct Registry<'p> {
     platform: &'p Platform,
@@ -129,28 +138,41 @@ impl<'p> Registry<'p> {
         self.open_serving(admission.tenant(), now).await
     }
 
-    /// The tenant that an admitted attempt names, as [`Registry::of_attempt`],
-    /// with the user of this address. Both are read at once, and what was read
-    /// of a tenant that does not serve is dropped.
+    /// Reads what an attempt names, the tenant and its user of this address,
+    /// at once. It may run while the attempt is being admitted: nothing can be
+    /// made of the answer before.
     ///
     /// # Errors
     /// As [`Registry::of_attempt`].
-    pub async fn account_of_attempt(
-        &self,
-        admission: &Admission<'_>,
-        email: &str,
-        now: Timestamp,
-    ) -> Result<Option<Account>, StoreError> {
-        let Some(id) = TenantId::parse(admission.tenant()) else {
+    pub async fn named(&self, slug: &str, email: &str) -> Result<Option<Named>, StoreError> {
+        let Some(id) = TenantId::parse(slug) else {
             return Ok(None);
         };
         let data = self.database.tenant(&id);
         let of_user = Filter::all().eq("email", canonical_email(email)).for_tenant(&id);
         let users = data.collection::<Document>(schema::USERS.name);
         let (record, user) = tokio::join!(self.record(&id), users.find_one(of_user).into_future());
-        let Some(record) = record?.filter(|record| record.state.serves()) else {
+        Ok(Some(Named { record: record?, user: user.map_err(StoreError::from), id }))
+    }
+
+    /// The tenant that an admitted attempt names, as [`Registry::of_attempt`],
+    /// with the user of the address. What was read of another tenant than the
+    /// attempt's, or of one that does not serve, is dropped.
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`].
+    pub async fn account_of_attempt(
+        &self,
+        admission: &Admission<'_>,
+        named: Option<Named>,
+        now: Timestamp,
+    ) -> Result<Option<Account>, StoreError> {
+        let Some(Named { id, record: Some(record), user }) = named else {
             return Ok(None);
         };
+        if id.as_str() != admission.tenant() || !record.state.serves() {
+            return Ok(None);
+        }
         let user = user?.map(|found| Stored::from_document(found, &id)).transpose()?;
         let tenant = self.open(record, now).await?;
         Ok(Some(Account { tenant, user }))

@@ -106,19 +106,24 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     outcome
 }
 
-/// The order is the guarantee: the attempt is counted before anything is looked
-/// up, and a session is made from nothing but the cleared admission.
+/// The types are the guarantee: what is read while the attempt is being counted
+/// opens with the admission only, and a session is made from nothing but the
+/// cleared admission.
 async fn sign_in(call: &PublicCall, login: Login) -> Result<Reply, Problem> {
     let now = call.request().now;
     let throttle = call.platform().throttle().await?;
     let account = AccountKey::new(&login.tenant, &login.email);
     let ip = call.request().ip()?;
-    let admission = match throttle.admit(now, ip, &account, Purpose::SignIn).await {
+    let registry = call.platform().registry(now).await?;
+    let (admitted, named) = tokio::join!(
+        throttle.admit(now, ip, &account, Purpose::SignIn),
+        registry.named(&login.tenant, &login.email),
+    );
+    let admission = match admitted {
         Ok(admission) => admission,
         Err(denial) => return Err(sign_in::denied(call.platform(), call.request(), denial).await),
     };
-    let registry = call.platform().registry(now).await?;
-    let found = registry.account_of_attempt(&admission, &login.email, now).await?;
+    let found = registry.account_of_attempt(&admission, named?, now).await?;
     let (tenant, user) = match found {
         Some(Account { tenant, user }) => {
             let user = user.filter(|user| user.entity.status == UserStatus::Active);

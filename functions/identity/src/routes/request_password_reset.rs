@@ -76,7 +76,8 @@ async fn mail_link(
             Err(denial) => return Err(sign_in::denied(platform, request, denial).await),
         };
     let registry = platform.registry(request.now).await?;
-    let found = registry.account_of_attempt(&admission, &account.email, request.now).await?;
+    let named = registry.named(admission.tenant(), &account.email).await?;
+    let found = registry.account_of_attempt(&admission, named, request.now).await?;
     let Some(found) = found else { return Ok(()) };
     let Some(user) = found.user.filter(|user| user.entity.status == UserStatus::Active) else {
         return Ok(());

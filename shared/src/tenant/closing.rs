@@ -295,7 +295,7 @@ impl Registry<'_> {
             resource_id: Some(id.to_string()),
             ..AuditFilter::default()
         };
-        if !provider.audit_entries_where(&recorded, None, 1).await?.records.is_empty() {
+        if provider.newest_audit_entry(&recorded).await?.is_some() {
             return Ok(());
         }
         let facts = json!({

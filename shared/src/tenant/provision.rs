@@ -321,7 +321,7 @@ impl Tenant {
     /// in use before both are there.
     async fn record_first_key(&self, by: &Attribution) -> Result<(), Problem> {
         let made = AuditFilter { action: Some(CREATE_KEY.into()), ..AuditFilter::default() };
-        if !self.audit_entries_where(&made, None, 1).await?.records.is_empty() {
+        if self.newest_audit_entry(&made).await?.is_some() {
             return Ok(());
         }
         let keys = self.database.data_keys(self.id()).await?;

@@ -58,8 +58,11 @@ impl Platform {
         &self.config
     }
 
-    /// A setting's value, or the defect that it was not declared.
-    pub(crate) fn setting(&self, setting: Setting) -> Result<&str, StoreError> {
+    /// A setting's value.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the function did not declare it.
+    pub fn setting(&self, setting: Setting) -> Result<&str, StoreError> {
         self.config.get(setting).map_err(StoreError::defect)
     }
 

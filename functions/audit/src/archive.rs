@@ -66,7 +66,7 @@ impl Archive {
     /// # Errors
     /// [`StoreError::Defect`] when the bucket is not configured.
     pub async fn of(platform: &Platform) -> Result<Self, StoreError> {
-        let bucket = platform.config().get(Setting::ArchiveBucket).map_err(StoreError::defect)?;
+        let bucket = platform.setting(Setting::ArchiveBucket)?;
         let config = aws_sdk_s3::config::Builder::from(platform.aws().await?)
             // Buckets by path: their names need no DNS, on AWS or elsewhere.
             .force_path_style(true)

@@ -168,12 +168,7 @@ impl<'p> Publisher<'p> {
             .kms()
             .await?
             .sign()
-            .key_id(
-                self.platform
-                    .config()
-                    .get(Setting::CheckpointSigningKey)
-                    .map_err(StoreError::defect)?,
-            )
+            .key_id(self.platform.setting(Setting::CheckpointSigningKey)?)
             .message_type(MessageType::Raw)
             .message(Blob::new(head.text()))
             .signing_algorithm(SigningAlgorithmSpec::Ed25519Sha512)

@@ -24,7 +24,7 @@ pub struct Message {
 /// # Errors
 /// [`StoreError::Unavailable`] when the queue does not take it.
 pub async fn send(platform: &Platform, tenant: &TenantId, id: Id) -> Result<(), StoreError> {
-    let url = platform.config().get(Setting::ExportQueue).map_err(StoreError::defect)?;
+    let url = platform.setting(Setting::ExportQueue)?;
     let message = Message { tenant: tenant.to_string(), export: id };
     aws_sdk_sqs::Client::new(platform.aws().await?)
         .send_message()

@@ -227,7 +227,7 @@ async fn write_volume(
 
 /// Entries that a volume holds at most.
 fn most_entries(platform: &Platform) -> Result<u32, StoreError> {
-    let text = platform.config().get(Setting::ExportVolumeEntries).map_err(StoreError::defect)?;
+    let text = platform.setting(Setting::ExportVolumeEntries)?;
     let most = text.parse().ok().filter(|most| *most > 0);
     most.ok_or_else(|| StoreError::defect("a volume must hold at least one entry"))
 }

@@ -249,7 +249,7 @@ impl<'j> Look<'j> {
     }
 
     fn setting(&self, setting: Setting) -> Result<&str, StoreError> {
-        self.job.platform.config().get(setting).map_err(StoreError::defect)
+        self.job.platform.setting(setting)
     }
 
     /// What `check` finds, for `control` where it depends on one.

@@ -45,6 +45,21 @@ pub async fn made(client: &Client, path: &str, body: Value) -> Vec<String> {
     batches.iter().map(|id| id.as_str().expect("an id").to_owned()).collect()
 }
 
+/// An EPCIS document of these events.
+pub fn document(events: &[Value]) -> Value {
+    json!({
+        "@context": "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld",
+        "type": "EPCISDocument", "schemaVersion": "2.0", "creationDate": AT,
+        "epcisBody": { "eventList": events },
+    })
+}
+
+/// Captures these events, all of which must be new and right.
+pub async fn captured(owner: &Client, events: &[Value]) {
+    let job = owner.post("/v1/capture", &document(events)).await.expect(202).json();
+    assert_eq!((&job["success"], &job["captured"]), (&json!(true), &json!(events.len())), "{job}");
+}
+
 /// The GS1 element string of a lot.
 pub fn key(gtin: &str, lot: &str) -> String {
     format!("01/{gtin:0>14}/10/{lot}")

@@ -8,7 +8,9 @@
 
 use keystone::auth::Role;
 use keystone::http::escaped;
-use keystone_tests::goods::{AT, customer, fields, key, lot, made, portion, product, supplier};
+use keystone_tests::goods::{
+    AT, customer, document, fields, key, lot, made, portion, product, supplier,
+};
 use keystone_tests::{Answer, Client, Stack, samples, stack};
 use serde_json::{Value, json};
 
@@ -148,14 +150,6 @@ fn declaration(of: &Value) -> Value {
         "correctiveEventIDs": ["urn:x:right"],
     });
     event
-}
-
-fn document(events: &[Value]) -> Value {
-    json!({
-        "@context": "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld",
-        "type": "EPCISDocument", "schemaVersion": "2.0", "creationDate": AT,
-        "epcisBody": { "eventList": events },
-    })
 }
 
 #[tokio::test]

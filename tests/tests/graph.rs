@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use keystone::auth::Role;
 use keystone::http::escaped;
-use keystone_tests::goods::{AT, customer, fields, key, lot, portion, product};
+use keystone_tests::goods::{AT, captured, customer, fields, key, lot, portion, product};
 use keystone_tests::{Client, Stack};
 use serde_json::{Value, json};
 
@@ -28,16 +28,6 @@ fn event(id: &str, at: &str, mut members: Value) -> Value {
     members["eventTime"] = at.into();
     members["eventTimeZoneOffset"] = "+00:00".into();
     members
-}
-
-async fn capture(owner: &Client, events: &[Value]) {
-    let document = json!({
-        "@context": "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld",
-        "type": "EPCISDocument", "schemaVersion": "2.0", "creationDate": AT,
-        "epcisBody": { "eventList": events },
-    });
-    let job = owner.post("/v1/capture", &document).await.expect(202).json();
-    assert_eq!(job["captured"], events.len(), "{job}");
 }
 
 async fn withdraw(owner: &Client, event: &str) {
@@ -100,14 +90,17 @@ async fn a_transformation_in_several_events_links_what_went_in_with_what_came_ou
     });
     let came_out = event("urn:x:out", "2026-03-01T12:00:00Z", came_out);
     // Out before in: the parts may come in any order.
-    capture(owner, std::slice::from_ref(&came_out)).await;
-    capture(owner, &[went_in("urn:x:in-1", &milk_uri, vat)]).await;
-    capture(owner, &[went_in("urn:x:in-2", rennet, vat)]).await;
-    capture(owner, &[went_in("urn:x:in-3", "urn:epc:class:lgtin:4012345.066666.not", "urn:x:8")])
+    captured(owner, std::slice::from_ref(&came_out)).await;
+    captured(owner, &[went_in("urn:x:in-1", &milk_uri, vat)]).await;
+    captured(owner, &[went_in("urn:x:in-2", rennet, vat)]).await;
+    captured(owner, &[went_in("urn:x:in-3", "urn:epc:class:lgtin:4012345.066666.not", "urn:x:8")])
         .await;
     // The same name is another transformation elsewhere.
-    capture(other.owner(), &[went_in("urn:x:in-9", "urn:epc:class:lgtin:4012345.066666.far", vat)])
-        .await;
+    captured(
+        other.owner(),
+        &[went_in("urn:x:in-9", "urn:epc:class:lgtin:4012345.066666.far", vat)],
+    )
+    .await;
 
     let (milk_key, cheese_key) = (key(&milk_gtin, "M-1"), key(&cheese_gtin, "C-1"));
     let rennet_key = "01/04012345666663/10/rennet";
@@ -140,7 +133,7 @@ async fn a_transformation_in_several_events_links_what_went_in_with_what_came_ou
     // In a circle every lot stands once.
     let circle = "urn:x:transformation:rework";
     let round = |id: &str, members: Value| event(id, AT, members);
-    capture(
+    captured(
         owner,
         &[
             round(
@@ -241,11 +234,11 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     };
 
     // The shipment is told of first, and the packing, an hour before it, later.
-    capture(owner, &[shipped("urn:x:ship", &hour(12), &[CONTAINER], &buyer_uri)]).await;
+    captured(owner, &[shipped("urn:x:ship", &hour(12), &[CONTAINER], &buyer_uri)]).await;
     let things =
         json!({ "childQuantityList": [amount(&first_uri, 60.5), amount(&second_uri, 30.0)] });
     let pallet = json!({ "childEPCs": [PALLET] });
-    capture(
+    captured(
         owner,
         &[
             packed("urn:x:pack", &hour(8), "ADD", PALLET, things),
@@ -262,7 +255,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     .await;
     assert_eq!((left(&first).await, left(&second).await), (kilograms("100"), kilograms("100")));
     let before = now().await;
-    capture(owner, &[packed("urn:x:load", &hour(11), "ADD", CONTAINER, pallet)]).await;
+    captured(owner, &[packed("urn:x:load", &hour(11), "ADD", CONTAINER, pallet)]).await;
     assert_eq!((left(&first).await, left(&second).await), (kilograms("40"), kilograms("100")));
 
     // Art. 18: whom it went to, how much, and in what.
@@ -297,7 +290,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     a_recall_finds(owner, &first, &first_key, &buyer).await;
 
     // Whoever ships it on is found, and the stock does not fall twice.
-    capture(owner, &[shipped("urn:x:on", &hour(15), &[PALLET], BUYER)]).await;
+    captured(owner, &[shipped("urn:x:on", &hour(15), &[PALLET], BUYER)]).await;
     assert_eq!(left(&first).await, kilograms("40"));
     let graph = trace(owner, &first, "direction=forward").await;
     let to: Vec<&Value> =
@@ -310,7 +303,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     assert_eq!(left(&first).await, kilograms("100"));
     // Unloaded as a whole before it left, nothing left either.
     let pallet = json!({ "childEPCs": [PALLET] });
-    capture(
+    captured(
         owner,
         &[
             packed("urn:x:load-2", &hour(10), "ADD", CONTAINER, pallet),
@@ -323,7 +316,7 @@ async fn what_is_on_a_pallet_leaves_with_what_holds_the_pallet() {
     assert_eq!(left(&first).await, kilograms("40"));
     // Units that are said to hold each other end.
     let container = json!({ "childEPCs": [CONTAINER] });
-    capture(owner, &[packed("urn:x:circle", &hour(7), "ADD", PALLET, container)]).await;
+    captured(owner, &[packed("urn:x:circle", &hour(7), "ADD", PALLET, container)]).await;
     assert_eq!(left(&first).await, kilograms("40"));
     tenant.finish().await;
 }
@@ -338,7 +331,7 @@ async fn what_is_in_a_case_leaves_with_it_though_the_lot_of_the_case_is_stated()
     let inside = batch(owner, &cheese, "C-1").await;
     let case = format!("https://id.gs1.org/01/{case_gtin:0>14}/10/K-1/21/7");
     let cheeses = json!({ "childQuantityList": [amount(&uri(&gtin, "C-1"), 60.0)] });
-    capture(
+    captured(
         owner,
         &[
             packed("urn:x:pack", &hour(8), "ADD", &case, cheeses),
@@ -384,7 +377,7 @@ async fn a_lot_that_only_events_name_is_traced_by_its_identifier() {
         "inputQuantityList": [amount(leek, 12.0)],
         "outputQuantityList": [amount(&uri(&gtin, "S-1"), 10.0)],
     });
-    capture(owner, &[event("urn:x:soup", AT, members)]).await;
+    captured(owner, &[event("urn:x:soup", AT, members)]).await;
 
     let (leek_key, soup_key) = ("01/04012345666663/10/leek/1", key(&gtin, "S-1"));
     let link = "https://id.gs1.org/01/04012345666663/10/leek%2F1";
@@ -452,7 +445,7 @@ async fn what_went_into_production_is_balanced_against_what_came_out() {
         event(id, AT, members)
     };
     let water = "urn:epc:class:lgtin:4012345.066666.water";
-    capture(
+    captured(
         owner,
         &[
             part(

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use keystone::auth::Role;
-use keystone_tests::goods::{AT, fields, lot, made, portion, product};
+use keystone_tests::goods::{AT, captured, fields, lot, made, portion, product};
 use keystone_tests::{Stack, samples};
 use serde_json::{Value, json};
 
@@ -191,16 +191,14 @@ async fn a_contaminated_farm_lot_leads_to_every_customer() {
     assert_eq!(list.len(), 8);
 
     // What a document says goes into the same trace.
-    let document = json!({
-        "@context": "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld",
-        "type": "EPCISDocument", "schemaVersion": "2.0", "creationDate": AT,
-        "epcisBody": { "eventList": [{
-            "type": "TransformationEvent", "eventTime": AT, "eventTimeZoneOffset": "+00:00",
-            "inputQuantityList": [{ "epcClass": uri, "quantity": 1, "uom": "KGM" }],
-            "outputQuantityList": [{ "epcClass": "urn:epc:class:lgtin:4012345.066666.soup", "quantity": 9, "uom": "KGM" }],
-        }] },
+    let soup = json!({
+        "type": "TransformationEvent", "eventTime": AT, "eventTimeZoneOffset": "+00:00",
+        "inputQuantityList": [{ "epcClass": uri, "quantity": 1, "uom": "KGM" }],
+        "outputQuantityList": [
+            { "epcClass": "urn:epc:class:lgtin:4012345.066666.soup", "quantity": 9, "uom": "KGM" },
+        ],
     });
-    owner.post("/v1/capture", &document).await.must(202);
+    captured(owner, &[soup]).await;
     let path = format!("/v1/batches/{}/trace?direction=forward", farms[0].1);
     let graph = owner.get(&path).await.expect(200).json();
     assert!(graph.to_string().contains("01/04012345666663/10/soup"), "{graph}");

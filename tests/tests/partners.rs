@@ -1,7 +1,7 @@
 //! What partners' documents name: items with their lots, and businesses by GLN.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use keystone_tests::goods::{AT, fields, key, lot, made, product};
+use keystone_tests::goods::{AT, captured, fields, key, lot, made, product};
 use keystone_tests::{Client, Stack, samples};
 use serde_json::{Value, json};
 
@@ -9,16 +9,6 @@ use serde_json::{Value, json};
 async fn partner(owner: &Client, kind: &str, gln: &str) -> String {
     let body = json!({ "name": format!("Partner {gln}"), "country": "IE", "gln": gln });
     owner.post(&format!("/v1/{kind}"), &body).await.expect(201).id()
-}
-
-async fn captured(owner: &Client, events: &[Value]) {
-    let document = json!({
-        "@context": ["https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"],
-        "type": "EPCISDocument", "schemaVersion": "2.0", "creationDate": AT,
-        "epcisBody": { "eventList": events },
-    });
-    let job = owner.post("/v1/capture", &document).await.expect(202).json();
-    assert_eq!((&job["success"], &job["captured"]), (&json!(true), &json!(events.len())), "{job}");
 }
 
 fn shipped(more: &Value) -> Value {

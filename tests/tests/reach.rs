@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use keystone::auth::Role;
-use keystone_tests::goods::{AT, fields, key, product};
+use keystone_tests::goods::{captured, fields, key, product};
 use keystone_tests::{Client, Stack, samples};
 use serde_json::{Value, json};
 
@@ -26,6 +26,19 @@ async fn batch(owner: &Client, product: &str, number: &str) -> String {
         "product_id": product, "lot_number": number, "quantity": { "value": "100", "unit": "KGM" },
     });
     owner.post("/v1/batches", &batch).await.expect(201).id()
+}
+
+/// A batch of a new product, and the Digital Link of its lot.
+async fn cheese(owner: &Client) -> (String, String) {
+    let (cheese, gtin) = product(owner, "Cheese").await;
+    let uri = format!("https://id.gs1.org/01/{gtin:0>14}/10/C-1");
+    (batch(owner, &cheese, "C-1").await, uri)
+}
+
+/// Two new customers, and their GLNs.
+async fn two_customers(owner: &Client) -> ([String; 2], [String; 2]) {
+    let glns = [samples::gtin(), samples::gtin()];
+    ([customer(owner, &glns[0]).await, customer(owner, &glns[1]).await], glns)
 }
 
 /// What happens at this hour, with what every event has.
@@ -65,16 +78,6 @@ fn packed(hour: u8, action: &str, holder: &str, more: &Value) -> Value {
 
 fn kilograms(class: &str, amount: u32) -> Value {
     json!([{ "epcClass": class, "quantity": amount, "uom": "KGM" }])
-}
-
-async fn captured(owner: &Client, events: &[Value]) {
-    let document = json!({
-        "@context": ["https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"],
-        "type": "EPCISDocument", "schemaVersion": "2.0", "creationDate": AT,
-        "epcisBody": { "eventList": events },
-    });
-    let job = owner.post("/v1/capture", &document).await.expect(202).json();
-    assert_eq!((&job["success"], &job["captured"]), (&json!(true), &json!(events.len())), "{job}");
 }
 
 fn recall(lots: &[&str]) -> Value {
@@ -263,11 +266,8 @@ async fn a_recall_keeps_to_a_period_and_says_so() {
     let stack = Stack::load();
     let tenant = stack.tenant("reach-period", &[]).await;
     let owner = tenant.owner();
-    let (cheese, gtin) = product(owner, "Cheese").await;
-    let batch = batch(owner, &cheese, "C-1").await;
-    let glns = [samples::gtin(), samples::gtin()];
-    let customers = [customer(owner, &glns[0]).await, customer(owner, &glns[1]).await];
-    let uri = format!("https://id.gs1.org/01/{gtin:0>14}/10/C-1");
+    let (batch, uri) = cheese(owner).await;
+    let (customers, glns) = two_customers(owner).await;
     let sent = |hour, gln: &str| {
         let more = json!({
             "bizStep": "shipping", "quantityList": kilograms(&uri, 5), "destinationList": to(gln),
@@ -299,11 +299,8 @@ async fn an_id_that_is_somebody_elses_hides_no_customer() {
     let stack = Stack::load();
     let tenant = stack.tenant("reach-id", &[]).await;
     let owner = tenant.owner();
-    let (cheese, gtin) = product(owner, "Cheese").await;
-    let batch = batch(owner, &cheese, "C-1").await;
-    let glns = [samples::gtin(), samples::gtin()];
-    let customers = [customer(owner, &glns[0]).await, customer(owner, &glns[1]).await];
-    let uri = format!("https://id.gs1.org/01/{gtin:0>14}/10/C-1");
+    let (batch, uri) = cheese(owner).await;
+    let (customers, glns) = two_customers(owner).await;
     let theirs = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
     let sent = |hour, owning: &str| {
         let more = json!({

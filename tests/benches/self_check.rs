@@ -50,7 +50,7 @@ async fn main() {
 /// Builds the function that is measured as it is deployed.
 fn build() {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "-p", "keystone-audit"])
+        .args(["build", "--release", "--locked", "-p", "keystone-tests", "-p", "keystone-audit"])
         .args(["--bin", "audit-self-check"])
         .current_dir(stack::root())
         .status()

@@ -7,6 +7,7 @@
 - Privileges that are remembered until a role changes: it reads and searches the
   role anew for each command, and that of the functions names each tenant's
   databases, which are hundreds after a test run.
+- The shorter ways of `database_shortcuts.py`.
 """
 
 import functools
@@ -15,6 +16,8 @@ import sys
 from secantus import cli, commands
 from secantus.server import SecantusDBServer
 from secantus.storage import Storage
+
+import database_shortcuts
 
 MOST_CONNECTIONS = 4000
 TURN_S = 0.0005
@@ -55,6 +58,7 @@ privileges = Privileges(commands.check_privilege)
 commands.check_privilege = privileges.check
 Storage.add_role = privileges.forgetting(Storage.add_role)
 Storage.drop_role = privileges.forgetting(Storage.drop_role)
+database_shortcuts.install()
 sys.setswitchinterval(TURN_S)
 cli.SecantusDBServer = functools.partial(SecantusDBServer, max_connections=MOST_CONNECTIONS)
 sys.exit(cli.main([*sys.argv[1:], "--session-max", str(MOST_CONNECTIONS + 500)]))

@@ -18,6 +18,10 @@ echo "-> cfn-lint"
 echo "-> sam validate"
 .local/venvs/sam/bin/sam validate --lint --template template.yaml
 
+echo "-> the local database's shorter ways"
+"$python" infra/local/venvs.py database
+.local/venvs/database/bin/python infra/local/test_database_shortcuts.py
+
 echo "-> cargo deny"
 deny=$("$python" infra/local/cargo_tools.py cargo-deny)
 "$deny" --locked check bans licenses sources

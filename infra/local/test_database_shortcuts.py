@@ -1,0 +1,91 @@
+"""The shorter ways of `database_shortcuts.py` answer as what they stand for."""
+
+import random
+import tempfile
+import unittest
+
+import secantus.storage
+from bson.code import Code
+from bson.regex import Regex
+from secantus import query
+
+import database_shortcuts as shortcuts
+import packing
+
+SEED = 178
+TEXTS = ["", "a", "b", "lot-7", "Käse", "日本", "a\0b", "x" * 300]
+
+
+class Shortcuts(unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(SEED)
+
+    def test_keys_are_packed_and_unpacked_alike(self):
+        pack, unpack = packing.pack, packing.unpack
+        numbers = [0, 1, -1, 63, 64, 8255, 8256, -64, -8257, 2**40, -(2**40), 2**63 - 1, -(2**63)]
+        for form in ["S", "SS", "SSS", "SSu", "SSSu", "SSq", "q", "u", "Su", "SSSS", "Q", "SuS"]:
+            for _ in range(200):
+                values = [
+                    self.random.choice(TEXTS) if kind == "S"
+                    else self.random.randbytes(self.random.randrange(20)) if kind == "u"
+                    else abs(self.random.choice(numbers)) if kind == "Q"
+                    else self.random.choice(numbers)
+                    for kind in form
+                ]
+                packed = pack(form, *values)
+                self.assertEqual(shortcuts.pack(form, *values), packed, (form, values))
+                self.assertEqual(shortcuts.unpack(form, packed), unpack(form, packed), (form, values))
+
+    def test_a_value_of_another_kind_is_packed_alike(self):
+        for form, values in [("Su", ("a", "b")), ("SSu", ("a", "b", "c")), ("u", ("Käse",))]:
+            self.assertEqual(shortcuts.pack(form, *values), packing.pack(form, *values))
+        with self.assertRaises(TypeError):
+            shortcuts.pack("SS", b"a", "b")
+
+    def test_a_value_is_found_in_a_list_alike(self):
+        values = [*TEXTS, None, 1, 1.0, True, {"a": "b"}, ["a", 1], ["x", ["b"]], [], query.MISSING, Code("a")]
+        lists = [["a"], ["a", "b"], [], ["Käse", "lot-7", ""], ["a", None], [1, "b"], [Regex("^l")], [["a", 1]]]
+        outcomes = set()
+        for given in lists:
+            for _ in range(300):
+                candidates = self.random.choices(values, k=self.random.randrange(1, 4))
+                for descend in (True, False):
+                    expected = query._op_matches(candidates, "$in", given, descend=descend)
+                    found = shortcuts.matches(candidates, "$in", given, descend=descend)
+                    self.assertEqual(found, expected, (candidates, given, descend))
+                    outcomes.add(expected)
+        self.assertEqual(outcomes, {True, False})
+
+    def test_what_is_no_list_is_refused_alike(self):
+        for given in ["a", {"a": 1}, None, [{"$gt": ""}]]:
+            with self.assertRaises(query.QueryError):
+                shortcuts.matches(["a"], "$in", given)
+
+    def test_indexes_are_listed_alike(self):
+        with tempfile.TemporaryDirectory() as folder:
+            storage = secantus.storage.Storage(folder)
+            try:
+                for database, collection in [("t_one", "lots"), ("t_one", "lots2"), ("t_two", "lots")]:
+                    storage.create_collection(database, collection)
+                    storage.create_index(database, collection, f"of_{collection}", {"tenant_id": 1, "at": -1})
+                    storage.create_index(database, collection, "unique", {"lot": 1}, {"unique": True})
+                self.compare(storage)
+                for name, _, options in shortcuts.indexes(storage, "t_one", "lots"):
+                    options["changed"] = name
+                self.compare(storage)
+                storage.drop_index("t_one", "lots", "unique")
+                self.compare(storage)
+            finally:
+                storage.close()
+
+    def compare(self, storage):
+        listed = []
+        for database, collection in [("t_one", "lots"), ("t_one", "lots2"), ("t_one", "lot"), ("t_two", "lots"), ("z", "z")]:
+            expected = list(storage._iter_indexes(database, collection))
+            self.assertEqual(list(shortcuts.indexes(storage, database, collection)), expected)
+            listed += expected
+        self.assertTrue(listed)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -7,6 +7,10 @@
 - Privileges that are remembered until a role changes: it reads and searches the
   role anew for each command, and that of the functions names each tenant's
   databases, which are hundreds after a test run.
+- Threads that let go of what they read. The one that deletes what has expired, and
+  the one that starts the server, kept a view of the data while they waited; the
+  storage engine keeps what every such view may still see, and where much is written
+  it then has no room, so that each write waits for seconds.
 - The shorter ways of `database_shortcuts.py`.
 """
 
@@ -59,6 +63,23 @@ commands.check_privilege = privileges.check
 Storage.add_role = privileges.forgetting(Storage.add_role)
 Storage.drop_role = privileges.forgetting(Storage.drop_role)
 database_shortcuts.install()
+
+
+def letting_go(read, storage_of):
+    """The method `read`, after which its thread sees nothing any more."""
+
+    @functools.wraps(read)
+    def done(self, *arguments, **options):
+        try:
+            return read(self, *arguments, **options)
+        finally:
+            storage_of(self).release_thread_snapshot()
+
+    return done
+
+
+Storage.prune_ttl_all_collections = letting_go(Storage.prune_ttl_all_collections, lambda storage: storage)
+SecantusDBServer.start = letting_go(SecantusDBServer.start, lambda server: server.storage)
 sys.setswitchinterval(TURN_S)
 cli.SecantusDBServer = functools.partial(SecantusDBServer, max_connections=MOST_CONNECTIONS)
 sys.exit(cli.main([*sys.argv[1:], "--session-max", str(MOST_CONNECTIONS + 500)]))

@@ -268,7 +268,7 @@ struct Template {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Templates {
+struct QuestionFile {
     /// Always `keystone-questions/2`.
     #[serde(rename = "format")]
     _format: String,
@@ -277,7 +277,7 @@ struct Templates {
 }
 
 // A test reads it too, so a build that was tested has it.
-static TEMPLATES: LazyLock<Templates> =
+static TEMPLATES: LazyLock<QuestionFile> =
     LazyLock::new(|| serde_json::from_str(SOURCE).unwrap_or_default());
 
 impl NewQuestionnaire {
@@ -764,7 +764,7 @@ mod tests {
 
     #[test]
     fn every_question_has_what_answers_it() {
-        let read: Templates = serde_json::from_str(SOURCE).unwrap();
+        let read: QuestionFile = serde_json::from_str(SOURCE).unwrap();
         let domains = || read.templates.iter().flat_map(|template| &template.domains);
         let mut ids = BTreeSet::new();
         for question in domains().flat_map(|domain| &domain.questions) {

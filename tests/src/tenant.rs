@@ -45,6 +45,7 @@ const BESIDE: &[&str] = &[
     "incident.update",
     "notice.publish",
     "mail.give_up",
+    "questionnaire.answer",
     "questionnaire.issue",
 ];
 

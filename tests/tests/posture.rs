@@ -281,28 +281,54 @@ async fn questionnaires_say_what_the_posture_says() {
     assert_eq!(draft["state"], "received");
     assert!(draft["due_on"].as_str() > draft["received_on"].as_str());
     let answers = draft["answers"].as_array().unwrap();
-    assert!(answers.len() >= 30);
+    assert_eq!(answers.len(), 261, "all of CAIQ v4");
     let of = |id: &str| answers.iter().find(|answer| answer["question"] == id).unwrap();
     // The honest list says so.
     assert_eq!(of("A&A-02.1")["answer"], "no");
     assert!(of("CEK-12.1")["explanation"].as_str().unwrap().contains("C3.1"));
 
+    // Nothing is issued before a person has answered what no control shows.
+    assert_eq!(of("HRS-01.1")["answer"], "open");
+    let waiting: Vec<&Value> = answers.iter().filter(|answer| answer["answer"] == "open").collect();
+    assert_eq!(draft["open"], waiting.len());
+    assert!(waiting.iter().all(|answer| answer["owner"].is_string()));
     let which = json!({ "tenant": tenant.slug(), "id": draft["id"] });
+    let issue = json!({
+        "operator": "test-operator", "action": { "issue": { "questionnaire": which } },
+    });
+    let handle = stack.function("handle-questionnaire");
+    let refused = stack.aws().invoke_to_the_end(&handle, &issue).await.to_string();
+    assert!(refused.contains("HRS-01.1 waits for an answer of a person: founder."), "{refused}");
+    let statements: Vec<Value> = waiting
+        .iter()
+        .map(|answer| {
+            json!({
+                "question": answer["question"], "answer": "no",
+                "statement": "=HYPERLINK(\"https://example.test\") is not so.",
+            })
+        })
+        .collect();
+    operate(json!({ "answer": { "questionnaire": which, "statements": statements } })).await;
+    let whole = admin.get(&path).await.expect(200).json();
+    assert_eq!((&whole["state"], &whole["open"]), (&json!("received"), &json!(0)));
     operate(json!({ "issue": { "questionnaire": which } })).await;
     let issued = admin.get(&path).await.expect(200).json();
     assert_eq!(issued["state"], "issued");
     assert!(issued["issued_at"].is_string());
     let csv = admin.request("GET", &path).header("accept", "text/csv").send().await.expect(200);
     let csv = String::from_utf8(csv.body).unwrap();
-    assert!(csv.starts_with("question,topic,answer,explanation,controls,remark\r\n"));
-    assert!(csv.contains("IAM-14.1"));
+    assert!(csv.starts_with("question,topic,answer,explanation,controls,owner,remark\r\n"));
+    assert!(csv.contains("IAM-14.1") && csv.contains("UEM-14.1"), "to the last line");
+    assert!(csv.contains("'=HYPERLINK") && csv.contains("[said by test-operator for founder at "));
     let book = admin.request("GET", &path).header("accept", XLSX).send().await.expect(200);
     assert_eq!(book.header("content-type"), Some(XLSX));
     assert!(book.body.starts_with(b"PK"), "a ZIP archive");
 
     // An answer that is no longer what the posture says is named.
     let id = draft["id"].as_str().unwrap();
-    tenant.set_in_document("questionnaires", "_id", id, "answers.0.answer", "yes").await;
+    let at = answers.iter().position(|answer| answer["question"] == "A&A-02.1").unwrap();
+    let answer = format!("answers.{at}.answer");
+    tenant.set_in_document("questionnaires", "_id", id, &answer, "yes").await;
     let read = admin.get(&path).await.expect(200).json();
     assert_eq!(read["outdated"], json!(["A&A-02.1"]));
     let listed = operate(json!({ "list": {} })).await;

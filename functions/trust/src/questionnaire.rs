@@ -1,12 +1,16 @@
 //! Security questionnaires: asked for by a tenant, or by somebody else through
 //! an operator; answered from the catalogue and what its checks found last.
 //!
-//! The templates hold ids of CAIQ v4 and SIG Lite with what the question is
-//! about in our own words: the questions' text is their publishers'. A
-//! questionnaire of one's own (`bespoke`) brings its questions along, and an
-//! operator says which controls each is about.
+//! The templates hold the ids of CAIQ v4, and lines by the domains of SIG Lite,
+//! with what each is about in our own words: the questions' text is their
+//! publishers'. A questionnaire of one's own (`bespoke`) brings its questions
+//! along, and an operator says which controls each is about.
+//!
+//! A line is answered by controls, by the cloud provider where the data centre
+//! is meant, or by a person where no control shows what is asked. What a person
+//! has not answered is open, and nothing is issued with an open line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -21,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::control;
-use crate::posture::{PostureView, Status};
+use crate::posture::{ControlState, PostureView, Status};
 
 const SOURCE: &str = include_str!("../questions.json");
 
@@ -33,22 +37,23 @@ const LISTED: i64 = 1000;
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "QuestionnaireKind")]
 pub enum Kind {
-    /// SIG Lite; due after 3 business days.
+    /// Lines by the domains of SIG Lite; due after 3 business days.
     Lite,
-    /// CAIQ v4; due after 7 business days.
+    /// All questions of CAIQ v4; due after 7 business days.
     Full,
     /// The asker's own questions; due after 7 business days.
     Bespoke,
 }
 
 impl Kind {
-    /// The template's name; none where the asker brings the questions.
-    const fn template(self) -> Option<&'static str> {
-        match self {
-            Self::Lite => Some("sig-lite"),
-            Self::Full => Some("caiq-4"),
-            Self::Bespoke => None,
-        }
+    /// The template; none where the asker brings the questions.
+    fn template(self) -> Option<&'static Template> {
+        let id = match self {
+            Self::Lite => "sig-lite",
+            Self::Full => "caiq-4",
+            Self::Bespoke => return None,
+        };
+        TEMPLATES.templates.iter().find(|template| template.id == id)
     }
 
     /// When it is due (claim C20).
@@ -96,13 +101,18 @@ pub struct NewQuestionnaire {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// Every control that the question is about is live.
+    /// Every control that the question is about is live, or a person says so.
     Yes,
-    /// There is no such certificate, or it is not there yet.
+    /// There is no such certificate, it is not there yet, or a person says so.
     No,
     /// A control that it is about does not hold now, or was not seen to.
     NotConfirmed,
-    /// Nobody has said yet which controls it is about.
+    /// A person says that what is asked does not apply.
+    NotApplicable,
+    /// The cloud provider does it, in the places and under the terms that the
+    /// controls name.
+    Provider,
+    /// Waits for a person, or for the controls that an own question is about.
     Open,
 }
 
@@ -113,9 +123,53 @@ impl Reply {
             Self::Yes => "Yes",
             Self::No => "No",
             Self::NotConfirmed => "Not confirmed",
-            Self::Open => "Open",
+            Self::NotApplicable => "Not applicable",
+            Self::Provider => "By the cloud provider",
+            Self::Open => "To be answered by a person",
         }
     }
+}
+
+/// What a person can say to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// It is so; stands only while the controls that the line cites are live.
+    Yes,
+    /// It is not so.
+    No,
+    /// What is asked does not apply.
+    NotApplicable,
+}
+
+/// What a person says to a question that no control answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStatement {
+    /// The question's id.
+    #[schemars(length(min = 1, max = 40))]
+    pub question: String,
+    /// The answer.
+    pub answer: Said,
+    /// What is so, or why it is not; the asker reads it.
+    #[schemars(length(min = 1, max = 1000))]
+    pub statement: String,
+}
+
+/// The same as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// The question's id.
+    pub question: String,
+    /// The answer.
+    pub answer: Said,
+    /// What is so, or why it is not.
+    pub statement: String,
+    /// Name of the operator who said it.
+    pub by: String,
+    /// When it was said.
+    pub at: Timestamp,
 }
 
 /// An answer.
@@ -129,10 +183,15 @@ pub struct Answer {
     pub topic: String,
     /// The answer.
     pub answer: Reply,
-    /// Each control with its status, what was seen, and when.
+    /// What a person said, when and who; each control with its status, what was
+    /// seen, and when.
     pub explanation: String,
     /// The controls that it is about.
     pub controls: Vec<String>,
+    /// Who has to answer, or did, where no control does: an owner of the
+    /// catalogue, such as `founder`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// A questionnaire as it is stored: in the database of the tenant that asked,
@@ -159,6 +218,9 @@ pub struct Questionnaire {
     pub questions: Vec<OwnQuestion>,
     /// Which controls own questions are about, by the question's id.
     pub controls: BTreeMap<String, Vec<String>>,
+    /// What people said to questions that no control answers.
+    #[serde(default)]
+    pub statements: Vec<Statement>,
     /// The answers that were given.
     pub answers: Vec<Answer>,
     /// When they were given.
@@ -175,21 +237,47 @@ impl Entity for Questionnaire {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Question {
-    template: String,
     id: String,
-    domain: String,
     topic: String,
+    /// What answers it; of what a person answers, what is shown beside.
+    #[serde(default)]
     controls: Vec<String>,
+    /// Who answers where the controls do not show all that is asked.
+    #[serde(default)]
+    owner: Option<String>,
+    /// Whether it is about the data centre, which the cloud provider runs.
+    #[serde(default)]
+    provider: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Templates {
-    version: String,
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Domain {
+    name: String,
     questions: Vec<Question>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Template {
+    id: String,
+    /// The questionnaire and its release, as it is shown.
+    name: String,
+    domains: Vec<Domain>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuestionFile {
+    /// Always `keystone-questions/2`.
+    #[serde(rename = "format")]
+    _format: String,
+    version: String,
+    templates: Vec<Template>,
+}
+
 // A test reads it too, so a build that was tested has it.
-static TEMPLATES: LazyLock<Templates> =
+static TEMPLATES: LazyLock<QuestionFile> =
     LazyLock::new(|| serde_json::from_str(SOURCE).unwrap_or_default());
 
 impl NewQuestionnaire {
@@ -239,6 +327,7 @@ impl NewQuestionnaire {
             state: State::Received,
             questions: self.questions,
             controls: BTreeMap::new(),
+            statements: Vec::new(),
             answers: Vec::new(),
             issued_at: None,
         }
@@ -251,55 +340,165 @@ pub fn irish_day(now: Timestamp) -> Date {
     now.to_zoned_datetime(zone).date()
 }
 
-fn compiled(id: &str, topic: &str, controls: &[String], posture: &PostureView) -> Answer {
-    let states: Vec<_> = controls.iter().filter_map(|id| posture.control(id)).collect();
-    let any = |wanted: &[Status]| states.iter().any(|state| wanted.contains(&state.status));
-    let answer = if states.is_empty() {
-        Reply::Open
-    } else if any(&[Status::NotCertified, Status::Planned, Status::InProgress]) {
-        Reply::No
-    } else if any(&[Status::Degraded, Status::Unverified]) || states.len() < controls.len() {
-        // Of a control that the last posture did not have nothing was seen.
-        Reply::NotConfirmed
-    } else {
-        Reply::Yes
-    };
-    let explained = states.iter().map(|state| {
-        let mut text = format!("{} ({}): {}", state.id, state.status.words(), state.claim);
-        if let Some(target) = state.target_on {
-            text.extend([" Due ", &target.to_string(), if state.late { ", late." } else { "." }]);
+/// What the cloud provider does, said of each line that it answers.
+const PROVIDER: &str = "The cloud provider's: AWS and, of the databases, MongoDB on AWS run the \
+                        data centre and its machines as sub-processors, and answer for them in \
+                        their own reports. Keystone runs no data centre.";
+
+/// A question with all that answers it.
+struct Line<'q> {
+    id: &'q str,
+    topic: String,
+    controls: &'q [String],
+    owner: Option<&'q String>,
+    provider: bool,
+    said: Option<&'q Statement>,
+}
+
+impl Line<'_> {
+    fn answer(self, posture: &PostureView) -> Answer {
+        let states: Vec<_> = self.controls.iter().filter_map(|id| posture.control(id)).collect();
+        let held = self.held(&states);
+        let answer = match self.said.map(|said| said.answer) {
+            Some(Said::No) => Reply::No,
+            Some(Said::NotApplicable) => Reply::NotApplicable,
+            // What a person says does not make up for a control that does not hold.
+            Some(Said::Yes) => held.unwrap_or(Reply::Yes),
+            None if self.owner.is_some() => Reply::Open,
+            None => match held {
+                Some(Reply::Yes) if self.provider => Reply::Provider,
+                held => held.unwrap_or(Reply::Open),
+            },
+        };
+        Answer {
+            question: self.id.to_owned(),
+            answer,
+            explanation: self.explanation(&states),
+            controls: self.controls.to_vec(),
+            owner: self.owner.cloned(),
+            topic: self.topic,
         }
-        for result in &state.results {
-            let (check, verdict) = (result.check.name(), result.result.words());
-            let (at, evidence) = (&result.checked_at, &result.evidence);
-            text.extend([" [", check, ": ", verdict, " at ", at, ": ", evidence, "]"]);
-        }
-        text
-    });
-    Answer {
-        question: id.to_owned(),
-        topic: topic.to_owned(),
-        answer,
-        explanation: explained.collect::<Vec<_>>().join("\n"),
-        controls: controls.to_vec(),
     }
+
+    /// What the controls say; `None` where there are none.
+    fn held(&self, states: &[&ControlState]) -> Option<Reply> {
+        let any = |wanted: &[Status]| states.iter().any(|state| wanted.contains(&state.status));
+        if self.controls.is_empty() {
+            None
+        } else if any(&[Status::NotCertified, Status::Planned, Status::InProgress]) {
+            Some(Reply::No)
+        } else if any(&[Status::Degraded, Status::Unverified]) || states.len() < self.controls.len()
+        {
+            // Of a control that the last posture did not have nothing was seen.
+            Some(Reply::NotConfirmed)
+        } else {
+            Some(Reply::Yes)
+        }
+    }
+
+    fn explanation(&self, states: &[&ControlState]) -> String {
+        let mut parts = Vec::new();
+        if let Some(Statement { statement, by, at, .. }) = self.said {
+            let role = self.owner.map(|owner| format!(" for {owner}")).unwrap_or_default();
+            parts.push(format!("{statement} [said by {by}{role} at {}]", at_text(*at)));
+        } else if let Some(owner) = self.owner {
+            parts.push(format!("Waits for an answer of a person: {owner}."));
+        }
+        if self.provider {
+            parts.push(PROVIDER.to_owned());
+        }
+        parts.extend(states.iter().map(|state| explained(state)));
+        parts.join("\n")
+    }
+}
+
+/// A control with its status, what was seen, and when.
+fn explained(state: &ControlState) -> String {
+    let mut text = format!("{} ({}): {}", state.id, state.status.words(), state.claim);
+    if let Some(target) = state.target_on {
+        text.extend([" Due ", &target.to_string(), if state.late { ", late." } else { "." }]);
+    }
+    for result in &state.results {
+        let (check, verdict) = (result.check.name(), result.result.words());
+        let (at, evidence) = (&result.checked_at, &result.evidence);
+        text.extend([" [", check, ": ", verdict, " at ", at, ": ", evidence, "]"]);
+    }
+    text
 }
 
 impl Questionnaire {
     /// What would be answered now.
     pub fn compile(&self, posture: &PostureView) -> Vec<Answer> {
-        let template = self.kind.template();
-        let of_template =
-            TEMPLATES.questions.iter().filter(|one| Some(one.template.as_str()) == template);
-        let of_template = of_template.map(|question| {
-            let topic = format!("{}: {}", question.domain, question.topic);
-            compiled(&question.id, &topic, &question.controls, posture)
+        self.lines().map(|line| line.answer(posture)).collect()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let said = |id: &str| self.statements.iter().find(|said| said.question == id);
+        let domains = self.kind.template().into_iter().flat_map(|template| &template.domains);
+        let of_template = domains.flat_map(move |domain| {
+            domain.questions.iter().map(move |question| Line {
+                id: &question.id,
+                topic: format!("{}: {}", domain.name, question.topic),
+                controls: &question.controls,
+                owner: question.owner.as_ref(),
+                provider: question.provider,
+                said: said(&question.id),
+            })
         });
-        let own = self.questions.iter().map(|question| {
-            let controls = self.controls.get(&question.id).map_or(&[][..], Vec::as_slice);
-            compiled(&question.id, &question.text, controls, posture)
+        let own = self.questions.iter().map(move |question| Line {
+            id: &question.id,
+            topic: question.text.clone(),
+            controls: self.controls.get(&question.id).map_or(&[][..], Vec::as_slice),
+            owner: None,
+            provider: false,
+            said: said(&question.id),
         });
-        of_template.chain(own).collect()
+        of_template.chain(own)
+    }
+
+    /// The same with what a person, `by`, said to questions; what was said to
+    /// one of them before is replaced.
+    ///
+    /// # Errors
+    /// 422 naming questions that no person answers, and what stands there
+    /// twice; 409 when the answers were given.
+    pub fn with_statements(
+        mut self,
+        new: Vec<NewStatement>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
+        if self.state == State::Issued {
+            return Err(Problem::Conflict("The answers were given already.".into()));
+        }
+        let mut errors = Vec::new();
+        let own = |id: &str| self.questions.iter().any(|own| own.id == id);
+        let mut seen = BTreeSet::new();
+        let for_a_person: BTreeSet<&str> = self
+            .lines()
+            .filter(|line| line.owner.is_some() || own(line.id))
+            .map(|line| line.id)
+            .collect();
+        for (index, NewStatement { question, .. }) in new.iter().enumerate() {
+            let at = format!("/action/answer/statements/{index}/question");
+            if !for_a_person.contains(question.as_str()) {
+                errors.push(FieldError::new(at, "Must be a question that a person answers."));
+            } else if !seen.insert(question) {
+                errors.push(FieldError::new(at, "Stands there twice."));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(Problem::Invalid(errors));
+        }
+        self.statements.retain(|old| !seen.contains(&old.question));
+        self.statements.extend(new.into_iter().map(|one| Statement {
+            question: one.question,
+            answer: one.answer,
+            statement: one.statement,
+            by: by.to_owned(),
+            at: now,
+        }));
+        Ok(self)
     }
 
     /// The questions whose answer that was given is wrong by now.
@@ -319,8 +518,8 @@ impl Questionnaire {
     /// The same with the answers of now, given.
     ///
     /// # Errors
-    /// 422 naming own questions that are unknown, controls that are, and own
-    /// questions that nobody has said the controls of; 409 when they were given.
+    /// 422 naming own questions that are unknown, controls that are, and every
+    /// question that is open; 409 when they were given.
     pub fn issued(
         self,
         controls: BTreeMap<String, Vec<String>>,
@@ -340,18 +539,33 @@ impl Questionnaire {
                 errors.push(FieldError::new(at.clone(), format!("There is no control {name}.")));
             }
         }
-        for own in &self.questions {
-            if controls.get(&own.id).is_none_or(Vec::is_empty) {
-                let at = format!("/action/issue/controls/{}", own.id);
-                errors.push(FieldError::new(at, "Must name the controls that it is about."));
-            }
-        }
-        if !errors.is_empty() {
-            return Err(Problem::Invalid(errors));
-        }
-        let mut issued = Self { controls, state: State::Issued, issued_at: Some(now), ..self };
+        let mut issued = Self {
+            templates: TEMPLATES.version.clone(),
+            controls,
+            state: State::Issued,
+            issued_at: Some(now),
+            ..self
+        };
         issued.answers = issued.compile(posture);
-        Ok(issued)
+        errors.extend(issued.answers.iter().filter_map(Answer::why_open));
+        if errors.is_empty() { Ok(issued) } else { Err(Problem::Invalid(errors)) }
+    }
+}
+
+impl Answer {
+    /// What has to be done before it can be given; `None` unless it is open.
+    fn why_open(&self) -> Option<FieldError> {
+        let question = &self.question;
+        (self.answer == Reply::Open).then(|| match &self.owner {
+            Some(owner) => FieldError::new(
+                "/action/issue/questionnaire",
+                format!("{question} waits for an answer of a person: {owner}."),
+            ),
+            None => FieldError::new(
+                format!("/action/issue/controls/{question}"),
+                "Must name the controls that it is about, unless a person answers it.",
+            ),
+        })
     }
 }
 
@@ -363,6 +577,9 @@ pub struct QuestionnaireView {
     pub id: Id,
     /// Which one.
     pub kind: Kind,
+    /// The questionnaire that the lines are of, with its release, and the
+    /// version of the lines.
+    pub template: Option<String>,
     /// The business that asks.
     pub organisation: String,
     /// The day on which it was received.
@@ -376,6 +593,8 @@ pub struct QuestionnaireView {
     /// When the answers were given.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub issued_at: Option<String>,
+    /// How many questions are open; none is when the answers are given.
+    pub open: u64,
     /// Questions whose answer that was given is wrong by now.
     pub outdated: Vec<String>,
     /// The answers.
@@ -387,20 +606,24 @@ impl QuestionnaireView {
     pub fn new(stored: &Stored<Questionnaire>, posture: &PostureView) -> Self {
         let of = &stored.entity;
         let draft = of.state == State::Received;
+        let answers = if draft { of.compile(posture) } else { of.answers.clone() };
+        let version = if draft { &TEMPLATES.version } else { &of.templates };
         Self {
             id: stored.id,
             kind: of.kind,
+            template: of.kind.template().map(|one| format!("{} ({version})", one.name)),
             organisation: of.organisation.clone(),
             received_on: of.received_on,
             due_on: of.due_on,
             state: of.state,
             issued_at: of.issued_at.map(at_text),
+            open: open(&answers),
             outdated: of.outdated(posture),
-            answers: if draft { of.compile(posture) } else { of.answers.clone() },
+            answers,
         }
     }
 
-    fn rows(&self) -> impl Iterator<Item = [String; 6]> {
+    fn rows(&self) -> impl Iterator<Item = [String; COLUMNS.len()]> {
         self.answers.iter().map(|answer| {
             let outdated = self.outdated.contains(&answer.question);
             [
@@ -409,6 +632,7 @@ impl QuestionnaireView {
                 answer.answer.words().to_owned(),
                 answer.explanation.clone(),
                 answer.controls.join(" "),
+                answer.owner.clone().unwrap_or_default(),
                 if outdated { "outdated".to_owned() } else { String::new() },
             ]
         })
@@ -447,8 +671,7 @@ impl QuestionnaireView {
         }
         for (row, cells) in (1..).zip(self.rows()) {
             for (column, cell) in (0..).zip(cells) {
-                // Most text that a cell holds.
-                let cell: String = cell.chars().take(32_000).collect();
+                let cell: String = cell.chars().take(CELL).collect();
                 sheet.write_string_with_format(row, column, cell, &wrapped).map_err(failed)?;
             }
         }
@@ -457,8 +680,17 @@ impl QuestionnaireView {
     }
 }
 
-const COLUMNS: [&str; 6] = ["question", "topic", "answer", "explanation", "controls", "remark"];
-const WIDTHS: [f64; 6] = [12.0, 50.0, 14.0, 100.0, 16.0, 12.0];
+const COLUMNS: [&str; 7] =
+    ["question", "topic", "answer", "explanation", "controls", "owner", "remark"];
+const WIDTHS: [f64; 7] = [12.0, 50.0, 26.0, 100.0, 16.0, 20.0, 12.0];
+
+/// Most characters of a cell; a spreadsheet holds 32,767.
+const CELL: usize = 32_000;
+
+/// How many of the answers are open.
+pub fn open(answers: &[Answer]) -> u64 {
+    answers.iter().filter(|answer| answer.answer == Reply::Open).count() as u64
+}
 
 fn internal(error: &dyn std::fmt::Display) -> Problem {
     tracing::error!(cause = %error, "a table cannot be written");
@@ -500,6 +732,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+    use crate::catalogue::controls;
     use crate::checks::Verdict;
     use crate::posture::tests::view;
 
@@ -509,16 +742,183 @@ mod tests {
         NewQuestionnaire { kind, questions }.received("Buyer Ltd".into(), None, NOW)
     }
 
+    /// The same, with every question that a person answers answered.
+    fn filled(kind: Kind, statement: &str) -> Questionnaire {
+        let asked = asked(kind, vec![]);
+        let new = asked.lines().filter(|line| line.owner.is_some()).map(|line| NewStatement {
+            question: line.id.to_owned(),
+            answer: Said::Yes,
+            statement: statement.to_owned(),
+        });
+        let new: Vec<_> = new.collect();
+        asked.with_statements(new, "N. N.", NOW).unwrap()
+    }
+
+    fn stored(entity: Questionnaire) -> Stored<Questionnaire> {
+        Stored { id: Id::from_u128(7), version: 1, created_at: NOW, updated_at: NOW, entity }
+    }
+
+    fn view_of(entity: Questionnaire, posture: &PostureView) -> QuestionnaireView {
+        QuestionnaireView::new(&stored(entity), posture)
+    }
+
     #[test]
-    fn every_question_is_about_controls_that_there_are() {
-        let read: Templates = serde_json::from_str(SOURCE).unwrap();
-        assert!(read.questions.len() >= 40);
-        for question in &read.questions {
-            assert!(!question.controls.is_empty(), "{}", question.id);
+    fn every_question_has_what_answers_it() {
+        let read: QuestionFile = serde_json::from_str(SOURCE).unwrap();
+        let domains = || read.templates.iter().flat_map(|template| &template.domains);
+        let mut ids = BTreeSet::new();
+        for question in domains().flat_map(|domain| &domain.questions) {
+            let id = &question.id;
+            assert!(ids.insert(id), "{id} stands there twice");
+            assert!(!question.topic.is_empty() && question.topic.len() < 90, "{id}");
+            // What no control answers has a person, one of those who answer for controls.
+            match &question.owner {
+                None => assert!(!question.controls.is_empty(), "{id}"),
+                Some(owner) => {
+                    assert!(controls().iter().any(|control| control.owner == *owner), "{id}");
+                    assert!(!question.provider, "{id}");
+                }
+            }
             for name in &question.controls {
-                assert!(control(name).is_some(), "{}: {name}", question.id);
+                assert!(control(name).is_some(), "{id}: {name}");
             }
         }
+    }
+
+    #[test]
+    fn caiq_is_whole() {
+        // Domains of CAIQ v4.0.3 with their controls in CCM v4 and their questions.
+        let published = [
+            ("A&A", 6, 8),
+            ("AIS", 7, 11),
+            ("BCR", 11, 18),
+            ("CCC", 9, 11),
+            ("CEK", 21, 23),
+            ("DCS", 15, 23),
+            ("DSP", 19, 24),
+            ("GRC", 8, 9),
+            ("HRS", 13, 20),
+            ("IAM", 16, 21),
+            ("IPY", 4, 8),
+            ("IVS", 9, 14),
+            ("LOG", 13, 18),
+            ("SEF", 8, 11),
+            ("STA", 14, 15),
+            ("TVM", 10, 12),
+            ("UEM", 14, 15),
+        ];
+        assert_eq!(published.iter().map(|(_, controls, _)| controls).sum::<usize>(), 197);
+        assert_eq!(published.iter().map(|(.., questions)| questions).sum::<usize>(), 261);
+        let template = Kind::Full.template().unwrap();
+        assert_eq!(template.domains.len(), published.len());
+        for (domain, (prefix, controls, questions)) in template.domains.iter().zip(published) {
+            assert_eq!(domain.questions.len(), questions, "{prefix}");
+            // Controls count from 01, and the questions of each from 1.
+            let (mut control, mut question) = (0, 0);
+            for one in &domain.questions {
+                let next = format!("{prefix}-{control:02}.{}", question + 1);
+                (control, question) =
+                    if one.id == next { (control, question + 1) } else { (control + 1, 1) };
+                assert_eq!(one.id, format!("{prefix}-{control:02}.{question}"));
+            }
+            assert_eq!(control, controls, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn sig_lite_has_a_line_for_each_domain() {
+        let template = Kind::Lite.template().unwrap();
+        let mut letters = String::new();
+        for domain in &template.domains {
+            let letter = domain.questions[0].id.chars().nth(4).unwrap();
+            for (number, question) in (1..).zip(&domain.questions) {
+                assert_eq!(question.id, format!("SIG-{letter}-{number}"));
+            }
+            letters.push(letter);
+        }
+        assert_eq!(letters, "ABCDEFGHIJKLMNOPRSTUV");
+    }
+
+    #[test]
+    fn what_no_control_shows_waits_for_a_person() {
+        let posture = view(Verdict::Pass);
+        let draft = asked(Kind::Full, vec![]);
+        let shown = view_of(draft.clone(), &posture);
+        let waiting = |answer: &&Answer| answer.owner.is_some();
+        assert_eq!(shown.open, shown.answers.iter().filter(waiting).count() as u64);
+        let of = |id: &str| shown.answers.iter().find(|answer| answer.question == id).unwrap();
+        assert_eq!((of("HRS-01.1").answer, of("CEK-03.1").answer), (Reply::Open, Reply::Open));
+        assert_eq!(of("HRS-01.1").owner.as_deref(), Some("founder"));
+        assert!(of("CEK-03.1").explanation.contains("C3.1 (Live)"), "shown beside");
+        assert_eq!(of("DCS-10.1").answer, Reply::Provider);
+        assert!(of("DCS-10.1").explanation.contains("AWS"));
+        let csv = shown.csv().unwrap();
+        let lines = csv.matches(",To be answered by a person,").count();
+        assert_eq!(lines as u64, shown.open);
+
+        let refused = draft.clone().issued(BTreeMap::new(), &posture, NOW);
+        let Err(Problem::Invalid(errors)) = refused else { panic!("it was issued") };
+        assert_eq!(errors.len() as u64, shown.open, "each open line is named");
+        assert!(errors.iter().any(|error| error.message.starts_with("HRS-01.1 waits")));
+
+        let said = |question: &str, answer| NewStatement {
+            question: question.into(),
+            answer,
+            statement: "As of today.".into(),
+        };
+        // Controls answer the first, and nobody asked the second.
+        for foreign in ["A&A-02.1", "DCS-10.1", "HRS-99.1"] {
+            let new = vec![said(foreign, Said::Yes)];
+            let refused = draft.clone().with_statements(new, "N. N.", NOW);
+            assert!(matches!(refused, Err(Problem::Invalid(errors)) if errors.len() == 1));
+        }
+        let twice = vec![said("HRS-01.1", Said::Yes), said("HRS-01.1", Said::No)];
+        assert!(draft.clone().with_statements(twice, "N. N.", NOW).is_err());
+        let half = draft.with_statements(vec![said("HRS-01.1", Said::Yes)], "N. N.", NOW).unwrap();
+        let corrected = vec![said("HRS-01.1", Said::NotApplicable)];
+        let half = half.with_statements(corrected, "M. M.", NOW).unwrap();
+        let now = view_of(half, &posture);
+        assert_eq!(now.open, shown.open - 1);
+        let of = now.answers.iter().find(|answer| answer.question == "HRS-01.1").unwrap();
+        assert_eq!(of.answer, Reply::NotApplicable);
+        assert!(of.explanation.contains("As of today. [said by M. M. for founder at 2026-11-18T"));
+    }
+
+    #[test]
+    fn what_a_person_says_does_not_outlast_the_controls() {
+        let issued = filled(Kind::Full, "It is so.")
+            .issued(BTreeMap::new(), &view(Verdict::Pass), NOW)
+            .unwrap();
+        let of = |id: &str| issued.answers.iter().find(|answer| answer.question == id).unwrap();
+        assert_eq!((of("CEK-03.1").answer, of("HRS-01.1").answer), (Reply::Yes, Reply::Yes));
+        let outdated = issued.outdated(&view(Verdict::Fail));
+        assert!(outdated.contains(&"CEK-03.1".to_owned()));
+        assert!(!outdated.contains(&"HRS-01.1".to_owned()), "no control is cited");
+        let again = issued.with_statements(vec![], "N. N.", NOW);
+        assert!(matches!(again, Err(Problem::Conflict(_))));
+    }
+
+    #[test]
+    fn tables_hold_the_whole_at_its_longest() {
+        // Three bytes each, so that the text is long in bytes too; and a formula.
+        let statement = format!("={}", "€".repeat(999));
+        let posture = view(Verdict::Pass);
+        let shown = view_of(filled(Kind::Full, &statement), &posture);
+        assert_eq!((shown.open, shown.answers.len()), (0, 261));
+        assert!(shown.rows().flatten().all(|cell| cell.chars().count() < CELL), "none is cut");
+        let csv = shown.csv().unwrap();
+        let mut table = csv::Reader::from_reader(csv.as_bytes());
+        let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 261);
+        assert!(rows.iter().all(|row| row.len() == COLUMNS.len()));
+        assert!(rows.iter().flatten().all(|cell| !cell.starts_with('=')));
+        let book = shown.xlsx().unwrap();
+        assert!(book.starts_with(b"PK"));
+        // An operator reads all three at once, the book in Base64; a function
+        // answers with 6 MB at most.
+        let json = serde_json::to_vec(&shown).unwrap().len();
+        let all = json + csv.len() + book.len().div_ceil(3) * 4;
+        assert!(all < 3_000_000, "{all} bytes");
     }
 
     #[test]
@@ -535,7 +935,7 @@ mod tests {
         assert_eq!(of("A&A-02.1").answer, Reply::No);
         assert_eq!(of("IAM-14.1").answer, Reply::No);
         assert!(of("IAM-14.1").explanation.contains("late"));
-        let encrypted = of("CEK-03.1");
+        let encrypted = of("CEK-12.1");
         assert_eq!(encrypted.answer, Reply::Yes);
         assert!(encrypted.explanation.contains("C3.1 (Live)"), "{}", encrypted.explanation);
         assert!(encrypted.explanation.contains("pass at 2026-11-18T"));
@@ -545,11 +945,13 @@ mod tests {
 
     #[test]
     fn answers_that_became_wrong_are_named() {
-        let issued =
-            asked(Kind::Lite, vec![]).issued(BTreeMap::new(), &view(Verdict::Pass), NOW).unwrap();
+        let issued = filled(Kind::Lite, "It is so.")
+            .issued(BTreeMap::new(), &view(Verdict::Pass), NOW)
+            .unwrap();
         assert_eq!(issued.outdated(&view(Verdict::Pass)), Vec::<String>::new());
         let outdated = issued.outdated(&view(Verdict::Fail));
-        assert!(outdated.contains(&"D.2".to_owned()) && !outdated.contains(&"L.1".to_owned()));
+        assert!(outdated.contains(&"SIG-D-2".to_owned()));
+        assert!(!outdated.contains(&"SIG-L-1".to_owned()));
         let again = issued.issued(BTreeMap::new(), &view(Verdict::Pass), NOW);
         assert!(matches!(again, Err(Problem::Conflict(_))));
     }
@@ -564,16 +966,15 @@ mod tests {
         assert!(matches!(without, Err(Problem::Invalid(errors)) if errors.len() == 1));
         let named = |name: &str| BTreeMap::from([("7b".to_owned(), vec![name.to_owned()])]);
         assert!(asked.clone().issued(named("C99"), &posture, NOW).is_err());
+        // A person can answer instead.
+        let said =
+            NewStatement { question: "7b".into(), answer: Said::No, statement: "Not yet.".into() };
+        let said = asked.clone().with_statements(vec![said], "N. N.", NOW).unwrap();
+        let said = said.issued(BTreeMap::new(), &posture, NOW).unwrap();
+        assert_eq!(said.answers[0].answer, Reply::No);
         let issued = asked.issued(named("C3.1"), &posture, NOW).unwrap();
         assert_eq!(issued.answers[0].answer, Reply::Yes);
-        let stored = Stored {
-            id: Id::from_u128(7),
-            version: 1,
-            created_at: NOW,
-            updated_at: NOW,
-            entity: issued,
-        };
-        let shown = QuestionnaireView::new(&stored, &posture);
+        let shown = view_of(issued, &posture);
         assert!(shown.csv().unwrap().contains("'=Is it encrypted?"));
         assert!(shown.xlsx().unwrap().starts_with(b"PK"));
     }

@@ -18,7 +18,8 @@ use serde_json::json;
 
 use crate::posture::PostureView;
 use crate::questionnaire::{
-    Kind, NewQuestionnaire, Questionnaire, QuestionnaireView, State, find, irish_day,
+    Kind, NewQuestionnaire, NewStatement, Questionnaire, QuestionnaireView, State, find, irish_day,
+    open,
 };
 
 /// What the job needs beyond what every function does.
@@ -45,6 +46,8 @@ pub struct Input {
 enum Action {
     /// Takes in what somebody asked for who is no customer.
     Take(Take),
+    /// Records what the operator says to questions that no control answers.
+    Answer(Statements),
     /// Gives the answers of now.
     Issue(Issue),
     /// Reads one, with its answers as tables.
@@ -80,6 +83,16 @@ struct Which {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+struct Statements {
+    /// Which one.
+    questionnaire: Which,
+    /// What is said. Again for a question replaces what was said before.
+    #[schemars(length(min = 1, max = 300))]
+    statements: Vec<NewStatement>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Issue {
     /// Which one.
     questionnaire: Which,
@@ -97,6 +110,8 @@ pub struct Listed {
     state: State,
     due_on: Date,
     late: bool,
+    /// How many questions of one that waits are open.
+    open: u64,
     outdated: Vec<String>,
 }
 
@@ -104,7 +119,7 @@ pub struct Listed {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Done {
-    /// One was taken in or its answers given.
+    /// One was taken in, answered in part, or its answers given.
     One {
         /// It.
         id: Id,
@@ -146,6 +161,20 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
                 .audited(&by, "questionnaire.take", async |tx: &mut WriteTx<'_>| {
                     let stored = tx.insert(id, new.clone()).await?;
                     Ok(Done::One { id, due_on: stored.entity.due_on })
+                })
+                .await
+        }
+        Action::Answer(Statements { questionnaire: which, statements }) => {
+            let tenant = tenant_of(&job, which.tenant.as_deref()).await?;
+            let tenant = tenant.as_ref().unwrap_or(&provider);
+            tenant
+                .audited(&by, "questionnaire.answer", async |tx: &mut WriteTx<'_>| {
+                    let before = find(tx, which.id).await?;
+                    let new = statements.clone();
+                    let answered =
+                        before.entity.clone().with_statements(new, &input.operator, job.now)?;
+                    let stored = tx.replace(&before, answered).await?;
+                    Ok(Done::One { id: stored.id, due_on: stored.entity.due_on })
                 })
                 .await
         }
@@ -226,6 +255,7 @@ async fn listed(job: &Job, tenant: &Tenant, posture: &PostureView) -> Result<Vec
             state: of.state,
             due_on: of.due_on,
             late: waits && of.due_on < irish_day(job.now),
+            open: if waits { open(&of.compile(posture)) } else { 0 },
             outdated,
         })
     });

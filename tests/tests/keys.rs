@@ -12,6 +12,7 @@ use keystone::tenant::schema;
 use keystone_tests::event::Event;
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::trail::Trail;
+use keystone_tests::vault::every_index;
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
@@ -136,6 +137,17 @@ async fn a_new_key_takes_over_while_everybody_works() {
     let keys = shown["items"].as_array().unwrap();
     assert_eq!((&keys[0]["state"], &keys[0]["version"]), (&json!("current"), &json!(2)));
     assert_eq!((&keys[1]["state"], &keys[1]["values"]), (&json!("retired"), &json!(0)));
+    // What the trail holds stays on the key that sealed it.
+    let entries = stack.database().await.database(&format!("t_{}_audit", tenant.slug()));
+    let entries = entries.collection::<Document>("entries");
+    let mut openings = Vec::new();
+    for key in keys {
+        let sealed_with = doc! { "personal.kid": key["id"].as_str().unwrap() };
+        openings.push(entries.count_documents(sealed_with).await.unwrap());
+    }
+    assert!(openings.iter().all(|count| *count > 0), "{openings:?}");
+    // The list of keys leaves no entry, so what was shown is what there is.
+    assert_eq!(json!(openings), json!([keys[0]["audit_entries"], keys[1]["audit_entries"]]));
     assert_eq!(keys[0]["id"], json!(after[0].0));
     assert_eq!(keys[0]["values"], json!(after[0].1));
     assert_eq!(shown["last_rotated_at"], keys[0]["created_at"]);
@@ -225,6 +237,22 @@ async fn a_value_that_was_tampered_with_does_not_stop_a_rotation() {
     let mut lost = kept.as_document().unwrap().clone();
     lost.insert("sub", "customer:01890000-0000-7000-8000-000000000000");
     put(&ids[0], lost.clone().into()).await;
+
+    // It fails the list that it is in; the log says which value of which document.
+    let begun = keystone::clock::now();
+    let list = tenant.user(Role::Admin).request("GET", "/v1/customers").once().send().await;
+    list.must(500);
+    let mut named = false;
+    for _ in 0..20 {
+        let logs = stack.logs(begun).await;
+        let mut lines = logs.lines().filter(|line| line.contains(&ids[1]));
+        named = lines.any(|line| line.contains("customers") && line.contains("phone"));
+        if named {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert!(named, "no line of the log says where the value stands");
 
     let findings = [0, 1].map(|n| format!("customers.phone of {}", ids[n]));
     let job = stack.value("MAINTAIN_KEYS_FUNCTION");
@@ -347,12 +375,18 @@ async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
         ("customers?phone=!!!!", "phone"),
         ("customers?phone=", "phone"),
         ("customers?phone=%2B353860000003x", "phone"),
+        ("customers?phone=%2B353%20(0)86%20000%200003", "phone"),
         ("suppliers?iban=IE29AIBK93115212345679", "iban"),
         ("suppliers?iban=!!!!", "iban"),
     ] {
         let refused = admin.get(&format!("/v1/{query}")).await.expect(422).json();
         assert_eq!(refused["errors"][0]["field"], field, "{query}");
+        let message = refused["errors"][0]["message"].as_str().unwrap();
+        assert_eq!(message.contains("(0)"), field == "phone", "{query}: {message}");
     }
+    let spelled_in = samples::customer("0 Bracket Way", "+353 (0)86 000 0003");
+    let refused = admin.post("/v1/customers", &spelled_in).await.expect(422).json();
+    assert!(refused["errors"][0]["message"].as_str().unwrap().contains("(0)"), "{refused}");
     check().await;
     assert_eq!(rotate(&stack, &tenant).await["keys"], 1);
     check().await;
@@ -384,6 +418,59 @@ async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
     };
     assert!(counts(0) >= 2 && counts(2) >= 8, "{searches:?}");
     assert!(!json!(searches).to_string().contains("86000000"), "{searches:?}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_value_has_one_blind_index_however_often_keys_rotate() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("one-index", &[]).await;
+    let owner = tenant.owner();
+    let (phone, iban) = ("+353867654321", samples::iban());
+    let mut customers = Vec::new();
+    for round in 0..3 {
+        if round > 0 {
+            assert_eq!(rotate(&stack, &tenant).await["keys"], 1);
+        }
+        let new = samples::customer(&format!("{round} Index Row"), phone);
+        customers.push(owner.post("/v1/customers", &new).await.expect(201).id());
+        owner.post("/v1/suppliers", &samples::supplier(&iban)).await.must(201);
+        // What is written again is indexed again, under whatever key seals.
+        for id in &customers {
+            let path = format!("/v1/customers/{id}");
+            let etag = owner.get(&path).await.expect(200).etag();
+            let change = json!({ "name": format!("Shop of round {round}"), "phone": phone });
+            owner.patch(&path, &etag, &change).await.must(200);
+        }
+    }
+    assert_eq!(on_keys(&stack, &tenant).await.len(), 1, "all was sealed anew");
+    let all = |_: &Document| true;
+    // Nobody but the owner touched customers and suppliers.
+    let owners = |entry: &Document| {
+        let action = entry.get_document("entry").and_then(|entry| entry.get_str("action"));
+        action
+            .is_ok_and(|action| action.starts_with("customer.") || action.starts_with("supplier."))
+    };
+    let phones = every_index(&stack, &tenant, ("customers", "phone_index"), all).await;
+    let ibans = every_index(&stack, &tenant, ("suppliers", "iban_index"), all).await;
+    let addresses = every_index(&stack, &tenant, ("entries", "ip"), owners).await;
+    // At least each document and the log's line of its insertion.
+    for (what, least, found) in
+        [("phone", 6, phones), ("IBAN", 6, ibans), ("address", 24, addresses)]
+    {
+        let copies: usize = found.values().sum();
+        assert!(copies >= least, "{what}: only {copies} copies were found");
+        assert_eq!(found.len(), 1, "{what}: {copies} copies tell several indexes: {found:?}");
+        assert!(found.keys().all(|index| index.len() == 2), "{what}: {found:?}");
+    }
+    // By them all is found that there is.
+    let called = owner.get("/v1/customers?phone=%2B353867654321").await.expect(200).json();
+    assert_eq!(called["items"].as_array().unwrap().len(), 3);
+    let paid = owner.get(&format!("/v1/suppliers?iban={iban}")).await.expect(200).json();
+    assert_eq!(paid["items"].as_array().unwrap().len(), 3);
+    let by_address = format!("/v1/audit?ip={}&action=supplier.create", owner.address());
+    let acted = owner.get(&by_address).await.expect(200).json();
+    assert_eq!(acted["items"].as_array().unwrap().len(), 3);
     tenant.finish().await;
 }
 

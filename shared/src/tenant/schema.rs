@@ -222,7 +222,7 @@ pub const SUPPLIERS: Collection = Collection {
         normal: Normal::Iban,
     }],
     people: Some(about(&[own("supplier")])),
-    ..entities("suppliers", &["banking"], &[plain(&[("gln", 1)]), BY_AGE])
+    ..entities("suppliers", &["email", "banking"], &[plain(&[("gln", 1)]), BY_AGE])
 };
 /// Businesses that goods go to.
 pub const CUSTOMERS: Collection = Collection {
@@ -520,8 +520,8 @@ pub(super) const CHECKPOINT_INDEXES: [Index; 2] =
     [unique(&[("previous", 1)]), plain(&[("_id", -1)])];
 
 /// Indexes of the audit entries, one per filter and one by whose personal
-/// values there are, newest first.
-pub(super) const AUDIT_INDEXES: [Index; 8] = [
+/// values there are, newest first; and one by the data key that sealed these.
+pub(super) const AUDIT_INDEXES: [Index; 9] = [
     plain(&[("entry.actor.id", 1), ("_id", -1)]),
     plain(&[("entry.action", 1), ("_id", -1)]),
     plain(&[("entry.resource.type", 1), ("_id", -1)]),
@@ -529,6 +529,7 @@ pub(super) const AUDIT_INDEXES: [Index; 8] = [
     plain(&[("at", 1), ("_id", -1)]),
     plain(&[("ip", 1), ("_id", -1)]),
     plain(&[("personal.sub", 1), ("_id", -1)]),
+    plain(&[("personal.kid", 1)]),
     plain(&[("_id", -1)]),
 ];
 
@@ -598,7 +599,7 @@ fn envelope(types: &[&str]) -> Document {
         "required": ["v", "kid", "sub", "ct"],
         "additionalProperties": false,
         "properties": {
-            "v": { "bsonType": "int" },
+            "v": { "bsonType": "int", "enum": [1] },
             // Names and nothing else: no text could hide in their place.
             "kid": { "bsonType": "string", "pattern": format!("^{UUID}$") },
             "sub": { "bsonType": "string", "pattern": format!("^(tenant|[a-z]{{1,20}}:{UUID})$") },

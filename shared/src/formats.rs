@@ -219,9 +219,30 @@ pub fn is_country(text: &str) -> bool {
     text.len() == 2 && ASSIGNED.split(' ').any(|code| code == text)
 }
 
+/// Whether the code is that of a member state of the European Union, as of
+/// 1 January 2026. Of territories with a code of their own none counts, also
+/// where Union law applies.
+pub fn is_in_eu(country: &str) -> bool {
+    const MEMBERS: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO \
+        SE SI SK";
+    country.len() == 2 && MEMBERS.split(' ').any(|code| code == country)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_union_has_27_members_and_no_neighbours() {
+        let letters = || (b'A'..=b'Z').map(char::from);
+        let codes = letters().flat_map(|a| letters().map(move |b| format!("{a}{b}")));
+        let members: Vec<String> = codes.filter(|code| is_in_eu(code)).collect();
+        assert_eq!(members.len(), 27);
+        assert!(members.iter().all(|code| is_country(code)));
+        for outside in ["GB", "XI", "US", "CH", "NO", "IS", "LI", "EU", "", "ie", "I", "IE "] {
+            assert!(!is_in_eu(outside), "{outside}");
+        }
+    }
 
     #[test]
     fn gs1_numbers() {

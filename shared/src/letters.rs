@@ -573,7 +573,8 @@ pub fn vulnerability_deadline(
 }
 
 /// Tells `contact` of `tenant` of a sub-processor to come: its name, what it does
-/// and where, and from which day (GDPR Art. 28(2)).
+/// and where, from which day (GDPR Art. 28(2)), and whether data would leave the
+/// EU.
 ///
 /// # Errors
 /// As [`invitation`].
@@ -581,23 +582,34 @@ pub fn sub_processor(
     tenant: &TenantRecord,
     contact: &Contact,
     (name, purpose, location): (&str, &str, &str),
-    effective_on: Date,
+    (effective_on, outside_eu): (Date, bool),
 ) -> Result<Mail, Problem> {
+    let day = day_in_words(effective_on);
+    let of = &tenant.legal_name;
+    let mut paragraphs = vec![
+        format!("from {day} at the earliest, {name} processes data for us, and so data of {of}."),
+        format!("What for: {purpose}."),
+        format!("Where: {location}."),
+        "You may object until then: a super_admin finds the change in Keystone under \
+         sub-processors. While an objection is open the change waits."
+            .into(),
+    ];
+    if outside_eu {
+        paragraphs[0] = format!(
+            "from {day} at the earliest, {name} processes data for us: outside the EU, and so data \
+             of {of} only with your written consent."
+        );
+        paragraphs.push(
+            "Without that consent none of your data goes there, and you need do nothing. A \
+             super_admin records it in Keystone under the tenant's settings and can withdraw it \
+             there at any time, with effect at once."
+                .into(),
+        );
+    }
     Letter {
         subject: "A change of our sub-processors",
         name: &contact.name,
-        paragraphs: vec![
-            format!(
-                "from {} at the earliest, {name} processes data for us, and so data of {}.",
-                day_in_words(effective_on),
-                tenant.legal_name
-            ),
-            format!("What for: {purpose}."),
-            format!("Where: {location}."),
-            "You may object until then: a super_admin finds the change in Keystone under \
-             sub-processors. While an objection is open the change waits."
-                .into(),
-        ],
+        paragraphs,
         link: None,
         closing: "You get this as your tenant's primary contact (GDPR Art. 28(2)).",
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use keystone::auth::Role;
@@ -97,6 +98,20 @@ impl Stack {
     /// The operator's access to AWS.
     pub fn aws(&self) -> &Aws {
         &self.aws
+    }
+
+    /// The buckets' service, with the operator's rights.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let (id, secret) = (self.value("AWS_ACCESS_KEY_ID"), self.value("AWS_SECRET_ACCESS_KEY"));
+        aws_sdk_s3::Client::from_conf(
+            Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(self.value("AWS_REGION").to_owned()))
+                .endpoint_url(self.value("AWS_ENDPOINT_URL"))
+                .force_path_style(true)
+                .credentials_provider(Credentials::new(id, secret, None, None, "operator"))
+                .build(),
+        )
     }
 
     /// Somebody who is not signed in, at an address of their own.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use aws_sdk_s3::Client as S3;
-use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use futures::TryStreamExt;
 use keystone::audit::bundle::{Header, Writer, verify_entry_line};
 use keystone::audit::checkpoint::Checkpoint;
@@ -134,20 +133,6 @@ async fn some_entries(tenant: &Tenant<'_>, count: usize) {
     }
 }
 
-/// The archive's service, with the operator's rights.
-fn s3(stack: &Stack) -> S3 {
-    let (id, secret) = (stack.value("AWS_ACCESS_KEY_ID"), stack.value("AWS_SECRET_ACCESS_KEY"));
-    S3::from_conf(
-        Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(stack.value("AWS_REGION").to_owned()))
-            .endpoint_url(stack.value("AWS_ENDPOINT_URL"))
-            .force_path_style(true)
-            .credentials_provider(Credentials::new(id, secret, None, None, "operator"))
-            .build(),
-    )
-}
-
 /// Makes the stored tree hashes and the head those of `documents`.
 async fn rehash(stack: &Stack, tenant: &Tenant<'_>, documents: &[Document]) {
     let (entries, _) = stored(stack, tenant).await;
@@ -260,7 +245,7 @@ async fn the_chain_of_checkpoints_is_archived_and_locked() {
     assert_eq!(listed["items"].as_array().unwrap().len(), 3);
     assert_eq!(listed["items"][0], last);
 
-    let s3 = s3(&stack);
+    let s3 = stack.s3();
     let environment = stack.aws().environment(&job).await;
     let bucket = &environment["ARCHIVE_BUCKET"];
     let prefix = format!("checkpoints/{}/", tenant.slug());
@@ -299,7 +284,7 @@ async fn nothing_signed_is_seen_before_it_is_archived() {
     let stack = Stack::load();
     let tenant = stack.tenant("archive-first", &[]).await;
     let owner = tenant.owner();
-    let s3 = s3(&stack);
+    let s3 = stack.s3();
     let function = stack.function("create-audit-checkpoint");
     let bucket = stack.aws().environment(&function).await["ARCHIVE_BUCKET"].clone();
     settle(&stack, &tenant).await;
@@ -368,7 +353,7 @@ async fn nothing_signed_is_seen_before_it_is_archived() {
 async fn an_empty_head_is_never_signed() {
     let stack = Stack::load();
     let tenant = stack.tenant("empty-head", &[]).await;
-    let s3 = s3(&stack);
+    let s3 = stack.s3();
     let function = stack.function("publish-checkpoints");
     let bucket = stack.aws().environment(&function).await["ARCHIVE_BUCKET"].clone();
     settle(&stack, &tenant).await;
@@ -599,7 +584,7 @@ async fn an_export_of_other_entries_than_were_signed_is_refused() {
     let mut forged = before[3].clone();
     forge(&mut forged);
     let third = doc! { "_id": 3_i64 };
-    let s3 = s3(&stack);
+    let s3 = stack.s3();
     let bucket = stack.environment("run-audit-export").await["EXPORT_BUCKET"].clone();
 
     // An entry is changed together with its leaf. Nothing is signed or stored.
@@ -732,7 +717,7 @@ async fn who_loses_the_race_for_the_archive_overwrites_nothing() {
     assert_eq!((won.status, &won.body["previous"]), (201, &first.body["size"]));
 
     // It is there as it was put, and once.
-    let s3 = s3(&stack);
+    let s3 = stack.s3();
     let bucket = &environment["ARCHIVE_BUCKET"];
     let previous = first.body["size"].as_u64().unwrap();
     let key = format!("checkpoints/{}/after-{previous:016}.json", tenant.slug());
@@ -754,7 +739,7 @@ async fn what_is_hidden_or_replaced_in_the_archive_is_found() {
     let stack = Stack::load();
     let tenant = stack.tenant("hidden-object", &[]).await;
     let owner = tenant.owner();
-    let s3 = s3(&stack);
+    let s3 = stack.s3();
     settle(&stack, &tenant).await;
     some_entries(&tenant, 1).await;
     let first = publish(owner).await;

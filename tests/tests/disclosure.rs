@@ -2,11 +2,13 @@
 //! vulnerabilities, and notice of its sub-processors.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use futures::TryStreamExt;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, ToSpan};
 use keystone::auth::Role;
 use keystone::{calendar, clock, random};
-use keystone_tests::{Client, Stack, Tenant, stack};
+use keystone_tests::{Client, Stack, Tenant, bounce, stack};
 use mongodb::Collection;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
@@ -212,6 +214,7 @@ fn change(effective_in: i32) -> Value {
             "purpose": "Archiving of invoices",
             "data": "Billing contacts",
             "location": "Frankfurt",
+            "countries": ["DE"],
             "safeguards": "EU processing",
             "contact": "dpo@ledger.example",
         },
@@ -241,6 +244,16 @@ async fn given_up(stack: &Stack, tenant: &Tenant<'_>, change: &str) {
     let failed = doc! { "$set": { "state": "failed" } };
     let changed = outbox.update_one(doc! { "_id": told.get_str("mail").unwrap() }, failed).await;
     assert_eq!(changed.unwrap().modified_count, 1);
+}
+
+/// Lets the tenant's message about the change come back.
+async fn comes_back(stack: &Stack, tenant: &Tenant<'_>, change: &str) {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let notices = database.collection::<Document>("sub_processor_notices");
+    let told = notices.find_one(doc! { "_id": change }).await.unwrap().unwrap();
+    let of = (tenant.slug(), told.get_str("mail").unwrap());
+    let event = bounce::event("a-set", of, "gone@keystone.example", ("Permanent", "NoEmail"));
+    assert_eq!(bounce::record(stack, &event).await, 1);
 }
 
 /// Makes every notice of the change one that was sent so many days ago.
@@ -296,6 +309,12 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     given_up(&stack, &tenant, id).await;
     assert_eq!(announce(&stack, &new).await["told"], 1);
     assert_eq!(announce(&stack, &new).await["told"], 0);
+    // And one that came back.
+    comes_back(&stack, &tenant, id).await;
+    let told = tenant.owner().get("/v1/sub-processor-changes").await.expect(200).json();
+    assert_eq!(told["items"][0]["delivered_at"], Value::Null);
+    assert_eq!(announce(&stack, &new).await["told"], 1);
+    assert_eq!(announce(&stack, &new).await["told"], 0);
     let other = json!({ "id": id, "name": "Other" });
     let mut renamed = new.clone();
     renamed["sub_processor"]["name"] = other["name"].clone();
@@ -344,6 +363,11 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     let waiting = watch(&stack).await["waiting"].to_string();
     assert!(waiting.contains(id) && waiting.contains("until"), "{waiting}");
     sent_days_ago(&stack, id, 30).await;
+    comes_back(&stack, &tenant, id).await;
+    let waiting = watch(&stack).await["waiting"].to_string();
+    assert!(waiting.contains(id) && waiting.contains("undelivered"), "{waiting}");
+    assert_eq!(state().await, "announced");
+    sent_days_ago(&stack, id, 30).await;
     watch(&stack).await;
     assert_eq!(state().await, "active");
     // What is used already is not announced again, but its use can end.
@@ -361,4 +385,116 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     late.owner().post(&path, &reason).await.must(404);
     late.finish().await;
     tenant.finish().await;
+}
+
+/// What the tenant sees of the sub-processor `name`.
+async fn use_of(client: &Client, name: &str) -> Value {
+    let listed = client.get("/v1/sub-processors").await.expect(200).json();
+    let items = listed["items"].as_array().unwrap();
+    items.iter().find(|item| item["name"] == name).unwrap().clone()
+}
+
+async fn set_consent(owner: &Client, consent: Value) {
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let change = json!({ "cross_border_consent": consent });
+    owner.patch("/v1/tenant", &etag, &change).await.must(200);
+}
+
+/// What the posture says of sub-processors outside the EU, asked anew.
+async fn abroad(stack: &Stack) -> Value {
+    let event = json!({ "operator": "test-operator" });
+    stack.aws().invoke(&stack.function("check-posture"), &event).await;
+    let posture = stranger(stack).request("GET", "/v1/trust/posture");
+    let posture = posture.header("accept", "application/json").send().await.expect(200).json();
+    let controls = posture["controls"].as_array().unwrap();
+    let control = controls.iter().find(|control| control["id"] == "C1.2").unwrap();
+    let results = control["results"].as_array().unwrap();
+    results.iter().find(|result| result["check"] == "sub-processors-abroad").unwrap().clone()
+}
+
+// Every tenant of the stack is told, so nothing else may run beside it.
+#[tokio::test]
+async fn data_leaves_the_eu_only_with_written_consent() {
+    let stack = Stack::load();
+    let (tenant, other) = futures::join!(
+        stack.tenant("consents", &[Role::Viewer, Role::Demo]),
+        stack.tenant("stays", &[])
+    );
+    tenant.user(Role::Demo).get("/v1/sub-processors").await.must(403);
+    let first = use_of(tenant.user(Role::Viewer), "MongoDB Limited").await;
+    assert_eq!((&first["allowed"], &first["outside_eu"]), (&json!(true), &json!(false)));
+
+    let mut new = change(30);
+    for (countries, field) in
+        [(json!([]), "/sub_processor/countries"), (json!(["ZZ"]), "/sub_processor/countries/0")]
+    {
+        new["sub_processor"]["countries"] = countries;
+        let refused = announce(&stack, &new).await["errorMessage"].to_string();
+        assert!(refused.contains(field), "{refused}");
+    }
+    new["sub_processor"]["countries"] = json!(["IE", "US"]);
+    let checked = AssertUnwindSafe(consent_decides(&stack, (&tenant, &other), &new));
+    let checked = checked.catch_unwind().await;
+    let end = json!({ "operator": "Una", "change": new["change"], "reason": "The test ended." });
+    stack.aws().invoke_to_the_end(&stack.function("withdraw-sub-processor"), &end).await;
+    checked.unwrap_or_else(|panic| resume_unwind(panic));
+
+    let mended = abroad(&stack).await;
+    assert_eq!(mended["result"], "pass", "{mended}");
+    other.finish().await;
+    tenant.finish().await;
+}
+
+/// Announces the sub-processor outside the EU and lets it take effect: `tenant`
+/// consents, `other` does not.
+async fn consent_decides(stack: &Stack, (tenant, other): (&Tenant<'_>, &Tenant<'_>), new: &Value) {
+    let (id, owner) = (new["change"].as_str().unwrap(), tenant.owner());
+    let name = new["sub_processor"]["name"].as_str().unwrap();
+    assert!(announce(stack, new).await["told"].as_u64().unwrap() >= 2);
+    let told = "only with your written consent";
+    assert!(stack.mails_after_drain(&tenant.email_of(Role::SuperAdmin), told).await);
+    let listed = stranger(stack).get("/legal/sub-processors").await.expect(200).json();
+    let item = listed["items"].as_array().unwrap().iter().find(|item| item["name"] == name);
+    assert_eq!(item.unwrap()["outside_eu"], true);
+
+    let barred = async |client: &Client| {
+        let shown = use_of(client, name).await;
+        assert_eq!(shown["allowed"], shown["barred_by"] == json!([]), "{shown}");
+        shown["barred_by"].clone()
+    };
+    assert_eq!(barred(owner).await, json!(["not_in_effect", "consent_missing"]));
+    let path = format!("/v1/sub-processor-changes/{id}/objection");
+    owner.post(&path, &json!({ "reason": "Why there?" })).await.must(200);
+    let all = json!(["not_in_effect", "objection_open", "consent_missing"]);
+    assert_eq!(barred(owner).await, all);
+    let consent = json!({ "signatory": "Orla Byrne", "document": "Contract 7, annex 2" });
+    set_consent(owner, consent.clone()).await;
+    assert_eq!(barred(owner).await, json!(["not_in_effect", "objection_open"]));
+    let outcome = json!({
+        "operator": "Una", "tenant": tenant.slug(), "change": id, "outcome": "Explained.",
+    });
+    stack.aws().invoke(&stack.function("settle-objection"), &outcome).await;
+    assert_eq!(barred(owner).await, json!(["not_in_effect"]));
+
+    let changes = provider(stack, "sub_processor_changes").await;
+    let come = doc! { "$set": { "effective_on": calendar::day_of(clock::now()).to_string() } };
+    changes.update_one(doc! { "_id": id }, come).await.unwrap();
+    sent_days_ago(stack, id, 30).await;
+    watch(stack).await;
+    assert_eq!(barred(owner).await, json!([]));
+    assert_eq!(barred(other.owner()).await, json!(["consent_missing"]));
+    let page =
+        stranger(stack).request("GET", "/legal/sub-processors").header("accept", "text/html");
+    let page = String::from_utf8(page.send().await.expect(200).body).unwrap();
+    assert!(page.contains("only with the customer"), "{page}");
+    // Whom it is used for nobody can see, so that is not claimed.
+    let seen = abroad(stack).await;
+    assert_eq!(seen["result"], "unknown", "{seen}");
+    assert!(seen["evidence"].as_str().unwrap().contains("was not seen"), "{seen}");
+
+    // Withdrawn is withdrawn, at once.
+    set_consent(owner, Value::Null).await;
+    assert_eq!(barred(owner).await, json!(["consent_missing"]));
+    set_consent(owner, consent).await;
+    assert_eq!(barred(owner).await, json!([]));
 }

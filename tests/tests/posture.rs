@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
-use futures::TryStreamExt;
+use aws_sdk_s3::types::{ObjectLockConfiguration, ObjectLockEnabled};
+use futures::{FutureExt, TryStreamExt};
 use keystone::audit::bundle::verify_entry_line;
 use keystone::audit::merkle::Hash;
 use keystone::audit::note::VerifierKey;
@@ -42,6 +44,12 @@ fn result<'p>(posture: &'p Value, id: &str, check: &str) -> &'p Value {
     results.iter().find(|result| result["check"] == check).unwrap()
 }
 
+/// Gives the archive of checkpoints this lock for what it is given.
+async fn lock_archive(stack: &Stack, lock: ObjectLockConfiguration) {
+    let put = stack.s3().put_object_lock_configuration().bucket(stack.value("ARCHIVE_BUCKET"));
+    put.object_lock_configuration(lock).send().await.unwrap();
+}
+
 async fn page(client: &Client) -> String {
     let answer = client.request("GET", POSTURE).header("accept", "text/html").send().await;
     let answer = answer.expect(200);
@@ -49,6 +57,7 @@ async fn page(client: &Client) -> String {
     String::from_utf8(answer.body).unwrap()
 }
 
+// The archive is not locked meanwhile, so nothing else may run beside it.
 #[tokio::test]
 async fn a_control_that_breaks_is_shown_until_it_is_mended() {
     let stack = Stack::load();
@@ -67,6 +76,7 @@ async fn a_control_that_breaks_is_shown_until_it_is_mended() {
     let whole = posture(&stranger).await;
     let rotation = result(&whole, "C3.1", "key-rotation");
     assert_eq!(rotation["result"], "pass", "{rotation}");
+    assert_eq!(result(&whole, "C11.1", "object-lock")["result"], "pass");
     // Nothing is known here of a cluster on Atlas, and nothing is wrong.
     assert_eq!(control(&whole, "C3.1")["status"], "unverified", "{}", control(&whole, "C3.1"));
     for id in ["C4.2", "C9", "C10", "C13", "C17.2"] {
@@ -88,25 +98,42 @@ async fn a_control_that_breaks_is_shown_until_it_is_mended() {
     let mfa = control(&whole, "C8");
     assert_eq!((&mfa["status"], &mfa["late"]), (&json!("in_progress"), &json!(true)));
 
-    // Broken for real.
-    stack.aws().set_key_rotation(stack.value("DATA_KEY"), false).await;
-    stack.aws().set_recovery(stack.value("THROTTLE_TABLE"), false).await;
-    let published = run(&stack).await;
+    // Broken for real, and mended whatever comes of it.
+    let lock = stack.s3().get_object_lock_configuration().bucket(stack.value("ARCHIVE_BUCKET"));
+    let lock = lock.send().await.unwrap().object_lock_configuration.unwrap();
+    let unlocked =
+        ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).build();
+    let published = AssertUnwindSafe(async {
+        stack.aws().set_key_rotation(stack.value("DATA_KEY"), false).await;
+        stack.aws().set_recovery(stack.value("THROTTLE_TABLE"), false).await;
+        lock_archive(&stack, unlocked).await;
+        run(&stack).await
+    });
+    let published = published.catch_unwind().await;
+    lock_archive(&stack, lock).await;
     stack.aws().set_key_rotation(stack.value("DATA_KEY"), true).await;
     stack.aws().set_recovery(stack.value("THROTTLE_TABLE"), true).await;
-    assert!(published["degraded"].as_u64().unwrap() >= 2, "{published}");
+    let published = published.unwrap_or_else(|panic| resume_unwind(panic));
+    assert!(published["degraded"].as_u64().unwrap() >= 3, "{published}");
     let broken = posture(&stranger).await;
     assert_eq!(broken["sha256"], published["sha256"]);
-    for (id, check) in [("C3.1", "key-rotation"), ("C17.2", "table-backups")] {
+    for (id, check) in
+        [("C3.1", "key-rotation"), ("C11.1", "object-lock"), ("C17.2", "table-backups")]
+    {
         assert_eq!(control(&broken, id)["status"], "degraded");
         let failed = result(&broken, id, check);
         assert_eq!(failed["result"], "fail");
         assert!(failed["checked_at"].as_str() > rotation["checked_at"].as_str());
     }
     let shown = page(&stranger).await;
-    let evidence = "KMS does not rotate the key that encrypts every store.";
-    let at = result(&broken, "C3.1", "key-rotation")["checked_at"].as_str().unwrap();
-    assert!(shown.contains("Degraded") && shown.contains(evidence) && shown.contains(at));
+    assert!(shown.contains("Degraded"));
+    for (id, check, evidence) in [
+        ("C3.1", "key-rotation", "KMS does not rotate the key that encrypts every store."),
+        ("C11.1", "object-lock", "The archive of checkpoints is not locked."),
+    ] {
+        let at = result(&broken, id, check)["checked_at"].as_str().unwrap();
+        assert!(shown.contains(evidence) && shown.contains(at), "{check}");
+    }
     for foreign in ["<script", "<style", "<link", "src=", "http://", "https://"] {
         assert!(!shown.contains(foreign), "{foreign}");
     }
@@ -115,6 +142,7 @@ async fn a_control_that_breaks_is_shown_until_it_is_mended() {
     run(&stack).await;
     let mended = posture(&stranger).await;
     assert_eq!(result(&mended, "C3.1", "key-rotation")["result"], "pass");
+    assert_eq!(result(&mended, "C11.1", "object-lock")["result"], "pass");
     assert_eq!(control(&mended, "C17.2")["status"], "live");
     let csv = stranger.request("GET", POSTURE).header("accept", "text/csv").send().await;
     csv.must(406);

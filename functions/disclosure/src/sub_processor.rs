@@ -1,11 +1,15 @@
-//! Sub-processors: who they are, and how customers hear of a change 30 days
-//! before it takes effect (claim C15, GDPR Art. 28(2); docs/adr/0029).
+//! Sub-processors: who they are, how customers hear of a change 30 days before it
+//! takes effect (claim C15, GDPR Art. 28(2); docs/adr/0029), and for whose data
+//! they may be used (claim C1; docs/adr/0041).
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use keystone::formats::is_in_eu;
 use keystone::tenant::{
-    Attribution, Enrolled, Entity, Filter, Id, JobRegistry, Page, Stored, Tenant, TenantId, Visit,
-    WriteTx, schema,
+    Attribution, Enrolled, Entity, Filter, Id, JobRegistry, Page, Settings, Stored, Tenant,
+    TenantId, Visit, WriteTx, schema,
 };
 use keystone::{FieldError, Problem, calendar, letters, mail};
 use schemars::JsonSchema;
@@ -34,6 +38,11 @@ pub struct Description {
     /// Where.
     #[schemars(length(min = 1, max = 200))]
     pub location: String,
+    /// The countries in which it processes data or reaches it from, ISO 3166-1
+    /// alpha-2. What was announced before they were asked for has none.
+    #[serde(default)]
+    #[schemars(length(max = 250), extend("items" = { "type": "string", "format": "country" }))]
+    pub countries: Vec<String>,
     /// What protects the data there.
     #[schemars(length(min = 1, max = 500))]
     pub safeguards: String,
@@ -42,7 +51,15 @@ pub struct Description {
     pub contact: String,
 }
 
-/// Whether a sub-processor may be used.
+impl Description {
+    /// Whether it has data outside the EU, which is also where it is taken to
+    /// have it when nobody knows.
+    fn outside_eu(&self) -> bool {
+        self.countries.is_empty() || self.countries.iter().any(|country| !is_in_eu(country))
+    }
+}
+
+/// How far the use of a sub-processor has come, for all tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "SubProcessorState")]
@@ -124,6 +141,15 @@ pub struct Listed {
     /// were there from the beginning.
     #[schemars(with = "Option<String>", extend("format" = "date"))]
     pub effective_on: Option<Date>,
+    /// Whether it has data outside the EU; then it may be used only for tenants
+    /// whose written consent is recorded.
+    pub outside_eu: bool,
+}
+
+impl Listed {
+    fn new(description: Description, state: State, effective_on: Option<Date>) -> Self {
+        Self { outside_eu: description.outside_eu(), description, state, effective_on }
+    }
 }
 
 /// All that are used or announced.
@@ -131,24 +157,105 @@ pub struct Listed {
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn list(provider: &Tenant) -> Result<Vec<Listed>, Problem> {
+    Ok(known(provider).await?.into_iter().map(|(_, listed)| listed).collect())
+}
+
+/// As [`list`], each with the id of its change if it was not there from the
+/// beginning.
+async fn known(provider: &Tenant) -> Result<Vec<(Option<Id>, Listed)>, Problem> {
     let first: Vec<Description> = serde_json::from_str(FIRST).map_err(|error| {
         tracing::error!(cause = %error, "the first sub-processors cannot be read");
         Problem::Internal
     })?;
-    let first = first.into_iter().map(|description| Listed {
-        description,
-        state: State::Active,
-        effective_on: None,
-    });
+    let first =
+        first.into_iter().map(|description| (None, Listed::new(description, State::Active, None)));
     let page = Page { after: None, limit: LISTED };
     let shown = Filter::all().any("state", vec!["active".into(), "announced".into()]);
     let changes = provider.list::<Change>(shown, page).await?;
-    let changes = changes.into_iter().rev().map(|change| Listed {
-        description: change.entity.description,
-        state: change.entity.state,
-        effective_on: Some(change.entity.effective_on),
+    let changes = changes.into_iter().rev().map(|change| {
+        let Change { description, state, effective_on, .. } = change.entity;
+        (Some(change.id), Listed::new(description, state, Some(effective_on)))
     });
     Ok(first.chain(changes).collect())
+}
+
+/// What bars a sub-processor from a tenant's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "SubProcessorBar")]
+pub enum Bar {
+    /// The change has not taken effect.
+    NotInEffect,
+    /// The tenant's objection to it is open.
+    ObjectionOpen,
+    /// It has data outside the EU, and no written consent of the tenant to that
+    /// is in force.
+    ConsentMissing,
+}
+
+/// The gate: what bars `one` from the data of the tenant with these settings,
+/// which objected so. It may be used for that data only if nothing does.
+fn bars(one: &Listed, objection: Option<&Objection>, settings: &Settings) -> Vec<Bar> {
+    let not_in_effect = one.state != State::Active;
+    let objects = objection.is_some_and(|objection| objection.outcome.is_none());
+    let no_consent = one.outside_eu && settings.cross_border_consent.is_none();
+    [
+        (not_in_effect, Bar::NotInEffect),
+        (objects, Bar::ObjectionOpen),
+        (no_consent, Bar::ConsentMissing),
+    ]
+    .into_iter()
+    .filter_map(|(holds, bar)| holds.then_some(bar))
+    .collect()
+}
+
+/// A sub-processor as it concerns a tenant.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SubProcessorUse")]
+pub struct ForTenant {
+    /// Who it is.
+    #[serde(flatten)]
+    description: Description,
+    /// Whether it is used at all.
+    state: State,
+    /// The day from which it is used at the earliest; absent for those that
+    /// were there from the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
+    effective_on: Option<Date>,
+    /// Whether it has data outside the EU.
+    outside_eu: bool,
+    /// Whether it may be used for the tenant's data now.
+    allowed: bool,
+    /// Why not; empty when it may.
+    barred_by: Vec<Bar>,
+}
+
+/// All that are used or announced, each with whether it may be used for the data
+/// of `tenant` now.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn list_for(provider: &Tenant, tenant: &Tenant) -> Result<Vec<ForTenant>, Problem> {
+    let settings = tenant.settings().await?.entity;
+    let known = known(provider).await?;
+    let ids = known.iter().filter_map(|(change, _)| Some(change.as_ref()?.to_string())).collect();
+    let page = Page { after: None, limit: LISTED };
+    let told = tenant.list::<Told>(Filter::all().any("_id", ids), page).await?;
+    let told: HashMap<Id, Told> = told.into_iter().map(|told| (told.id, told.entity)).collect();
+    let shown = known.into_iter().map(|(change, one)| {
+        let told = change.and_then(|change| told.get(&change));
+        let barred_by = bars(&one, told.and_then(|told| told.objection.as_ref()), &settings);
+        ForTenant {
+            description: one.description,
+            state: one.state,
+            effective_on: one.effective_on,
+            outside_eu: one.outside_eu,
+            allowed: barred_by.is_empty(),
+            barred_by,
+        }
+    });
+    Ok(shown.collect())
 }
 
 /// What a run of the announcement did.
@@ -171,11 +278,11 @@ struct Delivery {
 
 /// Announces a change to every customer. The same call again goes on where the
 /// one before ended: it tells nobody twice, but for those whose message was given
-/// up, and says how far each message came.
+/// up or came back, and says how far each message came.
 ///
 /// # Errors
-/// 422 when the day is less than 30 days away or a tenant has no primary
-/// contact, naming each; then nobody is told. 409 when the id is that of another
+/// 422 when the day is less than 30 days away, the countries are missing or a
+/// tenant has no primary contact, naming each; then nobody is told. 409 when the id is that of another
 /// change or of one that waits no longer, 503 when a store does not answer.
 pub async fn announce(
     registry: &JobRegistry<'_>,
@@ -190,6 +297,9 @@ pub async fn announce(
         None if effective_on < earliest => {
             let why = format!("Must be at least {NOTICE_DAYS} days ahead: {earliest} or later.");
             return Err(Problem::invalid("/effective_on", why));
+        }
+        None if description.countries.is_empty() => {
+            return Err(Problem::invalid("/sub_processor/countries", "Must name a country."));
         }
         None => {}
     }
@@ -266,7 +376,7 @@ async fn keep(
 }
 
 /// Tells a tenant, in one transaction with the message to its primary contact;
-/// false when it was told before and the message was not given up.
+/// false when it was told before and the message is not known to be lost.
 async fn tell(
     tenant: &Tenant,
     by: &Attribution,
@@ -277,7 +387,7 @@ async fn tell(
     let before = tenant.get::<Told>(id).await?;
     if let Some(told) = &before {
         let sent = mail::progress(tenant, told.entity.mail).await?;
-        if sent.is_none_or(|sent| sent.state != mail::State::Failed) {
+        if sent.is_none_or(|sent| !sent.state.is_lost()) {
             return Ok(false);
         }
     }
@@ -295,7 +405,7 @@ async fn tell(
                 tx.tenant().profile(),
                 &contact,
                 (&description.name, &description.purpose, &description.location),
-                effective_on,
+                (effective_on, description.outside_eu()),
             )?;
             let mail = mail::enqueue(tx, by.now, contact.subject(), &letter).await?;
             if let Some(now) = now {
@@ -358,7 +468,8 @@ pub struct ToldView {
     /// When the notice was written.
     #[schemars(with = "String", extend("format" = "date-time"))]
     told_at: Timestamp,
-    /// When the mail service took the message to the primary contact.
+    /// When the mail service took the message to the primary contact; absent also
+    /// when it came back.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     delivered_at: Option<Timestamp>,
     /// The tenant's objection.
@@ -527,11 +638,89 @@ async fn waits(
 
 #[cfg(test)]
 mod tests {
+    use keystone::tenant::{Contact, Contacts, CrossBorderConsent};
+
     use super::*;
 
     #[test]
     fn the_first_sub_processors_can_be_read() {
         let first: Vec<Description> = serde_json::from_str(FIRST).unwrap();
         assert!(first.iter().all(|one| one.location.contains("eu-west-1")));
+        // They are used for every tenant, whatever it consented to.
+        assert!(first.iter().all(|one| !one.outside_eu()));
+    }
+
+    fn one(state: State, countries: &[&str]) -> Listed {
+        let text = String::new;
+        let countries = countries.iter().map(|&country| country.to_owned()).collect();
+        let description = Description {
+            name: text(),
+            purpose: text(),
+            data: text(),
+            location: text(),
+            countries,
+            safeguards: text(),
+            contact: text(),
+        };
+        Listed::new(description, state, None)
+    }
+
+    fn settings(consent: bool) -> Settings {
+        let contact = Contact { name: String::new(), email: String::new(), user: None };
+        let contacts = Contacts { primary: contact, security: None, billing: None };
+        let mut settings = Settings::new(contacts, Timestamp::UNIX_EPOCH);
+        assert!(settings.cross_border_consent.is_none(), "off by default");
+        settings.cross_border_consent = consent.then(|| CrossBorderConsent {
+            signatory: String::new(),
+            document: String::new(),
+            recorded_at: Timestamp::UNIX_EPOCH,
+            recorded_by: keystone::random::id(Timestamp::UNIX_EPOCH).unwrap(),
+        });
+        settings
+    }
+
+    fn objection(outcome: Option<&str>) -> Objection {
+        Objection {
+            by: keystone::random::id(Timestamp::UNIX_EPOCH).unwrap(),
+            at: Timestamp::UNIX_EPOCH,
+            reason: String::new(),
+            outcome: outcome.map(ToOwned::to_owned),
+            settled_at: None,
+        }
+    }
+
+    #[test]
+    fn data_leaves_the_eu_only_by_consent() {
+        let cases: [(&[&str], bool, bool); 7] = [
+            (&["IE", "DE"], false, false),
+            (&["US"], false, true),
+            (&["US"], true, false),
+            // One that is outside is enough, and so is not to know.
+            (&["IE", "GB"], false, true),
+            (&["NO"], false, true),
+            (&[], false, true),
+            (&[], true, false),
+        ];
+        for (countries, consent, barred) in cases {
+            let found = bars(&one(State::Active, countries), None, &settings(consent));
+            let wanted: &[Bar] = if barred { &[Bar::ConsentMissing] } else { &[] };
+            assert_eq!(found, wanted, "{countries:?} {consent}");
+        }
+    }
+
+    #[test]
+    fn all_that_bars_is_named_and_consent_lifts_nothing_else() {
+        let open = objection(None);
+        let bars =
+            |state, consent, objection| bars(&one(state, &["US"]), objection, &settings(consent));
+        assert_eq!(
+            bars(State::Announced, false, Some(&open)),
+            [Bar::NotInEffect, Bar::ObjectionOpen, Bar::ConsentMissing]
+        );
+        for state in [State::Announced, State::Withdrawn] {
+            assert_eq!(bars(state, true, None), [Bar::NotInEffect]);
+        }
+        assert_eq!(bars(State::Active, true, Some(&open)), [Bar::ObjectionOpen]);
+        assert!(bars(State::Active, true, Some(&objection(Some("Settled.")))).is_empty());
     }
 }

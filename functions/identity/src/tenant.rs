@@ -35,7 +35,7 @@ pub struct TenantView {
     former_user_years: Option<u16>,
     /// Roles whose users must sign in with a second factor.
     second_factor_roles: Vec<Role>,
-    /// Absent: no copy of the tenant's data leaves the EU.
+    /// Absent: none of the tenant's data leaves the EU.
     #[serde(skip_serializing_if = "Option::is_none")]
     cross_border_consent: Option<ConsentView>,
     /// Version, as in the `ETag`.
@@ -136,7 +136,7 @@ pub struct SettingsPatch {
     #[serde(default)]
     #[schemars(with = "BTreeSet<Role>")]
     second_factor_roles: Option<BTreeSet<Role>>,
-    /// Written consent to copies outside the EU; null withdraws it.
+    /// Written consent to data leaving the EU; null withdraws it, at once.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<ConsentInput>")]
     cross_border_consent: Option<Option<ConsentInput>>,

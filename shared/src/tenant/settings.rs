@@ -93,7 +93,8 @@ impl Contacts {
     }
 }
 
-/// Written consent to copies of the tenant's data outside the EU (claim C1).
+/// Written consent to the tenant's data leaving the EU: to copies there, and to
+/// sub-processors there (claim C1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CrossBorderConsent {
@@ -124,7 +125,7 @@ pub struct Settings {
     pub former_user_years: Option<u16>,
     /// Roles whose users must sign in with a second factor.
     pub second_factor_roles: Vec<Role>,
-    /// Absent: no copy of the tenant's data leaves the EU.
+    /// Absent: none of the tenant's data leaves the EU.
     #[serde(default)]
     pub cross_border_consent: Option<CrossBorderConsent>,
     /// Counts how often all sessions of the tenant were ended. A session or a

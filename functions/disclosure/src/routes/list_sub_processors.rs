@@ -51,17 +51,30 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let row = |one: Listed| {
         let from = match (one.state, one.effective_on) {
             (State::Announced, Some(day)) => format!("announced, from {day} at the earliest"),
+            _ if one.outside_eu => "in use, only with the customer's written consent".into(),
             _ => "in use".into(),
         };
         let of = one.description;
-        vec![of.name, of.purpose, of.data, of.location, of.safeguards, of.contact, from]
+        let countries = of.countries.join(", ");
+        vec![of.name, of.purpose, of.data, of.location, countries, of.safeguards, of.contact, from]
     };
     let page = Page {
         title: "Sub-processors",
         paragraphs: &["Material changes are announced to the primary contact of each customer \
-                       at least 30 days before they take effect (GDPR Art. 28(2))."
+                       at least 30 days before they take effect (GDPR Art. 28(2)). One that has \
+                       data outside the EU may be used only for customers whose written consent is \
+                       recorded."
             .into()],
-        columns: &["Name", "Purpose", "Data", "Location", "Safeguards", "Contact", "State"],
+        columns: &[
+            "Name",
+            "Purpose",
+            "Data",
+            "Location",
+            "Countries",
+            "Safeguards",
+            "Contact",
+            "State",
+        ],
         rows: items.into_iter().map(row).collect(),
         empty: "There are none.",
     };

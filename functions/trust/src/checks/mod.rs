@@ -137,6 +137,8 @@ checks! {
     AtlasRegion = "atlas-region";
     /// The published list of sub-processors.
     SubProcessorList = "sub-processor-list";
+    /// Where those on that list have data, and who consented.
+    SubProcessorsAbroad = "sub-processors-abroad";
     /// The published contact for those who find a vulnerability.
     DisclosureContact = "disclosure-contact";
     /// No report of a vulnerability was left waiting for longer than is promised.
@@ -280,6 +282,7 @@ impl<'j> Look<'j> {
             Check::AnonymousRefused => publication::anonymous_refused(self).await,
             Check::Operations => publication::operations(self, &control.operations).await,
             Check::SubProcessorList => publication::sub_processors(self).await,
+            Check::SubProcessorsAbroad => publication::sub_processors_abroad(self).await,
             Check::DisclosureContact => publication::security_txt(self).await,
             Check::SignInThrottle => throttle::sign_in(self).await,
             Check::SessionTokens => sessions::tokens(self).await,

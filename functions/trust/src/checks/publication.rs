@@ -164,6 +164,64 @@ pub(super) async fn sub_processors(look: &Look<'_>) -> Result<Finding, Blind> {
     Ok(Finding::of(listed > 0, evidence, json!({ "listed": listed })))
 }
 
+/// What the published list says of where data is.
+#[derive(Debug, Default, Clone, Copy)]
+struct Abroad {
+    /// Sub-processors in use.
+    in_use: usize,
+    /// Of those, who has data outside the EU.
+    outside: usize,
+    /// Of those, who is used for every tenant: it was there from the beginning.
+    for_everybody: usize,
+}
+
+impl Abroad {
+    fn of(list: &Value) -> Self {
+        let items = list["items"].as_array().into_iter().flatten();
+        let mut found = Self::default();
+        for item in items.filter(|item| item["state"] == "active") {
+            found.in_use += 1;
+            if item["outside_eu"] != false {
+                found.outside += 1;
+                found.for_everybody += usize::from(item["effective_on"].is_null());
+            }
+        }
+        found
+    }
+
+    /// Whom it is used for cannot be seen, so where there are tenants without
+    /// consent and sub-processors outside the EU nothing is shown.
+    fn finding(self, all_consent: Option<bool>) -> Finding {
+        let Self { in_use, outside, for_everybody } = self;
+        let facts = json!({ "in_use": in_use, "outside_eu": outside });
+        let of = format!("{outside} of {in_use} sub-processors in use have data outside the EU");
+        match all_consent {
+            _ if in_use == 0 => Finding::unknown("The published list names none in use."),
+            _ if outside == 0 => {
+                let evidence =
+                    format!("None of {in_use} sub-processors in use has data outside the EU.");
+                Finding::of(true, evidence, facts)
+            }
+            Some(true) => {
+                Finding::of(true, format!("{of}; every tenant consented in writing."), facts)
+            }
+            Some(false) if for_everybody > 0 => {
+                let evidence = format!("{of}, and not every tenant consented in writing.");
+                Finding::of(false, evidence, facts)
+            }
+            _ => Finding::unknown(format!(
+                "{of}; that they are used only for tenants that consented in writing was not seen."
+            )),
+        }
+    }
+}
+
+pub(super) async fn sub_processors_abroad(look: &Look<'_>) -> Result<Finding, Blind> {
+    let answer = look.get("/legal/sub-processors", "application/json").await?.error_for_status()?;
+    let list: Value = answer.json().await?;
+    Ok(Abroad::of(&list).finding(look.survey.all_consent()))
+}
+
 pub(super) async fn security_txt(look: &Look<'_>) -> Result<Finding, Blind> {
     let answer = look.get("/.well-known/security.txt", "text/plain").await?;
     let status = answer.status().as_u16();
@@ -190,6 +248,7 @@ pub(super) async fn security_txt(look: &Look<'_>) -> Result<Finding, Blind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::Verdict;
 
     #[test]
     fn an_api_that_is_busy_or_down_is_not_seen_to_let_anybody_in() {
@@ -200,6 +259,30 @@ mod tests {
         for unseen in [429, 500, 502, 503, 504] {
             assert!(refuses(unseen).is_err(), "{unseen}");
         }
+    }
+
+    #[test]
+    fn data_abroad_is_seen_in_the_published_list() {
+        let (home, away) = (json!(false), json!(true));
+        let item = |state: &str, outside: &Value, day: Value| json!({ "state": state, "outside_eu": outside, "effective_on": day });
+        let day = || json!("2026-01-02");
+        let verdict = |items: Vec<Value>, all_consent| {
+            Abroad::of(&json!({ "items": items })).finding(all_consent).verdict
+        };
+        let first = || item("active", &home, Value::Null);
+        // What is only announced has no data.
+        let announced = item("announced", &away, day());
+        assert_eq!(verdict(vec![first(), announced], Some(false)), Verdict::Pass);
+        for outside in [&away, &Value::Null] {
+            let later = || vec![first(), item("active", outside, day())];
+            assert_eq!(verdict(later(), Some(true)), Verdict::Pass);
+            assert_eq!(verdict(later(), Some(false)), Verdict::Unknown);
+            assert_eq!(verdict(later(), None), Verdict::Unknown);
+        }
+        let everybody = || vec![item("active", &away, Value::Null)];
+        assert_eq!(verdict(everybody(), Some(false)), Verdict::Fail);
+        assert_eq!(verdict(everybody(), None), Verdict::Unknown);
+        assert_eq!(verdict(vec![], Some(true)), Verdict::Unknown);
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub(super) struct Survey {
     enrolling: u64,
     contacts: Aspect,
     questionnaires: Aspect,
+    /// Written consents to data leaving the EU.
+    consents: Aspect,
 }
 
 /// Looks at all tenants.
@@ -137,6 +139,7 @@ impl Survey {
         let settings = tenant.settings().await?.entity;
         let reachable = !settings.contacts.primary.email.trim().is_empty();
         self.contacts.note(1, u64::from(!reachable));
+        self.consents.note(1, u64::from(settings.cross_border_consent.is_none()));
         let active = Filter::all().eq("status", UserStatus::Active.name());
         for (_, user) in tenant.parts::<Standing>(active, USERS).await? {
             if let Some(hash) = &user.password {
@@ -215,6 +218,16 @@ impl Survey {
             "Every tenant names a primary contact, whom notices go to.",
             "A tenant names no primary contact.",
         )
+    }
+
+    /// Whether every tenant consented in writing to its data leaving the EU;
+    /// `None` if not every tenant was seen and all others did.
+    pub(super) fn all_consent(&self) -> Option<bool> {
+        match (self.consents.wrong, self.unseen) {
+            (0, 0) => Some(true),
+            (0, _) => None,
+            _ => Some(false),
+        }
     }
 
     pub(super) fn questionnaires(&self) -> Finding {

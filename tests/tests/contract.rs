@@ -380,6 +380,9 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     assert_eq!(holders("kms:GetKeyRotationStatus"), ["check-posture"]);
     assert_eq!(holders("apigateway:GET"), ["check-posture"]);
     assert_eq!(holders_on("secretsmanager:GetSecretValue", "AtlasSecret"), ["check-posture"]);
+    // Who may sign in to the canaries: the probe, and whoever makes its user.
+    let probers = holders_on("secretsmanager:GetSecretValue", "CanarySecret");
+    assert_eq!(probers, ["prepare-tenants", "probe-isolation"]);
     // Only the destruction of tenants has the database user that may drop.
     let droppers = holders_on("secretsmanager:GetSecretValue", "MongodbCloserSecret");
     assert_eq!(droppers, ["destroy-tenants"]);

@@ -65,7 +65,7 @@ pub enum Visit {
     Serving,
     /// All whose keys exist: suspended ones too.
     Kept,
-    /// Those whose people may sign in, without the provider.
+    /// Those whose people may sign in, without the provider and the canaries.
     Customers,
 }
 
@@ -209,7 +209,7 @@ impl<'p> Registry<'p> {
             .try_collect()
             .await?;
         if visit == Visit::Customers {
-            enrolled.retain(|tenant| !tenant.id().is_provider());
+            enrolled.retain(|tenant| !tenant.id().is_reserved());
         }
         Ok(enrolled)
     }

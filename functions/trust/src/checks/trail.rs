@@ -52,8 +52,8 @@ pub(super) async fn isolation_probe(look: &Look<'_>) -> Result<Finding, Blind> {
         look,
         PROBE,
         ["isolation of tenants was", "The probe of the isolation of tenants"],
-        "every read route was tried with the sessions of two tenants, and showed each its own \
-         and nothing of the other's",
+        "every read route that an admin may use was tried between two tenants, and showed each \
+         its own and nothing of the other's",
     )
     .await
 }

@@ -172,9 +172,9 @@ async fn find_or_make(visitor: &Visitor<'_>, kind: &Kind) -> Result<Option<Strin
     let found = find(visitor, kind.action).await?;
     let (None, Some(make)) = (&found, kind.make) else { return Ok(found) };
     let Some((path, body)) = make(visitor) else { return Ok(None) };
-    let made = visitor.post(&path, &format!("canary-{}", kind.action), &body).await?;
-    if made.status >= 300 {
-        return Err(Unanswered(format!("POST {path} answered {}", made.status)));
+    let answer = visitor.post(&path, &format!("canary-{}", kind.action), &body).await?;
+    if answer.status >= 300 {
+        return Err(Unanswered(format!("POST {path} answered {}", answer.status)));
     }
     find(visitor, kind.action).await
 }

@@ -226,13 +226,12 @@ async fn try_route(
         Some(Reach::Listed) => {
             let query = QUERIES.iter().find(|(of, _)| *of == path).map_or("", |(_, query)| query);
             let shown = owner.get(&format!("{path}{query}")).await?;
+            // A list that does not show what its owner has would prove nothing by
+            // not showing what others have.
             let of_kind = KINDS.iter().any(|kind| kind.at == path) || path == USERS;
-            Ok(of_shown(&shown, stranger).max(match of_kind {
-                // A list that does not show what its owner has would prove
-                // nothing by not showing what others have.
-                true if !owner.shows_in(&shown.body) => Seen::Nothing,
-                _ => Seen::Apart,
-            }))
+            let proves = !of_kind || owner.shows_in(&shown.body);
+            let listed = if proves { Seen::Apart } else { Seen::Nothing };
+            Ok(of_shown(&shown, stranger).max(listed))
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) const KINDS: [Kind; 14] = [
         make: Some(|visitor| {
             let product = json!({
                 // GS1 has set the prefix 952 aside for examples.
-                "gtin": "9521234500017", "name": format!("Bait of {}", visitor.slug()),
+                "gtin": "9521234500018", "name": format!("Bait of {}", visitor.slug()),
                 "description": "Belongs to the isolation probe", "animal_origin": false,
             });
             Some(("/v1/products".into(), product))
@@ -41,7 +41,7 @@ pub(super) const KINDS: [Kind; 14] = [
         action: "site.create",
         make: Some(|visitor| {
             let name = format!("Cage of {}", visitor.slug());
-            let site = json!({ "gln": "9521234500024", "name": name, "country": "IE" });
+            let site = json!({ "gln": "9521234500025", "name": name, "country": "IE" });
             Some(("/v1/sites".into(), site))
         }),
     },

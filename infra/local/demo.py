@@ -30,6 +30,7 @@ MAIL_PATIENCE = 20
 
 def main() -> int:
     stack = dict(line.split("=", 1) for line in settings.STACK_ENV.read_text().splitlines())
+    _exercise(stack)
     accounts = _accounts(stack["DATA_KEY"])
     if not accounts["complete"]:
         with step("provisioning the demonstration tenants"):
@@ -41,6 +42,31 @@ def main() -> int:
         _keep(accounts)
     _explain(stack["KEYSTONE_URL"], accounts)
     return 0
+
+
+def _exercise(stack: dict) -> None:
+    """Tells the canaries of a breach that is an exercise, so that the isolation
+    probe has an incident to read. Doing it again does nothing."""
+    breach = json.loads((settings.ROOT / "infra/canary-exercise.json").read_text())
+    breach["confirmed_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    event = {
+        "EventBusName": stack["BREACH_BUS"],
+        "Source": "keystone.security",
+        "DetailType": "BreachConfirmed",
+        "Detail": json.dumps(breach),
+    }
+    if _client(stack, "events").put_events(Entries=[event])["FailedEntryCount"]:
+        raise Stop("the exercise of the canaries was not taken; see `make logs F=notify-breach`.")
+
+
+def _client(stack: dict, service: str):
+    return boto3.client(
+        service,
+        endpoint_url=stack["AWS_ENDPOINT_URL"],
+        region_name=stack["AWS_REGION"],
+        aws_access_key_id=stack["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=stack["AWS_SECRET_ACCESS_KEY"],
+    )
 
 
 def _accounts(stack: str) -> dict:
@@ -80,13 +106,7 @@ class Demonstration:
         self.stack = stack
         self.accounts = accounts
         self.keeping = threading.Lock()
-        self.functions = boto3.client(
-            "lambda",
-            endpoint_url=stack["AWS_ENDPOINT_URL"],
-            region_name=stack["AWS_REGION"],
-            aws_access_key_id=stack["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=stack["AWS_SECRET_ACCESS_KEY"],
-        )
+        self.functions = _client(stack, "lambda")
 
     def fill(self, tenant: Tenant) -> None:
         self._provision(tenant)

@@ -19,6 +19,8 @@ pub enum Setting {
     SessionSecret,
     /// Secret with the password peppers.
     PepperSecret,
+    /// Secret with what the isolation probe signs in with, `{"password": "..."}`.
+    CanarySecret,
     /// Secret with the certificate chain of the report signing key, PEM.
     ReportCertificateSecret,
     /// ARN of the KMS key that wraps tenants' data keys.
@@ -83,6 +85,7 @@ impl Setting {
             Self::MongodbSecret => "MONGODB_SECRET",
             Self::SessionSecret => "SESSION_SECRET",
             Self::PepperSecret => "PEPPER_SECRET",
+            Self::CanarySecret => "CANARY_SECRET",
             Self::ReportCertificateSecret => "REPORT_CERTIFICATE_SECRET",
             Self::DataKey => "DATA_KEY",
             Self::ReportSigningKey => "REPORT_SIGNING_KEY",

@@ -391,4 +391,6 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         let function = &resources(&template, "AWS::Serverless::Function")[granting];
         assert!(function["Events"].is_null(), "{granting} runs by itself");
     }
+    // Who may sign in to the canaries: the probe, and whoever makes its user.
+    assert_eq!(users("CanarySecret"), ["prepare-tenants", "probe-isolation"]);
 }

@@ -48,11 +48,13 @@ async fn handed_out(stack: &Stack, tenant: &Tenant<'_>, user: &Client) -> [Strin
 }
 
 /// The secrets of the deployment itself: every key that signs sessions, every
-/// pepper, and how the database is reached.
+/// pepper, how the database is reached, and what the isolation probe signs in
+/// with.
 async fn of_the_deployment(stack: &Stack) -> Vec<String> {
-    let environment = stack.environment("login").await;
+    let mut environment = stack.environment("login").await;
+    environment.extend(stack.environment("probe-isolation").await);
     let mut secrets = Vec::new();
-    for name in ["SESSION_SECRET", "PEPPER_SECRET", "MONGODB_SECRET"] {
+    for name in ["SESSION_SECRET", "PEPPER_SECRET", "MONGODB_SECRET", "CANARY_SECRET"] {
         let text = stack.aws().secret(&environment[name]).await;
         match serde_json::from_str::<BTreeMap<String, String>>(&text) {
             Ok(keys) => secrets.extend(keys.into_iter().filter_map(|(id, key)| {
@@ -62,7 +64,7 @@ async fn of_the_deployment(stack: &Stack) -> Vec<String> {
             Err(_) => secrets.push(text),
         }
     }
-    assert!(secrets.len() >= 3, "each was found");
+    assert!(secrets.len() >= 4, "each was found");
     secrets
 }
 

@@ -1,8 +1,10 @@
 //! What the public can hold the provider to: its posture, which it checks by
 //! itself, and answers to security questionnaires that are made from it.
 
+pub mod api_document;
 pub mod catalogue;
 pub mod checks;
+pub mod isolation;
 pub mod jobs;
 pub mod oscal;
 pub mod posture;

@@ -138,7 +138,7 @@ impl JobRegistry<'_> {
         new: &NewClosing,
         letter: Letter<'_>,
     ) -> Result<Standing, Problem> {
-        if new.tenant.is_provider() {
+        if new.tenant.is_reserved() {
             return Err(Problem::NotFound);
         }
         let closing = Closing {

@@ -11,6 +11,7 @@ use uuid::{Builder, Uuid};
 use crate::audit::merkle::Hash;
 
 const PROVIDER: &str = "keystone";
+const CANARIES: [&str; 2] = ["canary-one", "canary-two"];
 
 /// A tenant's slug: `^[a-z][a-z0-9-]{2,30}$`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -35,6 +36,23 @@ impl TenantId {
     /// Whether this is the slug of the provider.
     pub fn is_provider(&self) -> bool {
         self.0 == PROVIDER
+    }
+
+    /// The slugs of the canaries: two tenants of Keystone's own, each of which
+    /// tries to read what is the other's (docs/adr/0039).
+    pub fn canaries() -> [Self; 2] {
+        CANARIES.map(|slug| Self(slug.to_owned()))
+    }
+
+    /// Whether this is the slug of a canary.
+    pub fn is_canary(&self) -> bool {
+        CANARIES.contains(&self.as_str())
+    }
+
+    /// Whether this is the slug of a tenant that is no customer: such a one is
+    /// made by `prepare-tenants`, and by nobody else.
+    pub fn is_reserved(&self) -> bool {
+        self.is_provider() || self.is_canary()
     }
 
     /// The slug as text.
@@ -163,6 +181,16 @@ mod tests {
         assert_ne!(id, Id::derived(at, &["notice", "brill"]));
         assert_eq!(id.made_at(), at);
         assert_eq!(id.uuid().get_version_num(), 7);
+    }
+
+    #[test]
+    fn what_is_reserved_could_be_a_slug() {
+        for id in TenantId::canaries().iter().chain([&TenantId::provider()]) {
+            assert_eq!(TenantId::parse(id.as_str()).as_ref(), Some(id));
+            assert!(id.is_reserved());
+            assert_ne!(id.is_canary(), id.is_provider());
+        }
+        assert!(!TenantId::parse("canary-three").unwrap().is_reserved());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod audit_log;
 mod audit_proof;
+mod canary;
 mod closing;
 mod database;
 mod dossier;
@@ -25,6 +26,7 @@ use mongodb::bson::{Bson, DateTime, Document};
 
 pub use audit_log::{AuditBatch, AuditBatches, AuditFilter, AuditPage, AuditRecord};
 pub use audit_proof::{EntryParts, SignedCheckpoint, StoredEntry};
+pub use canary::ProbeUser;
 pub use closing::{Closing, Destruction, GRACE_DAYS, NewClosing, Standing};
 pub use database::{Database, StoreError};
 pub use dossier::{Dossier, Holding, Period};

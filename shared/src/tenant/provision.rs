@@ -12,11 +12,13 @@ use super::database::{audit_database, data_database, keys_database};
 use super::rotation::CREATE_KEY;
 use super::schema::{self, Index};
 use super::{
-    Attribution, AuditFilter, Contact, Contacts, Enrolled, Entity, Filter, JobRegistry, Settings,
-    StoreError, Stored, Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
+    Attribution, AuditFilter, Contact, Contacts, Enrolled, Entity, Filter, JobRegistry, ProbeUser,
+    Settings, StoreError, Stored, Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log,
+    bson_time,
 };
 use crate::audit::entry::Resource;
 use crate::auth::Role;
+use crate::auth::password::Pepper;
 use crate::auth::user::{MailedToken, User, UserStatus, canonical_email};
 use crate::config::Setting;
 use crate::crypto::{DataKey, Subject};
@@ -98,7 +100,7 @@ impl JobRegistry<'_> {
         grants: Grants,
         invitation: impl Fn(&TenantRecord, &User, &MailedToken) -> Result<Mail, Problem>,
     ) -> Result<Provisioned, Problem> {
-        if new.id.is_provider() {
+        if new.id.is_reserved() {
             return Err(Problem::invalid("/tenant", "Is reserved."));
         }
         let record = self.enter(&new.id, &new.legal_name, &new.country).await?;
@@ -132,17 +134,34 @@ impl JobRegistry<'_> {
             return Ok(());
         }
         let tenant = self.build(by, record, grants).await?;
-        // An interrupted run may have settled it.
-        if tenant.find::<Settings>(Filter::all()).await?.is_none() {
-            let contacts = Contacts { primary: contact, security: None, billing: None };
-            tenant
-                .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
-                    tx.about(Resource { kind: "tenant".into(), id: tenant.id().to_string() });
-                    tx.settle(Settings::new(contacts.clone(), by.now)).await?;
-                    Ok(())
-                })
-                .await?;
-        }
+        settle(&tenant, by, contact).await?;
+        Ok(self.activate(tenant.id()).await?)
+    }
+
+    /// Makes a canary, or finishes what an interrupted run began, with the one
+    /// user whom `probe` describes. Where another password is set meanwhile, who
+    /// signs in with it takes the place of the user before.
+    ///
+    /// # Errors
+    /// As [`Registry::provision`]; 422 when the password is a weak one.
+    pub async fn provision_canary(
+        &self,
+        by: &Attribution,
+        id: &TenantId,
+        contact: Contact,
+        probe: &ProbeUser,
+        pepper: &Pepper,
+        grants: Grants,
+    ) -> Result<(), Problem> {
+        let record = self.enter(id, &format!("{PROVIDER_NAME} {id}"), PROVIDER_COUNTRY).await?;
+        let tenant = match record.state {
+            TenantState::Provisioning => self.build(by, record, grants).await?,
+            state if state.serves() => self.open(record, by.now).await?,
+            // An operator suspended it.
+            _ => return Ok(()),
+        };
+        settle(&tenant, by, contact).await?;
+        probe.admit(&tenant, by, pepper).await?;
         Ok(self.activate(tenant.id()).await?)
     }
 
@@ -328,6 +347,22 @@ impl Tenant {
         let key = keys.iter().min_by_key(|key| key.version).ok_or(Problem::Internal)?;
         self.audited(by, CREATE_KEY, async |tx: &mut WriteTx<'_>| Ok(tx.name_data_key(key)?)).await
     }
+}
+
+/// The entry of the beginning of a tenant that has no `super_admin`, unless an
+/// earlier run left it.
+async fn settle(tenant: &Tenant, by: &Attribution, contact: Contact) -> Result<(), Problem> {
+    if tenant.find::<Settings>(Filter::all()).await?.is_some() {
+        return Ok(());
+    }
+    let contacts = Contacts { primary: contact, security: None, billing: None };
+    tenant
+        .audited(by, "tenant.provision", async |tx: &mut WriteTx<'_>| {
+            tx.about(Resource { kind: "tenant".into(), id: tenant.id().to_string() });
+            tx.settle(Settings::new(contacts.clone(), by.now)).await?;
+            Ok(())
+        })
+        .await
 }
 
 /// The entry of the tenant's beginning, together with the first `super_admin`.

@@ -67,7 +67,7 @@ pub enum Visit {
     Serving,
     /// All whose keys exist: suspended ones too.
     Kept,
-    /// Those whose people may sign in, without the provider.
+    /// Those whose people may sign in, without the provider and the canaries.
     Customers,
 }
 
@@ -287,7 +287,7 @@ impl<'p> JobRegistry<'p> {
             .try_collect()
             .await?;
         if visit == Visit::Customers {
-            enrolled.retain(|tenant| !tenant.id().is_provider());
+            enrolled.retain(|tenant| !tenant.id().is_reserved());
         }
         Ok(enrolled)
     }

@@ -1,17 +1,23 @@
-//! Makes the provider, and brings the collections, validators and indexes of
+//! Makes the provider and the canaries, and brings the collections, validators and indexes of
 //! every tenant to what this release knows; run after each deployment.
 
 use keystone::Problem;
 use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
 use keystone::job::Job;
-use keystone::tenant::{Contact, Grants, Visit};
+use keystone::tenant::{Contact, Grants, ProbeUser, TenantId, Visit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 4] =
-    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::SecurityContact];
+pub const SETTINGS: [Setting; 6] = [
+    Setting::MongodbSecret,
+    Setting::DataKey,
+    Setting::SubjectKeyTable,
+    Setting::SecurityContact,
+    Setting::PepperSecret,
+    Setting::CanarySecret,
+];
 
 /// The event.
 #[derive(Deserialize, JsonSchema)]
@@ -26,13 +32,14 @@ pub struct Input {
 /// What a run did.
 #[derive(Debug, Default, Serialize)]
 pub struct Prepared {
-    /// Tenants that are ready for this release, the provider among them.
+    /// Tenants that are ready for this release, the provider and the canaries
+    /// among them.
     tenants: u64,
 }
 
-/// The job. Beside the making of the provider it changes no data, only what the
-/// database enforces and indexes, so it leaves no audit entry; doing it twice is
-/// doing it once.
+/// The job. Beside the making of the provider and the canaries it changes no
+/// data, only what the database enforces and indexes, so it leaves no audit
+/// entry; doing it twice is doing it once.
 pub async fn handle(job: Job) -> Result<Prepared, Problem> {
     let input: Input = job.input()?;
     let registry = job.registry().await?;
@@ -40,7 +47,14 @@ pub async fn handle(job: Job) -> Result<Prepared, Problem> {
     let email = email.map_err(|_| Problem::Internal)?.to_owned();
     let contact = Contact { name: "Security".into(), email, user: None };
     let by = job.attribution(ActorKind::Job, "prepare-tenants");
-    registry.provision_provider(&by, contact, input.grants.unwrap_or(Grants::Server)).await?;
+    let grants = input.grants.unwrap_or(Grants::Server);
+    registry.provision_provider(&by, contact.clone(), grants).await?;
+    let secret = job.platform.secret(Setting::CanarySecret, job.now).await?;
+    let (probe, pepper) =
+        (ProbeUser::from_secret_json(&secret)?, job.platform.pepper(job.now).await?);
+    for id in TenantId::canaries() {
+        registry.provision_canary(&by, &id, contact.clone(), &probe, &pepper, grants).await?;
+    }
     let mut done = Prepared::default();
     for enrolled in registry.walk(Visit::Kept).await? {
         registry.prepare(&enrolled).await?;

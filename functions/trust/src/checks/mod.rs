@@ -119,6 +119,8 @@ checks! {
     AppendOnly = "append-only";
     /// No tenant's database takes another's document.
     TenantIsolation = "tenant-isolation";
+    /// What was found when every read route was tried between two canaries.
+    IsolationProbe = "isolation-probe";
     /// Sealed fields hold ciphertext.
     SealedFields = "sealed-fields";
     /// The work factor of stored passwords.
@@ -287,6 +289,7 @@ impl<'j> Look<'j> {
             Check::SignInThrottle => throttle::sign_in(self).await,
             Check::SessionTokens => sessions::tokens(self).await,
             Check::AuditTrail => trail::self_check(self).await,
+            Check::IsolationProbe => trail::isolation_probe(self).await,
             Check::AppendOnly => Ok(self.survey.append_only()),
             Check::TenantIsolation => Ok(self.survey.isolation()),
             Check::SealedFields => Ok(self.survey.sealed_fields()),

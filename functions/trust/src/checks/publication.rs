@@ -6,6 +6,7 @@ use reqwest::header::{ACCEPT, STRICT_TRANSPORT_SECURITY};
 use serde_json::{Value, json};
 
 use super::{Blind, Finding, Look};
+use crate::api_document::{Operation, guarded};
 
 /// Guarded operations that one run asks for; each run begins elsewhere.
 const ASKED: usize = 12;
@@ -13,13 +14,6 @@ const ASKED: usize = 12;
 const NOTHING: &str = "01890000-0000-7000-8000-000000000000";
 /// Shortest life of the header that the preload list takes, in seconds.
 const PRELOAD_AGE: u64 = 31_536_000;
-
-/// A guarded operation of the API document.
-struct Operation {
-    name: String,
-    method: String,
-    path: String,
-}
 
 impl Look<'_> {
     async fn get(&self, path: &str, accept: &str) -> Result<reqwest::Response, Blind> {
@@ -31,21 +25,7 @@ impl Look<'_> {
     async fn guarded(&self) -> Result<Vec<Operation>, Blind> {
         let document = self.get("/openapi.json", "*/*").await?.error_for_status()?;
         let document: Value = document.json().await?;
-        let mut found = Vec::new();
-        for (path, methods) in document["paths"].as_object().into_iter().flatten() {
-            for (method, operation) in methods.as_object().into_iter().flatten() {
-                // What needs none says so; everything else does.
-                if operation.get("security").is_none() {
-                    let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
-                    found.push(Operation {
-                        name,
-                        method: method.to_uppercase(),
-                        path: path.clone(),
-                    });
-                }
-            }
-        }
-        Ok(found)
+        Ok(guarded(&document))
     }
 
     /// The status with which `operation` answers somebody without a session.

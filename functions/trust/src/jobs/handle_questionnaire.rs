@@ -215,6 +215,9 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
             let posture = PostureView::read(&provider, job.now).await?;
             let mut questionnaires = Vec::new();
             for enrolled in registry.walk(Visit::Kept).await? {
+                if enrolled.id().is_canary() {
+                    continue;
+                }
                 let tenant = registry.for_job(enrolled, job.now).await?;
                 questionnaires.extend(listed(&job, &tenant, &posture).await?);
             }

@@ -635,6 +635,7 @@ mod tests {
             "Eve@Example.com",
             "<b>Eve</b> & co".into(),
             Role::Viewer,
+            0,
             Timestamp::UNIX_EPOCH,
         )
         .unwrap();

@@ -231,10 +231,23 @@ async fn all_sessions_of_a_tenant_end_at_once() {
         who.post(path, &reason).await.must(403);
         who.get("/v1/products").await.must(200);
     }
-    // A sign-in waits for its second factor meanwhile.
+    // A sign-in waits for its second factor meanwhile, and links were mailed: to
+    // the address of a thief, for another password, to somebody invited.
     let email = tenant.email_of(Role::SuperAdmin);
     let client = tenant.stranger();
     let asked = client.post("/v1/auth/login", &tenant.credentials_of(&email)).await.expect(200);
+    let (of_viewer, thief) = (tenant.email_of(Role::Viewer), tenant.address_of("thief"));
+    let password = tenant.credentials(Role::Viewer)["password"].clone();
+    let moved = json!({ "email": thief, "password": password });
+    viewer.post("/v1/auth/email", &moved).await.must(204);
+    let moved = tenant.mailed_token(&thief, "/email-change/").await;
+    let account = json!({ "tenant": tenant.slug(), "email": of_viewer });
+    client.post("/v1/auth/password-reset", &account).await.must(204);
+    let reset = tenant.mailed_token(&of_viewer, "/password-reset/").await;
+    let new = tenant.address_of("new");
+    let new = json!({ "email": new, "name": "New", "role": "viewer" });
+    let invited = owner.post("/v1/users", &new).await.expect(201).id();
+    let invitation = tenant.invitation_to("new", 0).await;
     owner.post(path, &reason).await.must(204);
     for dead in [owner, admin, viewer] {
         is_dead(dead).await;
@@ -243,12 +256,30 @@ async fn all_sessions_of_a_tenant_end_at_once() {
     let shown = json!({ "challenge": challenge, "code": tenant.app_code(&email).await });
     client.post("/v1/auth/mfa", &shown).await.must(401);
     other.owner().get("/v1/products").await.must(200);
+    let slug = tenant.slug().to_owned();
+    let with = |token: &str| {
+        let password = "Nine herons above the sluice gate";
+        json!({ "tenant": slug, "token": token, "password": password })
+    };
+    let link = json!({ "tenant": tenant.slug(), "token": moved });
+    let stranger = tenant.stranger();
+    stranger.post("/v1/auth/email/confirm", &link).await.must(401);
+    stranger.post("/v1/auth/password-reset/confirm", &with(&reset)).await.must(401);
+    tenant.accept(&invitation).await.must(401);
 
     // All may sign in again, and see no session but the new one.
     let viewer = tenant.sign_in(Role::Viewer).await;
     assert_eq!(ids(&listed(&viewer).await), [&sid(&viewer)]);
     let owner = tenant.sign_in(Role::SuperAdmin).await;
     let tenant = tenant.with_owner(owner);
+    // What is mailed from now on opens again.
+    stranger.post("/v1/auth/password-reset", &account).await.must(204);
+    let reset = tenant.mailed_token_after(&of_viewer, "/password-reset/", 1).await;
+    stranger.post("/v1/auth/password-reset/confirm", &with(&reset)).await.must(204);
+    let again = format!("/v1/users/{invited}/invite");
+    tenant.owner().request("POST", &again).send().await.must(200);
+    let invitation = tenant.invitation_to("new", 1).await;
+    tenant.accept(&invitation).await.must(204);
     let trail = tenant.audit_trail().await;
     let entry = trail.iter().find(|entry| entry["action"] == "settings.end_sessions").unwrap();
     assert!(entry["delta"].to_string().contains("A laptop was stolen"), "{entry}");

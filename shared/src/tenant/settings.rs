@@ -127,8 +127,9 @@ pub struct Settings {
     /// Absent: no copy of the tenant's data leaves the EU.
     #[serde(default)]
     pub cross_border_consent: Option<CrossBorderConsent>,
-    /// Counts how often all sessions of the tenant were ended. A session or a
-    /// half-finished sign-in from before the last time is not accepted.
+    /// Counts how often all sessions of the tenant were ended. A session, a
+    /// half-finished sign-in or a mailed token from before the last time is not
+    /// accepted.
     #[serde(default)]
     pub session_epoch: i64,
 }

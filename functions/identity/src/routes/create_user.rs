@@ -51,7 +51,8 @@ pub struct NewUser {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewUser = call.request().body()?;
     let id = call.new_id()?;
-    let (user, token) = User::invite(&new.email, new.name, new.role, call.now())?;
+    let epoch = call.principal().epoch();
+    let (user, token) = User::invite(&new.email, new.name, new.role, epoch, call.now())?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
     let message = letters::invitation(url, call.tenant().profile(), &user, &token)?;
     call.audited("user.invite", async |tx| {

@@ -44,7 +44,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             }
             UserStatus::Deactivated => return Err(offboarded()),
         }
-        let (after, token) = before.entity.clone().invited_again(call.now())?;
+        let epoch = call.principal().epoch();
+        let (after, token) = before.entity.clone().invited_again(epoch, call.now())?;
         let message = letters::invitation(url, call.tenant().profile(), &after, &token)?;
         let after = tx.replace(&before, after).await?;
         mail::enqueue(tx, call.now(), Subject::User(id), &message).await?;

@@ -10,6 +10,7 @@ use keystone::auth::Role;
 use keystone::auth::session::{IDLE_LIMIT, LIFETIME};
 use keystone::tenant::Id;
 use keystone_tests::routes::{self, Listed};
+use keystone_tests::subject_requests::{PATH, checked, opened};
 use keystone_tests::{Client, Stack, samples};
 use serde_json::{Value, json};
 
@@ -157,11 +158,13 @@ async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
         let customer = samples::customer("1 Quay Street", "+353860000001");
         let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
         let user = format!("/v1/users/{viewer}");
+        let asked = opened(owner, "access", "customer", &customer).await;
         let settings = owner.get("/v1/tenant").await.expect(200).etag();
         let of_user = owner.get(&user).await.expect(200).etag();
         let why = json!({ "reason": "Late" });
         let late = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
-        let requests: [(&str, String, &str, Value); 8] = [
+        let step = asked.etag();
+        let requests: [(&str, String, &str, Value); 9] = [
             ("POST", "/v1/users".into(), "", late),
             ("PATCH", user.clone(), &of_user, json!({ "role": "admin" })),
             ("DELETE", format!("{user}/sessions"), "", Value::Null),
@@ -175,6 +178,7 @@ async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
                 json!({ "ground": "objection" }),
             ),
             ("DELETE", "/v1/mfa/totp".into(), "", Value::Null),
+            ("PATCH", format!("{PATH}/{}", asked.id()), &step, checked("confirmed")),
         ];
         let mut held = tenant.hold_writes().await;
         let begun = Instant::now();

@@ -82,6 +82,17 @@ impl Contacts {
         .filter_map(|(name, contact)| Some((name, contact?)))
     }
 
+    /// Who receives what goes to each of them: the primary contact where nobody
+    /// else is named.
+    pub fn receivers(&self) -> [(&'static str, &Contact); 3] {
+        let primary = &self.primary;
+        [
+            ("primary", primary),
+            ("security", self.security.as_ref().unwrap_or(primary)),
+            ("billing", self.billing.as_ref().unwrap_or(primary)),
+        ]
+    }
+
     /// Says of every contact with the address `email`, as [`canonical_email`]
     /// gives it, that they are `user`, unless they are known to be another.
     pub fn link(&mut self, user: Id, email: &str) {

@@ -4,6 +4,7 @@ use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
+use crate::contacts;
 use crate::tenant::{SettingsPatch, TenantView};
 
 /// The route.
@@ -22,7 +23,8 @@ pub const ROUTE: Route = Route {
 };
 
 /// The handler. Who must have a second factor acts on the very next request
-/// of those who have none.
+/// of those who have none. Whoever is a contact no more is told, and so is
+/// whoever takes their place.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let version = call.request().if_match()?;
     let patch: SettingsPatch = call.request().body()?;
@@ -33,6 +35,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         let mut after = patch.apply(&before.entity, user, call.now());
         patch.identify_contacts(tx, &before.entity, &mut after).await?;
         let after = tx.replace(&before, after).await?;
+        contacts::tell(tx, call.now(), &before.entity.contacts, &after.entity.contacts).await?;
         Ok(Reply::ok(&TenantView::new(call.tenant(), &after))?.with_version(after.version))
     })
     .await

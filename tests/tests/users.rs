@@ -236,6 +236,33 @@ async fn an_invitation_that_was_lost_or_has_ended_is_sent_again() {
 }
 
 #[tokio::test]
+async fn no_mailbox_is_flooded_with_invitations() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("flooded", &[Role::Admin]).await;
+    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin));
+    let email = tenant.address_of("late");
+    let invitation = json!({ "email": email, "name": "Late", "role": "viewer" });
+    let id = admin.post("/v1/users", &invitation).await.expect(201).id();
+    let path = format!("/v1/users/{id}/invite");
+    for _ in 0..9 {
+        admin.request("POST", &path).send().await.must(200);
+    }
+    // Whoever asks for the next one, from wherever and in whatever way.
+    owner.request("POST", &path).send().await.must(429);
+    owner.post(&format!("/v1/users/{id}/offboard"), &json!({ "reason": "Left" })).await.must(200);
+    let again = json!({ "email": email.to_uppercase(), "name": "Late", "role": "viewer" });
+    owner.post("/v1/users", &again).await.must(429);
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let contact = json!({ "contacts": { "security": { "name": "Late", "email": email } } });
+    owner.patch("/v1/tenant", &etag, &contact).await.must(429);
+    // The tenth arrives, and somebody else is invited as ever.
+    tenant.invitation_to("late", 9).await;
+    assert_eq!(stack.mails_to(&email).await.len(), 10);
+    tenant.newcomer("somebody-else", Role::Viewer).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn the_first_super_admin_is_invited_again_by_the_operator() {
     let stack = Stack::load();
     let tenant = stack.unattended_tenant("unattended").await;

@@ -2,10 +2,11 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
+use keystone::config::Setting;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
-use crate::contacts;
 use crate::tenant::{SettingsPatch, TenantView};
+use crate::{contacts, sign_in};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -22,6 +23,9 @@ pub const ROUTE: Route = Route {
     assurance: Assurance::FullRecent,
 };
 
+/// What the function needs beyond what every guarded function does.
+pub const SETTINGS: [Setting; 1] = [Setting::ThrottleTable];
+
 /// The handler. Who must have a second factor acts on the very next request
 /// of those who have none. Whoever is a contact no more is told, and so is
 /// whoever takes their place.
@@ -29,6 +33,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let version = call.request().if_match()?;
     let patch: SettingsPatch = call.request().body()?;
     let user = call.principal().user();
+    for address in patch.addresses() {
+        sign_in::may_mail(&call, &address).await?;
+    }
     call.audited("settings.update", async |tx| {
         call.caller_with(tx, Permission::ManageTenant).await?;
         let before = tx.settings().await?.at_version(version)?;

@@ -200,14 +200,10 @@ impl<'p> Registry<'p> {
     /// # Errors
     /// As [`Registry::of_attempt`].
     pub async fn walk(&self, visit: Visit) -> Result<Vec<Enrolled>, StoreError> {
-        let mut enrolled: Vec<Enrolled> = self
-            .tenants()
-            .find(doc! { "state": { "$in": visit.states() } })
-            .sort(doc! { "_id": 1 })
-            .await?
-            .map_ok(Enrolled)
-            .try_collect()
-            .await?;
+        let visited = doc! { "state": { "$in": visit.states() } };
+        let found = self.tenants().find(visited).sort(doc! { "_id": 1 }).await;
+        let found = self.database.noting_loss(found)?;
+        let mut enrolled: Vec<Enrolled> = found.map_ok(Enrolled).try_collect().await?;
         if visit == Visit::Customers {
             enrolled.retain(|tenant| !tenant.id().is_provider());
         }
@@ -298,7 +294,8 @@ impl<'p> Registry<'p> {
     }
 
     pub(super) async fn record(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
-        Ok(self.tenants().find_one(doc! { "_id": id.as_str() }).await?)
+        let found = self.tenants().find_one(doc! { "_id": id.as_str() }).await;
+        self.database.noting_loss(found)
     }
 
     pub(super) fn tenants(&self) -> Collection<TenantRecord> {

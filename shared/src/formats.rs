@@ -60,11 +60,13 @@ pub(crate) fn in_words(format: &str) -> &str {
 /// the standard that only machines use: a quoted local part, an address literal
 /// or a domain without a dot.
 /// What it is kept as ([`canonical_email`]) must be one as well: compatibility
-/// forms hide characters that no address has, as `⑴` hides brackets.
+/// forms hide characters that no address has, as `⑴` hides brackets. No domain
+/// of `.invalid` (RFC 2606 §2), where erased users have theirs.
 pub fn is_email(text: &str) -> bool {
     let canonical = canonical_email(text);
     let lasting = canonical_email(&canonical) == canonical;
-    has_form_of_email(text) && has_form_of_email(&canonical) && lasting
+    let exists = !canonical.ends_with(".invalid");
+    has_form_of_email(text) && has_form_of_email(&canonical) && lasting && exists
 }
 
 fn has_form_of_email(text: &str) -> bool {
@@ -266,6 +268,9 @@ mod tests {
             "a@-b.example",
             "a@b..example",
             "a@b@c.example",
+            "erased-01890000-0000-7000-8000-000000000000@erased.invalid",
+            "a@b.INVALID",
+            "a@b.ｉnvalid",
             // Brackets, a comma, blanks, once they are in the form that is kept.
             "victim\u{2474}@b.example",
             "a\u{1f101}b@b.example",

@@ -181,7 +181,12 @@ async fn personal_values_of_the_audit_trail_are_erased_with_their_subject() {
 
     let shown = owner.get(&path).await.expect(200).json();
     assert_eq!(shown["name"], "Erased");
-    assert!(shown["email"].as_str().unwrap().ends_with("@erased.invalid"), "{shown}");
+    let address = shown["email"].as_str().unwrap();
+    assert!(address.ends_with("@erased.invalid"), "{shown}");
+    // Nobody opens the record again by its address.
+    let again = json!({ "email": address, "name": "Again", "role": "viewer" });
+    let refused = owner.post("/v1/users", &again).await.expect(422).json();
+    assert_eq!(refused["errors"][0]["field"], "/email");
     assert!(all_erased(&personal(&entry(&created).await)));
     assert!(all_erased(&personal(&entry(&invited).await)));
     assert_eq!(entry(&acted).await["source_ip"]["erased"], true);

@@ -25,7 +25,8 @@ pub const RESET_LIFE: SignedDuration = SignedDuration::from_mins(30);
 /// How long another e-mail address may be confirmed after it was named.
 pub const EMAIL_CHANGE_LIFE: SignedDuration = SignedDuration::from_mins(30);
 
-/// What the address of an erased user ends in; no mail goes there (RFC 6761).
+/// What the address of an erased user ends in; no mail goes there (RFC 6761),
+/// and no input has it (`formats::is_email`).
 const ERASED_DOMAIN: &str = "@erased.invalid";
 
 /// Where a user stands.
@@ -186,7 +187,7 @@ impl User {
 
     /// Whether nothing is left that tells who the user was.
     pub fn is_erased(&self) -> bool {
-        self.email.ends_with(ERASED_DOMAIN)
+        self.status == UserStatus::Deactivated && self.email.ends_with(ERASED_DOMAIN)
     }
 
     /// When the second factor was shown to work, if there is one.
@@ -451,6 +452,15 @@ mod tests {
         assert!(!opens(2, user.clone().with_email("ada@example.com".into()), now));
         assert!(!opens(2, user.deactivated(), now));
         assert!(!opens(2, invited(), now));
+    }
+
+    #[test]
+    fn an_erased_user_is_told_from_one_with_such_an_address() {
+        let erased = invited().erased(Id::from_u128(2));
+        assert!(erased.is_erased());
+        assert!(!invited().deactivated().is_erased());
+        let posing = User { email: erased.email.clone(), ..invited() };
+        assert!(!posing.is_erased());
     }
 
     #[test]

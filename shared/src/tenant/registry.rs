@@ -102,7 +102,8 @@ pub struct Named {
     id: TenantId,
     record: Option<TenantRecord>,
     /// An error where there is no such tenant: nobody has rights on its database.
-    user: Result<Option<Document>, StoreError>,
+    /// It is not logged before it is known to matter.
+    user: mongodb::error::Result<Option<Document>>,
 }
 
 /// The registry of tenants, read with the platform's clients.
@@ -152,7 +153,7 @@ impl<'p> Registry<'p> {
         let of_user = Filter::all().eq("email", canonical_email(email)).for_tenant(&id);
         let users = data.collection::<Document>(schema::USERS.name);
         let (record, user) = tokio::join!(self.record(&id), users.find_one(of_user).into_future());
-        Ok(Some(Named { record: record?, user: user.map_err(StoreError::from), id }))
+        Ok(Some(Named { record: record?, user, id }))
     }
 
     /// The tenant that an admitted attempt names, as [`Registry::of_attempt`],

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use futures::future::join_all;
 use futures::{StreamExt, stream};
 use keystone::auth::{Grant, Permission, Role};
 use keystone_tests::routes::{self, Listed};
@@ -232,6 +233,23 @@ async fn an_invitation_that_was_lost_or_has_ended_is_sent_again() {
     let peer = json!({ "email": "p@keystone.example", "name": "P", "role": "super_admin" });
     let peer = owner.post("/v1/users", &peer).await.expect(201).id();
     again(admin, &peer).await.must(403);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn an_invitation_is_accepted_once() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("accepted-once", &[]).await;
+    let email = tenant.address_of("new");
+    let invitation = json!({ "email": email, "name": "New", "role": "viewer" });
+    tenant.owner().post("/v1/users", &invitation).await.must(201);
+    let token = tenant.invitation_to("new", 0).await;
+    let answers = join_all([tenant.accept(&token), tenant.accept(&token)]).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 401], "{} {}", answers[0], answers[1]);
+    tenant.accept(&token).await.must(401);
+    tenant.sign_in_as(&email).await;
     tenant.finish().await;
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn in_words(format: &str) -> &str {
         "ip" => "an IPv4 or IPv6 address",
         "tenant" => "a tenant's short name, such as acme-dairy",
         "email" => "an e-mail address",
-        "person" => "a person's name, without a web address",
+        "person" => "a person's name, without a web address or a slash",
         "date" => "a date such as 2027-01-31",
         "date-time" => "a moment such as 2027-01-31T12:00:00Z",
         "uuid" => "an id, 36 characters with hyphens",
@@ -89,10 +89,10 @@ fn has_form_of_email(text: &str) -> bool {
 }
 
 /// A person's name. It stands in mails to strangers, whose programs make links
-/// of what looks like one.
+/// of what looks like one, a path without its scheme too.
 pub fn is_person(text: &str) -> bool {
     let text = text.to_lowercase();
-    !["://", "www.", "@"].iter().any(|part| text.contains(part))
+    !["/", "www.", "@"].iter().any(|part| text.contains(part))
 }
 
 /// The check digit that follows `digits` (GS1 General Specifications §7.9):
@@ -286,7 +286,12 @@ mod tests {
         for good in ["Aoife Byrne", "Ó Súilleabháin, Seán (QA)", "Dr. B. von Www"] {
             assert!(is_person(good), "{good}");
         }
-        for bad in ["Eve https://evil.example", "WWW.evil.example", "eve@evil.example"] {
+        for bad in [
+            "Eve https://evil.example",
+            "Eve evil.example/login",
+            "WWW.evil.example",
+            "eve@evil.example",
+        ] {
             assert!(!is_person(bad), "{bad}");
         }
     }

@@ -53,7 +53,7 @@ pub(crate) fn in_words(format: &str) -> &str {
         "ip" => "an IPv4 or IPv6 address",
         "tenant" => "a tenant's short name, such as acme-dairy",
         "email" => "an e-mail address",
-        "person" => "a person's name, without a web address",
+        "person" => "a person's name, without a web address or a slash",
         "date" => "a date such as 2027-01-31",
         "date-time" => "a moment such as 2027-01-31T12:00:00Z",
         "uuid" => "an id, 36 characters with hyphens",
@@ -66,11 +66,13 @@ pub(crate) fn in_words(format: &str) -> &str {
 /// the standard that only machines use: a quoted local part, an address literal
 /// or a domain without a dot.
 /// What it is kept as ([`canonical_email`]) must be one as well: compatibility
-/// forms hide characters that no address has, as `⑴` hides brackets.
+/// forms hide characters that no address has, as `⑴` hides brackets. No domain
+/// of `.invalid` (RFC 2606 §2), where erased users have theirs.
 pub fn is_email(text: &str) -> bool {
     let canonical = canonical_email(text);
     let lasting = canonical_email(&canonical) == canonical;
-    has_form_of_email(text) && has_form_of_email(&canonical) && lasting
+    let exists = !canonical.ends_with(".invalid");
+    has_form_of_email(text) && has_form_of_email(&canonical) && lasting && exists
 }
 
 fn has_form_of_email(text: &str) -> bool {
@@ -93,10 +95,10 @@ fn has_form_of_email(text: &str) -> bool {
 }
 
 /// A person's name. It stands in mails to strangers, whose programs make links
-/// of what looks like one.
+/// of what looks like one, a path without its scheme too.
 pub fn is_person(text: &str) -> bool {
     let text = text.to_lowercase();
-    !["://", "www.", "@"].iter().any(|part| text.contains(part))
+    !["/", "www.", "@"].iter().any(|part| text.contains(part))
 }
 
 /// The check digit that follows `digits` (GS1 General Specifications §7.9):
@@ -303,6 +305,9 @@ mod tests {
             "a@-b.example",
             "a@b..example",
             "a@b@c.example",
+            "erased-01890000-0000-7000-8000-000000000000@erased.invalid",
+            "a@b.INVALID",
+            "a@b.ｉnvalid",
             // Brackets, a comma, blanks, once they are in the form that is kept.
             "victim\u{2474}@b.example",
             "a\u{1f101}b@b.example",
@@ -318,7 +323,12 @@ mod tests {
         for good in ["Aoife Byrne", "Ó Súilleabháin, Seán (QA)", "Dr. B. von Www"] {
             assert!(is_person(good), "{good}");
         }
-        for bad in ["Eve https://evil.example", "WWW.evil.example", "eve@evil.example"] {
+        for bad in [
+            "Eve https://evil.example",
+            "Eve evil.example/login",
+            "WWW.evil.example",
+            "eve@evil.example",
+        ] {
             assert!(!is_person(bad), "{bad}");
         }
     }

@@ -291,6 +291,41 @@ pub fn contact_replaced(
     .to(&former.email)
 }
 
+/// Tells `contact` of `tenant` that somebody else receives what goes to the
+/// contacts `lost`, or they themselves what goes to the contacts `given`. The
+/// letter names nobody else: whose address it is may be erased.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn contacts_changed(
+    tenant: &TenantRecord,
+    contact: &Contact,
+    lost: &[&str],
+    given: &[&str],
+) -> Result<Mail, Problem> {
+    let what = |name: &str| match name {
+        "primary" => "Notices of breaches and of sub-processors",
+        "security" => "Security notices",
+        _ => "Invoices",
+    };
+    let mut paragraphs = vec![format!(
+        "this is about the contacts of {} at Keystone, which a super_admin changed.",
+        tenant.legal_name
+    )];
+    let lost = lost.iter().map(|name| format!("{} go to another address from now on.", what(name)));
+    let given = given.iter().map(|name| format!("{} come to you from now on.", what(name)));
+    paragraphs.extend(lost.chain(given));
+    Letter {
+        subject: "The contacts of your organisation at Keystone were changed",
+        name: &contact.name,
+        paragraphs,
+        link: None,
+        closing: "If this is not right, tell a super_admin of your organisation at once. If they \
+                  know nothing of it, answer this message.",
+    }
+    .to(&contact.email)
+}
+
 /// Tells a tenant's primary contact that the tenant's data is going to be
 /// erased at `ends_at`.
 ///
@@ -647,6 +682,7 @@ mod tests {
             "Eve@Example.com",
             "<b>Eve</b> & co".into(),
             Role::Viewer,
+            0,
             Timestamp::UNIX_EPOCH,
         )
         .unwrap();

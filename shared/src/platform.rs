@@ -177,12 +177,15 @@ impl Platform {
     }
 
     /// The cluster that the secret names now: a changed connection string is
-    /// used as soon as the secret is read again.
+    /// used as soon as the secret is read again, and a client that found no
+    /// server is not used again.
     async fn database(&self, now: Timestamp) -> Result<Database, StoreError> {
         let secret = self.secret(Setting::MongodbSecret, now).await?;
         let mut connected = self.database.lock().await;
         match connected.as_ref() {
-            Some((used, database)) if *used == secret => Ok(database.clone()),
+            Some((used, database)) if *used == secret && !database.is_lost() => {
+                Ok(database.clone())
+            }
             _ => {
                 let database = Database::connect(&secret).await?;
                 *connected = Some((secret, database.clone()));
@@ -241,5 +244,89 @@ impl Platform {
     pub async fn pepper(&self, now: Timestamp) -> Result<Pepper, StoreError> {
         Pepper::from_secret_json(&self.secret(Setting::PepperSecret, now).await?)
             .map_err(StoreError::defect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use mongodb::bson::{Document, doc, serialize_to_vec};
+
+    use super::*;
+    use crate::tenant::TenantId;
+
+    /// Answers as a server whose collections are empty: a member of a replica
+    /// set, or none yet.
+    fn serve(mut connection: TcpStream, is_member: &AtomicBool) -> std::io::Result<()> {
+        let host = connection.local_addr()?.to_string();
+        loop {
+            // OP_MSG: four numbers of four bytes, flags, a section of one document.
+            let mut header = [0; 16];
+            connection.read_exact(&mut header)?;
+            let length = u32::from_le_bytes(header[..4].try_into().unwrap());
+            let mut message = vec![0; usize::try_from(length).unwrap() - header.len()];
+            connection.read_exact(&mut message)?;
+            let command = Document::from_reader(&message[5..]).unwrap();
+            let mut answer = match command.keys().next().unwrap().as_str() {
+                "find" => doc! {
+                    "cursor": { "id": 0_i64, "ns": "keystone_control.tenants", "firstBatch": [] },
+                },
+                _ => doc! {
+                    "isWritablePrimary": true, "ismaster": true, "helloOk": true,
+                    "minWireVersion": 0, "maxWireVersion": 21, "maxBsonObjectSize": 16_777_216,
+                    "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000,
+                    "logicalSessionTimeoutMinutes": 30,
+                },
+            };
+            if is_member.load(Ordering::Relaxed) && answer.contains_key("ismaster") {
+                answer.extend(doc! {
+                    "setName": "rs0", "hosts": [&host], "me": &host, "primary": &host,
+                });
+            }
+            answer.insert("ok", 1.0);
+            let mut section = vec![0; 5];
+            section.extend(serialize_to_vec(&answer).unwrap());
+            let length = u32::try_from(header.len() + section.len()).unwrap();
+            let mut reply = length.to_le_bytes().to_vec();
+            reply.extend([0; 4]);
+            reply.extend(&header[4..8]);
+            reply.extend(2013_u32.to_le_bytes());
+            reply.extend(section);
+            connection.write_all(&reply)?;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_lost_its_server_is_replaced() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("mongodb://{}/?replicaSet=rs0", listener.local_addr().unwrap());
+        let is_member = Arc::new(AtomicBool::new(false));
+        let answers_as = Arc::clone(&is_member);
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let is_member = Arc::clone(&answers_as);
+                thread::spawn(move || serve(connection.unwrap(), &is_member));
+            }
+        });
+        let value = |name: &str| if name.contains("REGION") { "eu-west-1" } else { "test" };
+        let named = |name: &str| Some(value(name).to_owned());
+        let platform = Platform::new(Config::read(&[], named).unwrap());
+        let now = crate::clock::now();
+        let secret = serde_json::json!({ "uri": uri }).to_string();
+        platform.secrets.lock().unwrap().insert(Setting::MongodbSecret, (now, secret));
+        let id = TenantId::parse("acme").unwrap();
+        let knows = async || platform.registry(now).await?.knows(&id).await;
+
+        // The server starts, and is in no set yet: the driver drops its only address.
+        assert!(matches!(knows().await, Err(StoreError::Unavailable("mongodb"))));
+        is_member.store(true, Ordering::Relaxed);
+        assert!(!knows().await.unwrap());
+        let connected = platform.database.lock().await;
+        assert!(!connected.as_ref().unwrap().1.is_lost(), "who is there is kept");
     }
 }

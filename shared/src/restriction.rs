@@ -37,8 +37,29 @@ pub struct Restriction {
     pub request_id: Id,
 }
 
-/// What goes on although a record is restricted: whoever leaves, or whose
-/// session or second factor somebody else has, is kept from signing in at once
-/// (Art. 18(2), rights of others).
-pub(crate) const SPARED: [&str; 3] =
-    ["user.offboard", "user.end_sessions", "user.remove_second_factor"];
+/// Whether a change goes on although the record is restricted, where it is of the
+/// members that `paths` point to: whoever leaves, or whose session or second
+/// factor somebody else has, is kept from signing in at once, and whoever may do
+/// too much is given another role (Art. 18(2), rights of others).
+pub(crate) fn spares<'p>(action: &str, mut paths: impl Iterator<Item = &'p str>) -> bool {
+    match action {
+        "user.offboard" | "user.end_sessions" | "user.remove_second_factor" => true,
+        "user.update" => paths.all(|path| path == "/role"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spares;
+
+    #[test]
+    fn of_a_restricted_user_only_the_role_changes() {
+        let spared = |action, paths: &[&str]| spares(action, paths.iter().copied());
+        assert!(spared("user.offboard", &["/status", "/password"]));
+        assert!(spared("user.update", &["/role"]));
+        assert!(!spared("user.update", &["/name"]));
+        assert!(!spared("user.update", &["/name", "/role"]));
+        assert!(!spared("user.erase", &["/role"]));
+    }
+}

@@ -394,3 +394,42 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     // Who may sign in to the canaries: the probe, and whoever makes its user.
     assert_eq!(users("CanarySecret"), ["prepare-tenants", "probe-isolation"]);
 }
+
+/// The file that a table of `docs/asvs.md` names, in the folders that its
+/// introduction gives; tests are named first.
+fn named_in_asvs(file: &str) -> Option<String> {
+    let folders =
+        ["tests/tests/", "shared/src/", "functions/identity/src/", "tests/compile-fail/", ""];
+    let paths = folders.map(|folder| stack::root().join(format!("{folder}{file}")));
+    paths.iter().find(|path| path.is_file()).map(|path| std::fs::read_to_string(path).unwrap())
+}
+
+#[test]
+fn the_tables_of_asvs_name_files_and_tests_that_there_are() {
+    let document = std::fs::read_to_string(stack::root().join("docs/asvs.md")).unwrap();
+    let mut tests = 0;
+    for row in document.lines().filter(|line| line.starts_with("| ")) {
+        let quoted = |text: &str| -> Vec<String> {
+            text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, _, _, how, test] = cells[..] else { continue };
+        let files = [quoted(how), quoted(test)].concat();
+        for file in files.iter().filter(|name| name.ends_with(".rs")) {
+            assert!(named_in_asvs(file).is_some(), "there is no {file}: {row}");
+        }
+        // `file.rs`: `test`, `test` (what of it); unit `file.rs`: `test`
+        for part in test.split(';') {
+            let outside = part.split('(').flat_map(|text| text.rsplit(')').next());
+            let mut names = quoted(&outside.collect::<String>()).into_iter();
+            let Some(file) = names.next() else { continue };
+            let text = named_in_asvs(&file).unwrap_or_else(|| panic!("there is no {file}: {row}"));
+            for name in names {
+                let is_there = text.contains(&format!("fn {name}("));
+                assert!(is_there, "{file} has no {name}: {row}");
+                tests += 1;
+            }
+        }
+    }
+    assert!(tests > 100, "{tests} tests were found");
+}

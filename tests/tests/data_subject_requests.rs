@@ -15,7 +15,7 @@ use keystone_tests::subject_requests::{
 };
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, pdftotext};
-use keystone_tests::{Answer, Stack, Tenant, samples, stack};
+use keystone_tests::{Answer, Client, Stack, Tenant, samples, stack};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
@@ -642,6 +642,12 @@ async fn a_restricted_user_works_on_and_can_be_offboarded() {
     let shown = owner.get(&record).await.expect(200);
     assert_eq!(shown.json()["restriction"]["ground"], "legal_claims");
     owner.patch(&record, &shown.etag(), &json!({ "name": "Adah" })).await.must(409);
+    // What they may do is changed, if nothing else is.
+    let both = json!({ "name": "Adah", "role": "ops_user" });
+    owner.patch(&record, &shown.etag(), &both).await.must(409);
+    let role = json!({ "role": "ops_user" });
+    let changed = owner.patch(&record, &shown.etag(), &role).await.expect(200).json();
+    assert_eq!((&changed["role"], &changed["name"]), (&json!("ops_user"), &json!("ada")));
     // What they do with their own record they agree to.
     let change = json!({
         "current_password": tenant.credentials_of(&tenant.address_of("ada"))["password"],
@@ -659,6 +665,36 @@ async fn a_restricted_user_works_on_and_can_be_offboarded() {
     let lift = json!({ "restriction": { "restricted": false, "told_on": today() } });
     owner.patch(&path, &etag, &lift).await.must(200);
     owner.post(&format!("{record}/erase"), &json!({ "ground": "unlawful" })).await.must(200);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_restricts_themselves_or_who_is_above_them() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("dsr-rank", &[Role::Admin, Role::Viewer]).await;
+    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin));
+    let id = |client: &Client| client.claims()["sub"].as_str().unwrap().to_owned();
+    let restrict = json!({ "restriction": { "restricted": true, "ground": "unlawful" } });
+    let lift = json!({ "restriction": { "restricted": false, "told_on": today() } });
+    // An admin cannot keep a super_admin from taking their role away.
+    for who in [admin, owner] {
+        let (path, etag) = in_progress(admin, "restriction", "user", &id(who)).await;
+        admin.patch(&path, &etag, &restrict).await.must(403);
+    }
+    let (path, etag) = in_progress(owner, "restriction", "user", &id(owner)).await;
+    owner.patch(&path, &etag, &restrict).await.must(403);
+    let (path, etag) =
+        in_progress(admin, "restriction", "user", &id(tenant.user(Role::Viewer))).await;
+    let etag = admin.patch(&path, &etag, &restrict).await.expect(200).etag();
+    admin.patch(&path, &etag, &lift).await.must(200);
+    // Nor lift what a super_admin restricted; and restricted they lose the role.
+    let (path, etag) = in_progress(owner, "restriction", "user", &id(admin)).await;
+    let etag = owner.patch(&path, &etag, &restrict).await.expect(200).etag();
+    admin.patch(&path, &etag, &lift).await.must(403);
+    let record = format!("/v1/users/{}", id(admin));
+    let version = owner.get(&record).await.expect(200).etag();
+    owner.patch(&record, &version, &json!({ "role": "viewer" })).await.must(200);
+    admin.get(PATH).await.must(403);
     tenant.finish().await;
 }
 

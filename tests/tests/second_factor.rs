@@ -8,8 +8,9 @@ use futures::{StreamExt, stream};
 use keystone::auth::Role;
 use keystone::auth::session::CHALLENGE_LIFE;
 use keystone::http::Assurance;
+use keystone_tests::authenticator::Authenticator;
 use keystone_tests::routes::{self, Listed};
-use keystone_tests::{Answer, Client, Stack, Tenant};
+use keystone_tests::{Answer, Client, Stack, Tenant, stack};
 use serde_json::{Value, json};
 
 /// Requests in flight at once.
@@ -274,6 +275,36 @@ async fn a_stolen_token_sets_up_no_app() {
     }
     tenant.begin_app(thief).await.must(429);
     thief.get("/v1/products").await.must(200);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn codes_of_an_app_being_set_up_and_of_a_renewed_sign_in_are_throttled() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("factor-guessed", &[Role::Viewer]).await;
+    let (owner, viewer) = (tenant.owner(), tenant.user(Role::Viewer));
+    let password = tenant.credentials(Role::Viewer)["password"].clone();
+    // One that the app shows at no time near.
+    let wrong = |code: &str| if code == "000000" { "000001" } else { "000000" };
+    let begun = tenant.begin_app(viewer).await.expect(200).json();
+    let mut app = Authenticator::new(begun["secret"].as_str().unwrap());
+    for _ in 0..10 {
+        let code = json!({ "code": wrong(&app.code_at(0)) });
+        viewer.post("/v1/mfa/totp/activate", &code).await.must(422);
+    }
+    // From another address too, whose own count is empty.
+    let right = json!({ "code": app.fresh_code().await });
+    viewer.at(stack::address()).post("/v1/mfa/totp/activate", &right).await.must(429);
+
+    let email = tenant.email_of(Role::SuperAdmin);
+    for _ in 0..10 {
+        let code = wrong(&tenant.app_code_at(&email, 0).await);
+        let proofs = json!({ "password": password, "code": code });
+        owner.post("/v1/auth/reauthenticate", &proofs).await.must(401);
+    }
+    let right = json!({ "password": password, "code": tenant.app_code(&email).await });
+    owner.at(stack::address()).post("/v1/auth/reauthenticate", &right).await.must(429);
+    owner.get("/v1/products").await.must(200);
     tenant.finish().await;
 }
 

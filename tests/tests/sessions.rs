@@ -10,6 +10,7 @@ use keystone::auth::Role;
 use keystone::auth::session::{IDLE_LIMIT, LIFETIME};
 use keystone::tenant::Id;
 use keystone_tests::routes::{self, Listed};
+use keystone_tests::subject_requests::{PATH, checked, opened};
 use keystone_tests::{Client, Stack, samples};
 use serde_json::{Value, json};
 
@@ -157,11 +158,13 @@ async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
         let customer = samples::customer("1 Quay Street", "+353860000001");
         let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
         let user = format!("/v1/users/{viewer}");
+        let asked = opened(owner, "access", "customer", &customer).await;
         let settings = owner.get("/v1/tenant").await.expect(200).etag();
         let of_user = owner.get(&user).await.expect(200).etag();
         let why = json!({ "reason": "Late" });
         let late = json!({ "email": "late@keystone.example", "name": "Late", "role": "viewer" });
-        let requests: [(&str, String, &str, Value); 8] = [
+        let step = asked.etag();
+        let requests: [(&str, String, &str, Value); 9] = [
             ("POST", "/v1/users".into(), "", late),
             ("PATCH", user.clone(), &of_user, json!({ "role": "admin" })),
             ("DELETE", format!("{user}/sessions"), "", Value::Null),
@@ -175,6 +178,7 @@ async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
                 json!({ "ground": "objection" }),
             ),
             ("DELETE", "/v1/mfa/totp".into(), "", Value::Null),
+            ("PATCH", format!("{PATH}/{}", asked.id()), &step, checked("confirmed")),
         ];
         let mut held = tenant.hold_writes().await;
         let begun = Instant::now();
@@ -231,10 +235,23 @@ async fn all_sessions_of_a_tenant_end_at_once() {
         who.post(path, &reason).await.must(403);
         who.get("/v1/products").await.must(200);
     }
-    // A sign-in waits for its second factor meanwhile.
+    // A sign-in waits for its second factor meanwhile, and links were mailed: to
+    // the address of a thief, for another password, to somebody invited.
     let email = tenant.email_of(Role::SuperAdmin);
     let client = tenant.stranger();
     let asked = client.post("/v1/auth/login", &tenant.credentials_of(&email)).await.expect(200);
+    let (of_viewer, thief) = (tenant.email_of(Role::Viewer), tenant.address_of("thief"));
+    let password = tenant.credentials(Role::Viewer)["password"].clone();
+    let moved = json!({ "email": thief, "password": password });
+    viewer.post("/v1/auth/email", &moved).await.must(204);
+    let moved = tenant.mailed_token(&thief, "/email-change/").await;
+    let account = json!({ "tenant": tenant.slug(), "email": of_viewer });
+    client.post("/v1/auth/password-reset", &account).await.must(204);
+    let reset = tenant.mailed_token(&of_viewer, "/password-reset/").await;
+    let new = tenant.address_of("new");
+    let new = json!({ "email": new, "name": "New", "role": "viewer" });
+    let invited = owner.post("/v1/users", &new).await.expect(201).id();
+    let invitation = tenant.invitation_to("new", 0).await;
     owner.post(path, &reason).await.must(204);
     for dead in [owner, admin, viewer] {
         is_dead(dead).await;
@@ -243,12 +260,30 @@ async fn all_sessions_of_a_tenant_end_at_once() {
     let shown = json!({ "challenge": challenge, "code": tenant.app_code(&email).await });
     client.post("/v1/auth/mfa", &shown).await.must(401);
     other.owner().get("/v1/products").await.must(200);
+    let slug = tenant.slug().to_owned();
+    let with = |token: &str| {
+        let password = "Nine herons above the sluice gate";
+        json!({ "tenant": slug, "token": token, "password": password })
+    };
+    let link = json!({ "tenant": tenant.slug(), "token": moved });
+    let stranger = tenant.stranger();
+    stranger.post("/v1/auth/email/confirm", &link).await.must(401);
+    stranger.post("/v1/auth/password-reset/confirm", &with(&reset)).await.must(401);
+    tenant.accept(&invitation).await.must(401);
 
     // All may sign in again, and see no session but the new one.
     let viewer = tenant.sign_in(Role::Viewer).await;
     assert_eq!(ids(&listed(&viewer).await), [&sid(&viewer)]);
     let owner = tenant.sign_in(Role::SuperAdmin).await;
     let tenant = tenant.with_owner(owner);
+    // What is mailed from now on opens again.
+    stranger.post("/v1/auth/password-reset", &account).await.must(204);
+    let reset = tenant.mailed_token_after(&of_viewer, "/password-reset/", 1).await;
+    stranger.post("/v1/auth/password-reset/confirm", &with(&reset)).await.must(204);
+    let again = format!("/v1/users/{invited}/invite");
+    tenant.owner().request("POST", &again).send().await.must(200);
+    let invitation = tenant.invitation_to("new", 1).await;
+    tenant.accept(&invitation).await.must(204);
     let trail = tenant.audit_trail().await;
     let entry = trail.iter().find(|entry| entry["action"] == "settings.end_sessions").unwrap();
     assert!(entry["delta"].to_string().contains("A laptop was stolen"), "{entry}");

@@ -2,7 +2,7 @@
 
 use keystone::auth::Role;
 use keystone_tests::Stack;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn settings_are_read_changed_and_recorded() {
@@ -129,6 +129,39 @@ async fn a_leaver_is_no_contact_any_more() {
     let told = format!("goes to {}", tenant.email_of(Role::Viewer));
     let former = tenant.email_of(Role::Admin).to_uppercase();
     assert!(stack.mails_after_drain(&former, &told).await);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn who_was_a_contact_and_who_becomes_one_are_told() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("contacts-told", &[]).await;
+    let (owner, email) = (tenant.owner(), tenant.email_of(Role::SuperAdmin));
+    let (sean, niamh) = (tenant.address_of("sean"), tenant.address_of("niamh"));
+    let change = async |contacts: Value| {
+        let etag = owner.get("/v1/tenant").await.expect(200).etag();
+        owner.patch("/v1/tenant", &etag, &json!({ "contacts": contacts })).await.must(200);
+    };
+    let letters = async |address: &str| {
+        let mails = stack.mails_to(address).await.into_iter();
+        mails.filter(|mail| mail.contains("which a super_admin changed")).collect::<Vec<_>>()
+    };
+    // What went to the primary contact goes to somebody else.
+    change(json!({ "security": { "name": "Sean Fahy", "email": sean } })).await;
+    assert!(stack.mails_after_drain(&sean, "Security notices come to you").await);
+    assert!(stack.mails_after_drain(&email, "Security notices go to another address").await);
+    // Another name or another spelling is nobody else, and no change none.
+    change(json!({ "security": { "name": "S. Fahy", "email": sean.to_uppercase() } })).await;
+    change(json!({})).await;
+    change(json!({ "primary": { "name": "Niamh Daly", "email": niamh } })).await;
+    assert!(stack.mails_after_drain(&niamh, "Notices of breaches").await);
+    assert!(stack.mails_after_drain(&email, "Notices of breaches").await);
+    let told = [letters(&sean).await, letters(&email).await, letters(&niamh).await];
+    assert_eq!(told.each_ref().map(Vec::len), [1, 2, 1], "{told:?}");
+    assert!(letters(&sean.to_uppercase()).await.is_empty());
+    // Nobody's address is told to another.
+    assert!(!told[1].concat().contains(&sean) && !told[1].concat().contains(&niamh), "{told:?}");
+    assert!(told[2][0].contains("Invoices come to you") && !told[2][0].contains("Security"));
     tenant.finish().await;
 }
 

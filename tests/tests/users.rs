@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use futures::future::join_all;
 use futures::{StreamExt, stream};
 use keystone::auth::{Grant, Permission, Role};
 use keystone_tests::routes::{self, Listed};
@@ -232,6 +233,50 @@ async fn an_invitation_that_was_lost_or_has_ended_is_sent_again() {
     let peer = json!({ "email": "p@keystone.example", "name": "P", "role": "super_admin" });
     let peer = owner.post("/v1/users", &peer).await.expect(201).id();
     again(admin, &peer).await.must(403);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn an_invitation_is_accepted_once() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("accepted-once", &[]).await;
+    let email = tenant.address_of("new");
+    let invitation = json!({ "email": email, "name": "New", "role": "viewer" });
+    tenant.owner().post("/v1/users", &invitation).await.must(201);
+    let token = tenant.invitation_to("new", 0).await;
+    let answers = join_all([tenant.accept(&token), tenant.accept(&token)]).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 401], "{} {}", answers[0], answers[1]);
+    tenant.accept(&token).await.must(401);
+    tenant.sign_in_as(&email).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn no_mailbox_is_flooded_with_invitations() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("flooded", &[Role::Admin]).await;
+    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin));
+    let email = tenant.address_of("late");
+    let invitation = json!({ "email": email, "name": "Late", "role": "viewer" });
+    let id = admin.post("/v1/users", &invitation).await.expect(201).id();
+    let path = format!("/v1/users/{id}/invite");
+    for _ in 0..9 {
+        admin.request("POST", &path).send().await.must(200);
+    }
+    // Whoever asks for the next one, from wherever and in whatever way.
+    owner.request("POST", &path).send().await.must(429);
+    owner.post(&format!("/v1/users/{id}/offboard"), &json!({ "reason": "Left" })).await.must(200);
+    let again = json!({ "email": email.to_uppercase(), "name": "Late", "role": "viewer" });
+    owner.post("/v1/users", &again).await.must(429);
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let contact = json!({ "contacts": { "security": { "name": "Late", "email": email } } });
+    owner.patch("/v1/tenant", &etag, &contact).await.must(429);
+    // The tenth arrives, and somebody else is invited as ever.
+    tenant.invitation_to("late", 9).await;
+    assert_eq!(stack.mails_to(&email).await.len(), 10);
+    tenant.newcomer("somebody-else", Role::Viewer).await;
     tenant.finish().await;
 }
 

@@ -1,6 +1,7 @@
 //! Identity: sign-in, sessions, second factors, invitations, users and their
 //! roles, and what a tenant decides about them.
 
+pub mod contacts;
 pub mod mailed_token;
 pub mod own_password;
 pub mod routes;

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use keystone::Problem;
 use keystone::auth::password::{Password, PasswordContext, PasswordHash, PasswordInput};
 use keystone::auth::throttle::{AccountKey, Purpose};
-use keystone::auth::user::{MailedFor, MailedTo, MailedToken, User, UserStatus};
+use keystone::auth::user::{Mailed, MailedFor, MailedTo, MailedToken, User, UserStatus};
 use keystone::http::PublicCall;
-use keystone::tenant::{Filter, StoreError, Stored, Tenant};
+use keystone::tenant::{Filter, StoreError, Stored, Tenant, WriteTx};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -51,6 +51,22 @@ pub struct Chosen {
     pub user: Stored<User>,
     /// The password as stored.
     pub hash: PasswordHash,
+    /// What is kept of the token.
+    pub token: Mailed,
+}
+
+/// Refuses a token that no longer opens anything as the transaction sees it:
+/// all sessions of the tenant may have been ended since it was found.
+///
+/// # Errors
+/// 401 when it does not; 503 when the database does not answer.
+pub async fn must_be_open(
+    tx: &mut WriteTx<'_>,
+    token: &Mailed,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let epoch = tx.settings().await?.entity.session_epoch;
+    if token.is_open(epoch, now) { Ok(()) } else { Err(Problem::InvalidCredentials) }
 }
 
 /// The refusal of a token that somebody used at the same time.
@@ -90,14 +106,14 @@ impl Kind {
             .await?
             .ok_or(Problem::InvalidCredentials)?;
         let hash = MailedToken::from_text(&body.token).hash();
-        let user = match self {
+        let found = match self {
             Self::Invitation => invited(&tenant, hash, request.now).await?,
             Self::Reset => {
                 let found = mailed_to(&tenant, hash, MailedFor::PasswordReset, request.now).await?;
-                found.map(|(user, _)| user)
+                found.map(|(user, kept)| (user, kept.entity.token))
             }
         };
-        let user = user.ok_or(Problem::InvalidCredentials)?;
+        let (user, token) = found.ok_or(Problem::InvalidCredentials)?;
         let _ = admission.succeeded().await?;
         let context = PasswordContext {
             email: &user.entity.email,
@@ -108,21 +124,23 @@ impl Kind {
         let password = Password::new("/password", &body.password, context)
             .map_err(|error| Problem::Invalid(vec![error]))?;
         let hash = password.hash(&platform.pepper(request.now).await?)?;
-        Ok(Chosen { tenant, user, hash })
+        Ok(Chosen { tenant, user, hash, token })
     }
 }
 
-/// Who may accept the invitation with this hash at `now`.
+/// Who may accept the invitation with this hash at `now`, and what is kept of
+/// it.
 async fn invited(
     tenant: &Tenant,
     hash: String,
     now: Timestamp,
-) -> Result<Option<Stored<User>>, StoreError> {
+) -> Result<Option<(Stored<User>, Mailed)>, StoreError> {
     let found = tenant.find::<User>(Filter::all().eq("invitation.token_hash", hash)).await?;
-    Ok(found.filter(|user| {
-        let kept = user.entity.invitation.as_ref();
-        user.entity.status == UserStatus::Invited && kept.is_some_and(|kept| kept.is_open(now))
-    }))
+    let invited = found.filter(|user| user.entity.status == UserStatus::Invited);
+    let Some(user) = invited else { return Ok(None) };
+    let epoch = tenant.settings().await?.entity.session_epoch;
+    let open = user.entity.invitation.clone().filter(|kept| kept.is_open(epoch, now));
+    Ok(open.map(|kept| (user, kept)))
 }
 
 /// The user who may use the mailed token with this hash at `now` for `purpose`,
@@ -138,6 +156,7 @@ pub async fn mailed_to(
 ) -> Result<Option<(Stored<User>, Stored<MailedTo>)>, StoreError> {
     let found = tenant.find::<MailedTo>(Filter::all().eq("token.token_hash", hash)).await?;
     let Some(kept) = found else { return Ok(None) };
-    let user = tenant.get::<User>(kept.entity.user).await?;
-    Ok(user.filter(|user| kept.entity.opens(user, purpose, now)).map(|user| (user, kept)))
+    let (user, settings) = tokio::join!(tenant.get::<User>(kept.entity.user), tenant.settings());
+    let epoch = settings?.entity.session_epoch;
+    Ok(user?.filter(|user| kept.entity.opens(user, purpose, epoch, now)).map(|user| (user, kept)))
 }

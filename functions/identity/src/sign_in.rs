@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::entry::{Actor, ActorKind, Outcome, Resource};
 use keystone::auth::session::{SessionRecord, SessionSubject};
-use keystone::auth::throttle::{AdmitError, Cleared, LockedBy};
+use keystone::auth::throttle::{AccountKey, AdmitError, Cleared, LockedBy};
 use keystone::auth::token::Claims;
 use keystone::auth::user::{User, UserStatus};
 use keystone::crypto::Subject;
@@ -151,6 +151,20 @@ pub async fn sweep(platform: &Platform, now: Timestamp, user: Id, except: Option
 /// window is recorded in the tenant's audit trail, if there is such a tenant.
 pub async fn denied(platform: &Platform, request: &Request, denial: AdmitError) -> Problem {
     denied_to(platform, request, denial, None).await
+}
+
+/// Counts a mail to `address`, whose reader did not ask for it.
+///
+/// # Errors
+/// 429 when ten were sent there in a quarter of an hour, 503 when a store does
+/// not answer: none must be sent then.
+pub async fn may_mail(call: &Call, address: &str) -> Result<(), Problem> {
+    let (platform, request) = (call.platform(), call.request());
+    let recipient = AccountKey::new(call.tenant().id().as_str(), address);
+    match platform.throttle().await?.count_unasked(request.now, &recipient).await {
+        Ok(()) => Ok(()),
+        Err(denial) => Err(denied(platform, request, denial).await),
+    }
 }
 
 /// As [`denied`]. `owner` is who hears of it when the account is locked: the

@@ -124,10 +124,7 @@ impl Manager {
     /// # Errors
     /// 403 when not.
     pub fn over(&self, role: Role) -> Result<(), Problem> {
-        if role == Role::SuperAdmin && !self.may(Permission::ManageUsers) {
-            return Err(Problem::Forbidden);
-        }
-        Ok(())
+        if self.role.manages(role) { Ok(()) } else { Err(Problem::Forbidden) }
     }
 }
 

@@ -41,6 +41,15 @@ impl Role {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
+
+    /// Whether whoever has this role manages users of `other`, and may grant it.
+    pub const fn manages(self, other: Self) -> bool {
+        match Permission::ManageUsers.grant(self) {
+            Grant::Full => true,
+            Grant::BelowSuperAdmin => !matches!(other, Self::SuperAdmin),
+            _ => false,
+        }
+    }
 }
 
 /// What the matrix answers for a role and a permission.
@@ -150,6 +159,16 @@ mod tests {
             assert_eq!(serde_json::to_value(role).unwrap(), role.name());
         }
         assert_eq!(Role::named("root"), None);
+    }
+
+    #[test]
+    fn nobody_manages_above_their_grant() {
+        let managed = |role: Role| Role::ALL.into_iter().filter(move |other| role.manages(*other));
+        assert_eq!(managed(Role::SuperAdmin).count(), 5);
+        assert!(managed(Role::Admin).eq(Role::ALL.into_iter().take(4)));
+        for role in [Role::OpsUser, Role::Viewer, Role::Demo] {
+            assert_eq!(managed(role).count(), 0, "{role:?}");
+        }
     }
 
     #[test]

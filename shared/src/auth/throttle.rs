@@ -62,6 +62,9 @@ pub enum Purpose {
     EmailChange,
     /// A report of a vulnerability, from anybody.
     Report,
+    /// A mail that its recipient did not ask for: an invitation, or word that
+    /// they are a contact. Counted for the recipient only.
+    Unasked,
 }
 
 impl Purpose {
@@ -86,6 +89,7 @@ impl Purpose {
             Self::EmailRequest => "email-request",
             Self::EmailChange => "email-change",
             Self::Report => "report",
+            Self::Unasked => "unasked",
         }
     }
 }
@@ -122,6 +126,12 @@ fn address_key(address: IpAddr, purpose: Purpose) -> String {
         IpAddr::V6(v6) => hash(&[&v6.octets()[..8]]),
     };
     format!("{}#{digest}", purpose.address_prefix())
+}
+
+/// A reservation made at `now`, unlike any other.
+fn new_entry(now: Timestamp) -> Result<String, StoreError> {
+    let nonce = crate::random::bytes::<12>()?;
+    Ok(format!("{}:{}", now.as_millisecond(), hex::encode(nonce)))
 }
 
 /// SHA-256 in hex over `parts`, each preceded by its length as eight bytes.
@@ -240,22 +250,41 @@ impl Throttle {
         account: &AccountKey,
         purpose: Purpose,
     ) -> Result<Admission<'_>, AdmitError> {
-        let nonce = crate::random::bytes::<12>().map_err(StoreError::from)?;
         let admission = Admission {
             throttle: self,
             tenant: account.tenant.clone(),
             address_key: address_key(address, purpose),
             account_key: account.item_key(purpose),
-            entry: format!("{}:{}", now.as_millisecond(), hex::encode(nonce)),
+            entry: new_entry(now)?,
         };
         if let Err(full) = self.reserve(now, &admission.address_key, &admission.entry).await? {
-            return Err(self.locked(now, LockedBy::Address, &admission, &full).await?);
+            let key = &admission.address_key;
+            return Err(self.locked(now, LockedBy::Address, key, account, &full).await?);
         }
         if let Err(full) = self.reserve(now, &admission.account_key, &admission.entry).await? {
             self.release(&admission.address_key, &admission.entry).await?;
-            return Err(self.locked(now, LockedBy::Account, &admission, &full).await?);
+            let key = &admission.account_key;
+            return Err(self.locked(now, LockedBy::Account, key, account, &full).await?);
         }
         Ok(admission)
+    }
+
+    /// Counts a mail that `recipient` did not ask for, from whatever address
+    /// it is asked for: who invites a whole team does so from one. Nothing takes
+    /// it back.
+    ///
+    /// # Errors
+    /// As [`Throttle::admit`]: no mail must leave then.
+    pub async fn count_unasked(
+        &self,
+        now: Timestamp,
+        recipient: &AccountKey,
+    ) -> Result<(), AdmitError> {
+        let key = recipient.item_key(Purpose::Unasked);
+        match self.reserve(now, &key, &new_entry(now)?).await? {
+            Ok(()) => Ok(()),
+            Err(full) => Err(self.locked(now, LockedBy::Account, &key, recipient, &full).await?),
+        }
     }
 
     async fn reserve(
@@ -340,13 +369,10 @@ impl Throttle {
         &self,
         now: Timestamp,
         by: LockedBy,
-        admission: &Admission<'_>,
+        key: &str,
+        account: &AccountKey,
         full: &Full,
     ) -> Result<AdmitError, StoreError> {
-        let key = match by {
-            LockedBy::Address => &admission.address_key,
-            LockedBy::Account => &admission.account_key,
-        };
         let noted_before = full.noted.is_some_and(|at| in_window(at, now.as_millisecond()));
         let first = !noted_before && {
             let outcome = self
@@ -363,7 +389,7 @@ impl Throttle {
                 .await?;
             matches!(outcome, Write::Done)
         };
-        let tenant = admission.tenant.clone();
+        let tenant = account.tenant.clone();
         Ok(AdmitError::Locked { tenant, retry_after: full.retry_after, by, first })
     }
 

@@ -25,7 +25,8 @@ pub const RESET_LIFE: SignedDuration = SignedDuration::from_mins(30);
 /// How long another e-mail address may be confirmed after it was named.
 pub const EMAIL_CHANGE_LIFE: SignedDuration = SignedDuration::from_mins(30);
 
-/// What the address of an erased user ends in; no mail goes there (RFC 6761).
+/// What the address of an erased user ends in; no mail goes there (RFC 6761),
+/// and no input has it (`formats::is_email`).
 const ERASED_DOMAIN: &str = "@erased.invalid";
 
 /// Where a user stands.
@@ -59,12 +60,20 @@ pub struct Mailed {
     token_hash: String,
     /// Until when it may be used.
     expires_at: Timestamp,
+    /// The tenant's sessions when it was mailed, as
+    /// [`Settings::session_epoch`] counts them.
+    ///
+    /// [`Settings::session_epoch`]: crate::tenant::Settings::session_epoch
+    #[serde(default)]
+    epoch: i64,
 }
 
 impl Mailed {
-    /// Whether the token may still be used at `now`.
-    pub fn is_open(&self, now: Timestamp) -> bool {
-        now < self.expires_at
+    /// Whether the token may still be used at `now`, in this epoch of the
+    /// tenant's sessions: what was mailed before all of them were ended may have
+    /// been asked for by whom that was done against.
+    pub fn is_open(&self, epoch: i64, now: Timestamp) -> bool {
+        now < self.expires_at && epoch == self.epoch
     }
 }
 
@@ -126,7 +135,8 @@ impl Entity for User {
 }
 
 impl User {
-    /// A user who is to be invited, and the token to send.
+    /// A user who is to be invited in this epoch of the tenant's sessions, and
+    /// the token to send.
     ///
     /// # Errors
     /// When no randomness is to be had.
@@ -134,6 +144,7 @@ impl User {
         email: &str,
         name: String,
         role: Role,
+        epoch: i64,
         now: Timestamp,
     ) -> Result<(Self, MailedToken), random::Unavailable> {
         let token = MailedToken::new()?;
@@ -143,7 +154,7 @@ impl User {
             role,
             status: UserStatus::Invited,
             password: None,
-            invitation: Some(token.lasting(now + INVITATION_LIFE)),
+            invitation: Some(token.lasting(now + INVITATION_LIFE, epoch)),
             password_reset: IgnoredAny,
             second_factor: None,
             totp_seed: None,
@@ -158,9 +169,13 @@ impl User {
     ///
     /// # Errors
     /// As [`User::invite`].
-    pub fn invited_again(self, now: Timestamp) -> Result<(Self, MailedToken), random::Unavailable> {
+    pub fn invited_again(
+        self,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<(Self, MailedToken), random::Unavailable> {
         let token = MailedToken::new()?;
-        let invitation = Some(token.lasting(now + INVITATION_LIFE));
+        let invitation = Some(token.lasting(now + INVITATION_LIFE, epoch));
         Ok((Self { invitation, ..self }, token))
     }
 
@@ -172,7 +187,7 @@ impl User {
 
     /// Whether nothing is left that tells who the user was.
     pub fn is_erased(&self) -> bool {
-        self.email.ends_with(ERASED_DOMAIN)
+        self.status == UserStatus::Deactivated && self.email.ends_with(ERASED_DOMAIN)
     }
 
     /// When the second factor was shown to work, if there is one.
@@ -235,7 +250,8 @@ pub enum MailedFor {
 
 /// A token that an active user was mailed. It stands beside the user, so that
 /// whoever asks for one neither changes the user under somebody's hands nor
-/// voids another's; any change of credentials voids them all.
+/// voids another's; any change of credentials voids them all, and so does the
+/// end of all sessions of the tenant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MailedTo {
@@ -261,11 +277,18 @@ impl Entity for MailedTo {
 }
 
 impl MailedTo {
-    /// Whether `user` may use it at `now` for `purpose`.
-    pub fn opens(&self, user: &Stored<User>, purpose: MailedFor, now: Timestamp) -> bool {
+    /// Whether `user` may use it at `now` for `purpose`, in this epoch of the
+    /// tenant's sessions.
+    pub fn opens(
+        &self,
+        user: &Stored<User>,
+        purpose: MailedFor,
+        epoch: i64,
+        now: Timestamp,
+    ) -> bool {
         self.user == user.id
             && self.purpose == purpose
-            && self.token.is_open(now)
+            && self.token.is_open(epoch, now)
             && user.entity.status == UserStatus::Active
             && user.entity.credentials == self.credentials
     }
@@ -321,9 +344,10 @@ impl MailedToken {
         hex::encode(digest::digest(&digest::SHA256, self.0.as_bytes()))
     }
 
-    /// What is stored of it.
-    pub fn lasting(&self, expires_at: Timestamp) -> Mailed {
-        Mailed { token_hash: self.hash(), expires_at }
+    /// What is stored of it when it is mailed in this epoch of the tenant's
+    /// sessions.
+    pub fn lasting(&self, expires_at: Timestamp, epoch: i64) -> Mailed {
+        Mailed { token_hash: self.hash(), expires_at, epoch }
     }
 }
 
@@ -361,7 +385,7 @@ mod tests {
 
     fn invited() -> User {
         let at = Timestamp::UNIX_EPOCH;
-        User::invite("eve@example.com", "Eve".into(), Role::Viewer, at).unwrap().0
+        User::invite("eve@example.com", "Eve".into(), Role::Viewer, 0, at).unwrap().0
     }
 
     #[test]
@@ -392,11 +416,12 @@ mod tests {
     }
 
     #[test]
-    fn a_mailed_token_ends_on_time() {
+    fn a_mailed_token_ends_on_time_and_with_all_sessions() {
         let sent = Timestamp::UNIX_EPOCH;
-        let kept = MailedToken::new().unwrap().lasting(sent + RESET_LIFE);
-        assert!(kept.is_open(sent + RESET_LIFE - SignedDuration::from_millis(1)));
-        assert!(!kept.is_open(sent + RESET_LIFE));
+        let kept = MailedToken::new().unwrap().lasting(sent + RESET_LIFE, 3);
+        assert!(kept.is_open(3, sent + RESET_LIFE - SignedDuration::from_millis(1)));
+        assert!(!kept.is_open(3, sent + RESET_LIFE));
+        assert!(!kept.is_open(4, sent));
     }
 
     #[test]
@@ -413,12 +438,13 @@ mod tests {
         let token = MailedTo {
             user: Id::from_u128(2),
             purpose: MailedFor::PasswordReset,
-            token: MailedToken::new().unwrap().lasting(now + RESET_LIFE),
+            token: MailedToken::new().unwrap().lasting(now + RESET_LIFE, 7),
             credentials: user.credentials,
             new_email: None,
         };
-        assert!(!token.opens(&stored(2, user.clone()), MailedFor::EmailChange, now));
-        let opens = |id, user, at| token.opens(&stored(id, user), MailedFor::PasswordReset, at);
+        assert!(!token.opens(&stored(2, user.clone()), MailedFor::EmailChange, 7, now));
+        assert!(!token.opens(&stored(2, user.clone()), MailedFor::PasswordReset, 8, now));
+        let opens = |id, user, at| token.opens(&stored(id, user), MailedFor::PasswordReset, 7, at);
         assert!(opens(2, user.clone(), now));
         assert!(!opens(3, user.clone(), now));
         assert!(!opens(2, user.clone(), now + RESET_LIFE));
@@ -426,6 +452,15 @@ mod tests {
         assert!(!opens(2, user.clone().with_email("ada@example.com".into()), now));
         assert!(!opens(2, user.deactivated(), now));
         assert!(!opens(2, invited(), now));
+    }
+
+    #[test]
+    fn an_erased_user_is_told_from_one_with_such_an_address() {
+        let erased = invited().erased(Id::from_u128(2));
+        assert!(erased.is_erased());
+        assert!(!invited().deactivated().is_erased());
+        let posing = User { email: erased.email.clone(), ..invited() };
+        assert!(!posing.is_erased());
     }
 
     #[test]

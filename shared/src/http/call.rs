@@ -236,9 +236,10 @@ impl Call {
         &self,
         tx: &mut WriteTx<'_>,
         permission: Permission,
-    ) -> Result<(), Problem> {
-        match permission.grant(self.caller(tx).await?.entity.role) {
-            Grant::Full => Ok(()),
+    ) -> Result<Stored<User>, Problem> {
+        let caller = self.caller(tx).await?;
+        match permission.grant(caller.entity.role) {
+            Grant::Full => Ok(caller),
             _ => Err(Problem::Forbidden),
         }
     }

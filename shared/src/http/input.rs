@@ -211,7 +211,7 @@ fn normalise(value: &mut Value, at: &str, errors: &mut Vec<FieldError>) {
         Value::String(text) => {
             if text.chars().any(is_control) {
                 errors.push(FieldError::new(at, "Must not contain control characters."));
-            } else if !text.is_empty() && text.trim().is_empty() {
+            } else if !text.is_empty() && text.chars().all(is_blank) {
                 errors.push(FieldError::new(at, "Must not be blank."));
             }
             if !unicode_normalization::is_nfc(text) {
@@ -233,10 +233,44 @@ fn normalise(value: &mut Value, at: &str, errors: &mut Vec<FieldError>) {
 }
 
 /// Control characters, line and paragraph separators, and what changes the
-/// direction of text or is nothing to see (Unicode Technical Report 36 §2).
+/// direction of text or is nothing to see (Unicode Technical Report 36 §2). Not
+/// the two joiners (U+200C, U+200D), without which some scripts and pictures
+/// cannot be written.
 fn is_control(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// What leaves a text without anything to see if there is nothing else in it:
+/// white space, joiners, fillers of Hangul, the empty pattern of Braille, and
+/// selectors of a variant of the character before.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{34f}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200c}'..='\u{200d}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{ffa0}'
+                | '\u{e0100}'..='\u{e01ef}'
+        )
 }
 
 /// Appends a member's name to a JSON pointer (RFC 6901 §3).
@@ -412,6 +446,18 @@ mod tests {
             let found = errors(&format!(r#"{{"name":"{wrong}"}}"#));
             assert_eq!(found[0].0, "/name", "{wrong:?}");
         }
+        for unseen in ["\u{ad}", "\u{61c}", "\u{200e}", "\u{200f}", "\u{2060}", "\u{e0041}"] {
+            let found = errors(&format!(r#"{{"name":"Ada{unseen}"}}"#));
+            assert_eq!(found[0].1, "Must not contain control characters.", "{unseen:?}");
+        }
+        for nothing in ["\u{3164}", "\u{115f}\u{ffa0}", "\u{200d} \u{fe0f}", "\u{2800}"] {
+            let found = errors(&format!(r#"{{"name":"{nothing}"}}"#));
+            assert_eq!(found[0].1, "Must not be blank.", "{nothing:?}");
+        }
+        // Joiners are right between letters.
+        let joined = "\u{645}\u{200c}\u{647}";
+        let read = body::<Sample>(format!(r#"{{"name":"{joined}"}}"#).as_bytes()).unwrap();
+        assert_eq!(read.name, joined);
     }
 
     #[test]

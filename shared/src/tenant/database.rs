@@ -1,6 +1,8 @@
 //! The connection to MongoDB, and what can go wrong with any store.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -33,6 +35,10 @@ const SELECTION_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Database {
     pub(super) client: mongodb::Client,
+    /// Whether the client found no server when one was needed. It may be for
+    /// good: what a server says of itself while it starts can make the driver
+    /// forget the only address that it was given.
+    lost: Arc<AtomicBool>,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +60,24 @@ impl Database {
         options.server_selection_timeout = Some(SELECTION_LIMIT);
         options.read_concern = Some(ReadConcern::majority());
         options.write_concern = Some(WriteConcern::majority());
-        Ok(Self { client: mongodb::Client::with_options(options)? })
+        let client = mongodb::Client::with_options(options)?;
+        Ok(Self { client, lost: Arc::new(AtomicBool::new(false)) })
+    }
+
+    /// Whether another client is to be made in place of this one.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What the registry was asked, which every request and every run does
+    /// first; remembers it when there was no server.
+    pub(super) fn noting_loss<T>(&self, done: mongodb::error::Result<T>) -> Result<T, StoreError> {
+        done.map_err(|error| {
+            if matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. }) {
+                self.lost.store(true, Ordering::Relaxed);
+            }
+            error.into()
+        })
     }
 
     pub(super) fn control(&self) -> mongodb::Database {

@@ -376,6 +376,7 @@ async fn genesis(
         &new.super_admin_email,
         new.super_admin_name.clone(),
         Role::SuperAdmin,
+        0,
         by.now,
     )?;
     let invited = Filter::all().eq("email", user.email.clone());
@@ -407,19 +408,21 @@ async fn invite_again(
     invitation: impl Fn(&TenantRecord, &User, &MailedToken) -> Result<Mail, Problem>,
 ) -> Result<bool, Problem> {
     let with_address = || Filter::all().eq("email", canonical_email(email));
-    let is_due = |user: &Stored<User>| {
-        let open = user.entity.invitation.as_ref().is_some_and(|kept| kept.is_open(by.now));
+    let is_due = |user: &Stored<User>, epoch| {
+        let open = user.entity.invitation.as_ref().is_some_and(|kept| kept.is_open(epoch, by.now));
         let first = user.entity.role == Role::SuperAdmin;
         first && user.entity.status == UserStatus::Invited && !open
     };
-    if !tenant.find::<User>(with_address()).await?.is_some_and(|user| is_due(&user)) {
+    let epoch = tenant.settings().await?.entity.session_epoch;
+    if !tenant.find::<User>(with_address()).await?.is_some_and(|user| is_due(&user, epoch)) {
         return Ok(false);
     }
     tenant
         .audited(by, "tenant.invite_again", async |tx: &mut WriteTx<'_>| {
-            let before = tx.find::<User>(with_address()).await?.filter(is_due);
-            let before = before.ok_or(Problem::Unavailable)?;
-            let (after, token) = before.entity.clone().invited_again(by.now)?;
+            let epoch = tx.settings().await?.entity.session_epoch;
+            let found = tx.find::<User>(with_address()).await?;
+            let before = found.filter(|user| is_due(user, epoch)).ok_or(Problem::Unavailable)?;
+            let (after, token) = before.entity.clone().invited_again(epoch, by.now)?;
             let message = invitation(tenant.profile(), &after, &token)?;
             tx.about(Resource { kind: User::RESOURCE.into(), id: before.id.to_string() });
             tx.replace(&before, after).await?;

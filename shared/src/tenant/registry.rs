@@ -104,7 +104,8 @@ pub struct Named {
     id: TenantId,
     record: Option<TenantRecord>,
     /// An error where there is no such tenant: nobody has rights on its database.
-    user: Result<Option<Document>, StoreError>,
+    /// It is not logged before it is known to matter.
+    user: mongodb::error::Result<Option<Document>>,
 }
 
 /// The registry of tenants, read with the platform's clients.
@@ -161,7 +162,7 @@ impl<'p> Registry<'p> {
         let of_user = Filter::all().eq("email", canonical_email(email)).for_tenant(&id);
         let users = data.collection::<Document>(schema::USERS.name);
         let (record, user) = tokio::join!(self.record(&id), users.find_one(of_user).into_future());
-        Ok(Some(Named { record: record?, user: user.map_err(StoreError::from), id }))
+        Ok(Some(Named { record: record?, user, id }))
     }
 
     /// The tenant that an admitted attempt names, as [`Registry::of_attempt`],
@@ -259,7 +260,8 @@ impl<'p> Registry<'p> {
     }
 
     pub(super) async fn record(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
-        Ok(self.tenants().find_one(doc! { "_id": id.as_str() }).await?)
+        let found = self.tenants().find_one(doc! { "_id": id.as_str() }).await;
+        self.database.noting_loss(found)
     }
 
     pub(super) fn tenants(&self) -> Collection<TenantRecord> {
@@ -278,14 +280,10 @@ impl<'p> JobRegistry<'p> {
     /// # Errors
     /// As [`Registry::of_attempt`].
     pub async fn walk(&self, visit: Visit) -> Result<Vec<Enrolled>, StoreError> {
-        let mut enrolled: Vec<Enrolled> = self
-            .tenants()
-            .find(doc! { "state": { "$in": visit.states() } })
-            .sort(doc! { "_id": 1 })
-            .await?
-            .map_ok(Enrolled)
-            .try_collect()
-            .await?;
+        let visited = doc! { "state": { "$in": visit.states() } };
+        let found = self.tenants().find(visited).sort(doc! { "_id": 1 }).await;
+        let found = self.registry.database.noting_loss(found)?;
+        let mut enrolled: Vec<Enrolled> = found.map_ok(Enrolled).try_collect().await?;
         if visit == Visit::Customers {
             enrolled.retain(|tenant| !tenant.id().is_reserved());
         }

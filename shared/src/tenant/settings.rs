@@ -82,6 +82,17 @@ impl Contacts {
         .filter_map(|(name, contact)| Some((name, contact?)))
     }
 
+    /// Who receives what goes to each of them: the primary contact where nobody
+    /// else is named.
+    pub fn receivers(&self) -> [(&'static str, &Contact); 3] {
+        let primary = &self.primary;
+        [
+            ("primary", primary),
+            ("security", self.security.as_ref().unwrap_or(primary)),
+            ("billing", self.billing.as_ref().unwrap_or(primary)),
+        ]
+    }
+
     /// Says of every contact with the address `email`, as [`canonical_email`]
     /// gives it, that they are `user`, unless they are known to be another.
     pub fn link(&mut self, user: Id, email: &str) {
@@ -128,8 +139,9 @@ pub struct Settings {
     /// Absent: none of the tenant's data leaves the EU.
     #[serde(default)]
     pub cross_border_consent: Option<CrossBorderConsent>,
-    /// Counts how often all sessions of the tenant were ended. A session or a
-    /// half-finished sign-in from before the last time is not accepted.
+    /// Counts how often all sessions of the tenant were ended. A session, a
+    /// half-finished sign-in or a mailed token from before the last time is not
+    /// accepted.
     #[serde(default)]
     pub session_epoch: i64,
 }

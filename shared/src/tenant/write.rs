@@ -18,7 +18,7 @@ use crate::audit::entry::{Actor, Draft, Outcome, Resource};
 use crate::audit::merkle::Hash;
 use crate::crypto::{CryptoError, DataKey, Envelope, Place, Subject, decode, normalised};
 use crate::mail::Queued;
-use crate::restriction::{Restriction, SPARED};
+use crate::restriction::{self, Restriction};
 use crate::{Problem, random};
 
 /// Who acts, from where, and when: what an audit entry says beside the change.
@@ -603,10 +603,12 @@ impl<'t> WriteTx<'t> {
     fn refuse_restricted(&self, by: &Attribution, action: &str) -> Result<(), StoreError> {
         let actor = audit_log::subject_of(&by.actor, None);
         let mut touched = self.touched.iter().filter(|touched| touched.restricted);
-        let others = touched.any(|touched| {
+        let refused = touched.any(|touched| {
+            let paths = touched.changes.iter().map(|change| change.path.as_str());
             Subject::of_resource(&touched.resource.kind, &touched.resource.id) != actor
+                && !restriction::spares(action, paths)
         });
-        if others && !SPARED.contains(&action) { Err(StoreError::Restricted) } else { Ok(()) }
+        if refused { Err(StoreError::Restricted) } else { Ok(()) }
     }
 
     /// Makes `document` ready to be stored: what an older data key sealed is

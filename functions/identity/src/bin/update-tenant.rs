@@ -1,8 +1,8 @@
 //! `PATCH /v1/tenant`
 
-use keystone_identity::routes::update_tenant::{ROUTE, handle};
+use keystone_identity::routes::update_tenant::{ROUTE, SETTINGS, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> keystone::Exit {
-    keystone::http::serve(&ROUTE, &[], handle).await
+    keystone::http::serve(&ROUTE, &SETTINGS, handle).await
 }

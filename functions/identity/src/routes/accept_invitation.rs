@@ -5,7 +5,7 @@ use keystone::audit::entry::Outcome;
 use keystone::config::Setting;
 use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schema_of};
 
-use crate::mailed_token::{Kind, TokenAndPassword, used_meanwhile};
+use crate::mailed_token::{Kind, TokenAndPassword, must_be_open, used_meanwhile};
 use crate::sign_in;
 
 /// The route.
@@ -38,6 +38,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     chosen
         .tenant
         .audited(&by, "user.activate", async |tx| {
+            must_be_open(tx, &chosen.token, call.request().now).await?;
             let active = user.entity.clone().with_password(chosen.hash.clone());
             tx.replace(&user, active).await.map_err(used_meanwhile)?;
             Ok(Reply::empty())

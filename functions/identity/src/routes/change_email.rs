@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::mailed_token::{mailed_to, used_meanwhile};
+use crate::mailed_token::{mailed_to, must_be_open, used_meanwhile};
 use crate::sign_in;
 
 /// The route.
@@ -64,6 +64,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let by = sign_in::attribution(call.request(), Some(user.id), Outcome::Success)?;
     tenant
         .audited(&by, "user.change_email", async |tx| {
+            must_be_open(tx, &kept.entity.token, now).await?;
             let after = user.entity.clone().with_email(address.expose().clone());
             let after = tx.replace(&user, after).await.map_err(|error| match error {
                 StoreError::Duplicate => taken(),

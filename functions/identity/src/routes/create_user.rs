@@ -11,6 +11,7 @@ use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::sign_in;
 use crate::user::{Manager, UserView};
 
 /// The route.
@@ -29,7 +30,7 @@ pub const ROUTE: Route = Route {
 };
 
 /// What the function needs beyond what every guarded function does.
-pub const SETTINGS: [Setting; 1] = [Setting::PublicUrl];
+pub const SETTINGS: [Setting; 2] = [Setting::PublicUrl, Setting::ThrottleTable];
 
 /// A person to be invited.
 #[derive(Deserialize, JsonSchema)]
@@ -47,13 +48,16 @@ pub struct NewUser {
 
 /// The handler. The invitation leaves through the outbox, so that it is sent
 /// if and only if the user is stored. Somebody who was offboarded keeps their
-/// record: a new invitation to the same address opens it again.
+/// record: a new invitation to the same address opens it again. At most ten in a
+/// quarter of an hour to one address, so that nobody's mailbox is flooded.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewUser = call.request().body()?;
     let id = call.new_id()?;
-    let (user, token) = User::invite(&new.email, new.name, new.role, call.now())?;
+    let epoch = call.principal().epoch();
+    let (user, token) = User::invite(&new.email, new.name, new.role, epoch, call.now())?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
     let message = letters::invitation(url, call.tenant().profile(), &user, &token)?;
+    sign_in::may_mail(&call, &new.email).await?;
     call.audited("user.invite", async |tx| {
         let manager = Manager::of(tx, &call).await?;
         manager.over(user.role)?;

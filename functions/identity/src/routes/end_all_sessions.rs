@@ -13,7 +13,8 @@ pub const ROUTE: Route = Route {
         name: "end-all-sessions",
         method: Method::Post,
         path: "/v1/tenant/end-sessions",
-        summary: "Ends every session of every user, the caller's too; all may sign in again.",
+        summary: "Ends every session of every user, the caller's too, and voids every link that was \
+                  mailed; all may sign in again.",
         query: None,
         body: Some(schema_of::<EndOfSessions>),
         answer: Answer::empty(),
@@ -32,7 +33,9 @@ pub struct EndOfSessions {
 }
 
 /// The handler. From the commit on, no session and no half-finished sign-in
-/// that was begun before is accepted. Their records stay until they expire.
+/// that was begun before is accepted, and no token that was mailed before: an
+/// invitation, another password, another address. Their records stay until they
+/// expire.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let end: EndOfSessions = call.request().body()?;
     call.audited("settings.end_sessions", async |tx| {

@@ -8,6 +8,7 @@ use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::{letters, mail};
 
+use crate::sign_in;
 use crate::user::{Manager, UserView, offboarded};
 
 /// The route.
@@ -26,13 +27,15 @@ pub const ROUTE: Route = Route {
 };
 
 /// What the function needs beyond what every guarded function does.
-pub const SETTINGS: [Setting; 1] = [Setting::PublicUrl];
+pub const SETTINGS: [Setting; 2] = [Setting::PublicUrl, Setting::ThrottleTable];
 
 /// The handler: for an invitation that was lost, or that ended after its seven
-/// days.
+/// days. Counted with those of `POST /v1/users` to the same address.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.request().path("id")?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
+    let invited = call.tenant().get::<User>(id).await?.ok_or(Problem::NotFound)?;
+    sign_in::may_mail(&call, &invited.entity.email).await?;
     call.audited("user.invite", async |tx| {
         let manager = Manager::of(tx, &call).await?;
         let before = tx.get::<User>(id).await?.ok_or(Problem::NotFound)?;
@@ -44,7 +47,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             }
             UserStatus::Deactivated => return Err(offboarded()),
         }
-        let (after, token) = before.entity.clone().invited_again(call.now())?;
+        let epoch = call.principal().epoch();
+        let (after, token) = before.entity.clone().invited_again(epoch, call.now())?;
         let message = letters::invitation(url, call.tenant().profile(), &after, &token)?;
         let after = tx.replace(&before, after).await?;
         mail::enqueue(tx, call.now(), Subject::User(id), &message).await?;

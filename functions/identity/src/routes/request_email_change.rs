@@ -93,7 +93,7 @@ async fn mail_link(call: &Call, user: &Stored<User>, address: String) -> Result<
             let kept = MailedTo {
                 user: user.id,
                 purpose: MailedFor::EmailChange,
-                token: token.lasting(call.now() + EMAIL_CHANGE_LIFE),
+                token: token.lasting(call.now() + EMAIL_CHANGE_LIFE, call.principal().epoch()),
                 credentials: user.entity.credentials,
                 new_email: Some(tenant.seal(new_email_place(id), subject, &address).await?),
             };

@@ -101,13 +101,6 @@ async fn open_reset(
 ) -> Result<(), Problem> {
     let request = call.request();
     let token = MailedToken::new()?;
-    let kept = MailedTo {
-        user: user.id,
-        purpose: MailedFor::PasswordReset,
-        token: token.lasting(request.now + RESET_LIFE),
-        credentials: user.entity.credentials,
-        new_email: None,
-    };
     let id = keystone::random::id(request.now)?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
     let letter = letters::password_reset(url, tenant.profile(), &user.entity, &token)?;
@@ -115,7 +108,15 @@ async fn open_reset(
     tenant
         .audited(&by, "user.request_password_reset", async |tx| {
             tx.about(sign_in::resource(Some(user.id)));
-            tx.insert(id, kept.clone()).await?;
+            let epoch = tx.settings().await?.entity.session_epoch;
+            let kept = MailedTo {
+                user: user.id,
+                purpose: MailedFor::PasswordReset,
+                token: token.lasting(request.now + RESET_LIFE, epoch),
+                credentials: user.entity.credentials,
+                new_email: None,
+            };
+            tx.insert(id, kept).await?;
             mail::enqueue(tx, request.now, Subject::User(user.id), &letter).await?;
             Ok(())
         })

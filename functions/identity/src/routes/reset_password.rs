@@ -8,7 +8,7 @@ use keystone::http::{Answer, Method, PublicCall, PublicRoute, Reply, Spec, schem
 use keystone::letters::{self, AccountChange};
 use keystone::mail;
 
-use crate::mailed_token::{Kind, TokenAndPassword, used_meanwhile};
+use crate::mailed_token::{Kind, TokenAndPassword, must_be_open, used_meanwhile};
 use crate::sign_in;
 
 /// The route.
@@ -35,8 +35,8 @@ pub const SETTINGS: [Setting; 6] = [
 ];
 
 /// The handler. The change of credentials voids the token, and every other one
-/// that was mailed to the user. Nobody is signed in by it: the second factor, where there is
-/// one, is asked for as ever.
+/// that was mailed to the user. Nobody is signed in by it: the second factor,
+/// where there is one, is asked for as ever.
 pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let chosen = Kind::Reset.redeem(&call, &call.request().body()?).await?;
     let (user, tenant, now) = (chosen.user, chosen.tenant, call.request().now);
@@ -44,6 +44,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let by = sign_in::attribution(call.request(), Some(user.id), Outcome::Success)?;
     tenant
         .audited(&by, "user.reset_password", async |tx| {
+            must_be_open(tx, &chosen.token, now).await?;
             let active = user.entity.clone().with_password(chosen.hash.clone());
             tx.replace(&user, active).await.map_err(used_meanwhile)?;
             mail::enqueue(tx, now, Subject::User(user.id), &letter).await?;

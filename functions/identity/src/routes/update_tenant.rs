@@ -2,9 +2,11 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
+use keystone::config::Setting;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::tenant::{SettingsPatch, TenantView};
+use crate::{contacts, sign_in};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -21,18 +23,26 @@ pub const ROUTE: Route = Route {
     assurance: Assurance::FullRecent,
 };
 
+/// What the function needs beyond what every guarded function does.
+pub const SETTINGS: [Setting; 1] = [Setting::ThrottleTable];
+
 /// The handler. Who must have a second factor acts on the very next request
-/// of those who have none.
+/// of those who have none. Whoever is a contact no more is told, and so is
+/// whoever takes their place.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let version = call.request().if_match()?;
     let patch: SettingsPatch = call.request().body()?;
     let user = call.principal().user();
+    for address in patch.addresses() {
+        sign_in::may_mail(&call, &address).await?;
+    }
     call.audited("settings.update", async |tx| {
         call.caller_with(tx, Permission::ManageTenant).await?;
         let before = tx.settings().await?.at_version(version)?;
         let mut after = patch.apply(&before.entity, user, call.now());
         patch.identify_contacts(tx, &before.entity, &mut after).await?;
         let after = tx.replace(&before, after).await?;
+        contacts::tell(tx, call.now(), &before.entity.contacts, &after.entity.contacts).await?;
         Ok(Reply::ok(&TenantView::new(call.tenant(), &after))?.with_version(after.version))
     })
     .await

@@ -3,6 +3,8 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use keystone::auth::Role;
+use keystone::auth::user::User;
 use keystone::crypto::{CryptoError, Sealed, Subject};
 use keystone::erasure::concluded_since;
 use keystone::restriction::{Ground, Restriction};
@@ -89,16 +91,36 @@ struct NewEnding {
 pub struct By {
     /// The user.
     pub user: Id,
+    /// Their role, as the transaction sees it.
+    pub role: Role,
     /// When.
     pub now: Timestamp,
+}
+
+impl By {
+    /// Checks that the record of `person` is theirs to mark: of users, whom they
+    /// manage, and not themselves. Otherwise somebody could keep their own
+    /// account, or that of who is above them, from being changed.
+    ///
+    /// # Errors
+    /// 403 when it is not.
+    async fn must_manage(self, tx: &mut WriteTx<'_>, person: Subject) -> Result<(), Problem> {
+        let Subject::User(id) = person else { return Ok(()) };
+        let user = tx.get::<User>(id).await?.ok_or(Problem::NotFound)?;
+        if id == self.user || !self.role.manages(user.entity.role) {
+            return Err(Problem::Forbidden);
+        }
+        Ok(())
+    }
 }
 
 impl Patch {
     /// The request after these steps.
     ///
     /// # Errors
-    /// 422 naming every wrong field; 409 for a step that the request is not
-    /// ready for, with what it needs first; 503 when a store does not answer.
+    /// 422 naming every wrong field; 403 for a restriction of a user whom they
+    /// do not manage; 409 for a step that the request is not ready for, with what
+    /// it needs first; 503 when a store does not answer.
     pub async fn apply(
         &self,
         tx: &mut WriteTx<'_>,
@@ -133,7 +155,7 @@ impl Patch {
             extension.apply(tenant, id, &mut after, by.now).await?;
         }
         if let Some(change) = &self.restriction {
-            change.apply(tx, id, &mut after, by.now).await?;
+            change.apply(tx, id, &mut after, by).await?;
         }
         if let Some(state) = self.state {
             self.move_to(state, tenant, id, &mut after, by).await?;
@@ -353,16 +375,17 @@ impl RestrictionChange {
         tx: &mut WriteTx<'_>,
         id: Id,
         after: &mut SubjectRequest,
-        now: Timestamp,
+        by: By,
     ) -> Result<(), Problem> {
         let person = after.person().ok_or_else(|| {
             conflict("Say first whom the request is about (subject): their record is marked.")
         })?;
+        by.must_manage(tx, person).await?;
         if !self.restricted {
             let standing = after.restricted.as_mut().filter(|mark| mark.lifted_at.is_none());
             let mark =
                 standing.ok_or_else(|| conflict("This request restricts nothing at present."))?;
-            mark.lifted_at = Some(now);
+            mark.lifted_at = Some(by.now);
             mark.told_on = self.told_on;
             return tx.set_restriction(person, None).await;
         }
@@ -373,8 +396,9 @@ impl RestrictionChange {
         }
         after.must_be_identified()?;
         let ground = self.ground.ok_or(Problem::Internal)?;
-        let restriction = Restriction { since: now, ground, request_id: id };
-        after.restricted = Some(Restricted { ground, since: now, lifted_at: None, told_on: None });
+        let since = by.now;
+        let restriction = Restriction { since, ground, request_id: id };
+        after.restricted = Some(Restricted { ground, since, lifted_at: None, told_on: None });
         tx.set_restriction(person, Some(&restriction)).await
     }
 }

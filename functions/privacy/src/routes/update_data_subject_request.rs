@@ -27,8 +27,9 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.request().path("id")?;
     let version = call.request().if_match()?;
     let patch: Patch = call.request().body()?;
-    let by = By { user: call.principal().user(), now: call.now() };
     call.audited("data_subject_request.update", async |tx| {
+        let caller = call.caller_with(tx, Permission::HandleSubjectRequests).await?;
+        let by = By { user: caller.id, role: caller.entity.role, now: call.now() };
         let before = tx.get::<SubjectRequest>(id).await?.ok_or(Problem::NotFound)?;
         let before = before.at_version(version)?;
         let after = patch.apply(tx, call.tenant(), &before, by).await?;

@@ -2,6 +2,7 @@
 //! roles, and what a tenant decides about them.
 
 pub mod mailed_token;
+pub mod operator_access;
 pub mod own_password;
 pub mod routes;
 pub mod second_factor;

@@ -46,6 +46,8 @@ const BESIDE: &[&str] = &[
     "notice.publish",
     "mail.give_up",
     "questionnaire.issue",
+    "operator_access.grant",
+    "operator_access.use",
 ];
 
 /// A provisioned tenant.

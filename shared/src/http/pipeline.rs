@@ -178,7 +178,8 @@ impl Pipeline {
         let Ok(claims) = keys.verify(token, parties, now) else {
             let claims =
                 keys.verify_access(token, parties, now).map_err(|_| Problem::Unauthenticated)?;
-            return self.admit_operator(route, request, &claims).await;
+            // Boxed, so that what every request carries stays small.
+            return Box::pin(self.admit_operator(route, request, &claims)).await;
         };
         let session = self
             .platform

@@ -558,6 +558,41 @@ pub fn notice(
     .to(&to.email)
 }
 
+/// Tells `to`, the primary contact of `tenant`, that `operator` can look at
+/// the tenant's data until `until`, and why.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn operator_access(
+    tenant: &TenantRecord,
+    to: &Contact,
+    (id, operator, reason): (Id, &str, &str),
+    until: Timestamp,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "Somebody at Keystone can look at your data for a while",
+        name: &to.name,
+        paragraphs: vec![
+            format!(
+                "{operator} at Keystone can look at the data of {} until {}.",
+                tenant.legal_name,
+                in_words(until)
+            ),
+            format!("The reason: {reason}"),
+            "They see what a reader of your organisation sees, with addresses, phones and bank \
+             accounts masked, and can change nothing. Each of their requests stands in your \
+             audit trail."
+                .into(),
+        ],
+        link: None,
+        closing: &format!(
+            "If you did not expect this, a super_admin of your organisation can end it at once: \
+             it is the operator access {id}."
+        ),
+    }
+    .to(&to.email)
+}
+
 /// Tells whoever reported a vulnerability, at `address`, what is done about it.
 ///
 /// # Errors
@@ -780,6 +815,24 @@ mod tests {
             assert!(mail.text.contains(part), "{part}: {}", mail.text);
             assert!(mail.html.contains(part), "{part}: {}", mail.html);
             assert!(!mail.subject.contains(part), "{}", mail.subject);
+        }
+    }
+
+    #[test]
+    fn a_letter_of_an_access_says_who_why_and_until_when() {
+        let (tenant, ..) = eve();
+        let to = Contact { name: "Orla".into(), email: "o@acme.example".into(), user: None };
+        let access = (Id::from_u128(7), "Una Daly", "Ticket 7: lot L-7 is missing");
+        let mail = operator_access(&tenant, &to, access, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(mail.to, "o@acme.example");
+        for part in [
+            "Una Daly at Keystone can look at the data of Acme Dairy Ltd until 1 January 1970, \
+             00:00 UTC.",
+            "The reason: Ticket 7: lot L-7 is missing",
+            "the operator access 00000000-0000-0000-0000-000000000007.",
+        ] {
+            assert!(mail.text.contains(part), "{part}: {}", mail.text);
+            assert!(mail.html.contains(part), "{part}: {}", mail.html);
         }
     }
 

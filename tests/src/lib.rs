@@ -23,6 +23,7 @@ pub mod event;
 pub mod exports;
 pub mod goods;
 pub mod openapi;
+pub mod operator;
 pub mod routes;
 pub mod runtime_api;
 pub mod samples;

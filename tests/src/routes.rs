@@ -20,6 +20,9 @@ pub struct Listed {
     pub permission: Option<Permission>,
     /// What its session must have shown; `None` for a public route.
     pub assurance: Option<Assurance>,
+    /// Whether it serves an operator who was granted access; never for a public
+    /// route, which asks nobody.
+    pub serves_operators: bool,
 }
 
 /// All routes, by path and method.
@@ -31,6 +34,7 @@ pub fn all() -> Vec<Listed> {
             spec: &route.spec,
             permission: Some(route.permission),
             assurance: Some(route.assurance),
+            serves_operators: route.serves_operators(),
         }));
     };
     guarded("audit", &keystone_audit::routes::ROUTES);
@@ -46,6 +50,7 @@ pub fn all() -> Vec<Listed> {
             spec: &route.spec,
             permission: None,
             assurance: None,
+            serves_operators: false,
         }));
     };
     public("audit", &keystone_audit::routes::PUBLIC_ROUTES);

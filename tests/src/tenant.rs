@@ -48,6 +48,8 @@ const BESIDE: &[&str] = &[
     "mail.give_up",
     "questionnaire.answer",
     "questionnaire.issue",
+    "operator_access.grant",
+    "operator_access.use",
 ];
 
 /// A provisioned tenant.

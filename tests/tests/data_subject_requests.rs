@@ -320,8 +320,9 @@ async fn plant_erasure(stack: &Stack, tenant: &Tenant<'_>, subject: &str) {
     database.collection("erasures").insert_one(erasure).await.unwrap();
 }
 
-/// What the user did about a notice in the console and a change of
-/// sub-processors: operators send both, and not to one tenant of a test.
+/// What the user did about a notice in the console, a change of sub-processors
+/// and an operator's access: operators send the first two, and not to one
+/// tenant of a test.
 async fn plant_notices(stack: &Stack, tenant: &Tenant<'_>, user: &str) {
     let at = mongodb::bson::DateTime::from_millis(clock::now().as_millisecond());
     let base = || {
@@ -342,6 +343,13 @@ async fn plant_notices(stack: &Stack, tenant: &Tenant<'_>, user: &str) {
         doc! { "by": user, "reason": "Ada objects", "outcome": mongodb::bson::Bson::Null },
     );
     database.collection("sub_processor_notices").insert_one(told).await.unwrap();
+    let mut access = base();
+    access.extend(doc! {
+        "operator": "Una Daly", "reason": "Ticket 7: lot L-7 is missing",
+        "until": clock::now().to_string(), "epoch": 0_i64,
+        "ended": { "by": user, "at": clock::now().to_string() },
+    });
+    database.collection("operator_accesses").insert_one(access).await.unwrap();
 }
 
 #[tokio::test]

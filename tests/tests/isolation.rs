@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use futures::{StreamExt, stream};
 use keystone::auth::{Grant, Role};
 use keystone_tests::breach::notify;
+use keystone_tests::operator::grant;
 use keystone_tests::routes::{self, Listed};
 use keystone_tests::{Answer, Client, Stack, Tenant, samples};
 use serde_json::json;
@@ -52,6 +53,7 @@ async fn furnish(stack: &Stack, tenant: &Tenant<'_>) -> Property {
     let session = owner.claims()["sid"].as_str().unwrap().to_owned();
     let (incident, notice) = breach(stack, tenant).await;
     let change = told_of_a_change(stack, tenant).await;
+    let access = grant(stack, tenant.slug(), 30).await.id;
     Property {
         ids: vec![
             supplier.clone(),
@@ -69,6 +71,7 @@ async fn furnish(stack: &Stack, tenant: &Tenant<'_>) -> Property {
             incident,
             notice,
             change,
+            access,
         ],
         product,
         gtin,
@@ -166,6 +169,7 @@ async fn lists_show_our_own_only(ours: &Tenant<'_>, theirs: &Tenant<'_>, propert
         "/v1/incidents".to_owned(),
         "/v1/notices".to_owned(),
         "/v1/sub-processor-changes".to_owned(),
+        "/v1/operator-accesses".to_owned(),
         format!("/v1/batches?product_id={}", property.product),
         format!("/v1/audit?resource_id={}", property.product),
         format!("/v1/audit?actor={their_owner}"),

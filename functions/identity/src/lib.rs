@@ -3,6 +3,7 @@
 
 pub mod contacts;
 pub mod mailed_token;
+pub mod operator_access;
 pub mod own_password;
 pub mod routes;
 pub mod second_factor;

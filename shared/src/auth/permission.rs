@@ -69,7 +69,7 @@ pub enum Grant {
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident = $super_admin:ident $admin:ident $ops_user:ident $viewer:ident $demo:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $super_admin:ident $admin:ident $ops_user:ident $viewer:ident $demo:ident | $operator:ident;)*) => {
         /// A row of the matrix.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
@@ -93,50 +93,65 @@ macro_rules! permissions {
                     },)*
                 }
             }
+
+            /// What an operator of the provider is granted who was given
+            /// access to the tenant: never more than a viewer.
+            pub const fn grant_to_operator(self) -> Grant {
+                match self {
+                    $(Self::$name => Grant::$operator,)*
+                }
+            }
         }
     };
 }
 
 permissions! {
-    //                        super_admin admin ops_user viewer demo
+    //                        super_admin admin ops_user viewer demo | operator
     /// Products, sites, batches, events, dispatches, recalls, and the
     /// suppliers and customers that they name: read.
-    ReadTraceability        = Full Full Full Full Full;
+    ReadTraceability        = Full Full Full Full Full | Full;
     /// Products, sites, batches, events, dispatches: write.
-    WriteTraceability       = Full Full Full Denied Denied;
+    WriteTraceability       = Full Full Full Denied Denied | Denied;
     /// Recalls and their exercises: start, record notices, close. Apart from
     /// the row above, since the duty to recall does not end with a contract.
-    RunRecalls              = Full Full Full Denied Denied;
+    RunRecalls              = Full Full Full Denied Denied | Denied;
+    /// Evidence packs of recalls: fetch. Apart from the first row, since what
+    /// was fetched outlives an access that has an end.
+    FetchRecallPacks        = Full Full Full Full Full | Denied;
     /// Delivery addresses, phones and e-mail addresses of contacts in clear.
-    ReadContactData         = Full Full Full Masked Masked;
+    ReadContactData         = Full Full Full Masked Masked | Masked;
     /// Supplier banking metadata in clear.
-    ReadSupplierBanking     = Full Full Masked Masked Masked;
+    ReadSupplierBanking     = Full Full Masked Masked Masked | Masked;
     /// Suppliers and customers: write.
-    WritePartners           = Full Full Denied Denied Denied;
+    WritePartners           = Full Full Denied Denied Denied | Denied;
     /// Users: invite, change role, offboard.
-    ManageUsers             = Full BelowSuperAdmin Denied Denied Denied;
+    ManageUsers             = Full BelowSuperAdmin Denied Denied Denied | Denied;
     /// MFA policy, contacts, consent, retention.
-    ManageTenant            = Full Denied Denied Denied Denied;
+    ManageTenant            = Full Denied Denied Denied Denied | Denied;
     /// Data keys: versions, states, what they are in use for.
-    ReadKeys                = Full Full Denied Denied Denied;
+    ReadKeys                = Full Full Denied Denied Denied | Denied;
+    /// Accesses of the provider's operators to the tenant: read.
+    ReadOperatorAccesses    = Full Full Denied Denied Denied | Denied;
+    /// The same: end.
+    EndOperatorAccesses     = Full Denied Denied Denied Denied | Denied;
     /// Audit trail: query.
-    QueryAudit              = Full Full Own Denied Denied;
+    QueryAudit              = Full Full Own Denied Denied | Denied;
     /// Audit trail: export, attest a review.
-    ExportAudit             = Full Full Denied Denied Denied;
+    ExportAudit             = Full Full Denied Denied Denied | Denied;
     /// Data-subject requests: open, progress.
-    HandleSubjectRequests   = Full Full Denied Denied Denied;
+    HandleSubjectRequests   = Full Full Denied Denied Denied | Denied;
     /// Data-subject requests: erase.
-    EraseSubject            = Full Denied Denied Denied Denied;
+    EraseSubject            = Full Denied Denied Denied Denied | Denied;
     /// Notices: read.
-    ReadNotices             = Full Full Full Full Denied;
+    ReadNotices             = Full Full Full Full Denied | Full;
     /// Notices: acknowledge.
-    AcknowledgeNotices      = Full Full Denied Denied Denied;
+    AcknowledgeNotices      = Full Full Denied Denied Denied | Denied;
     /// Security incidents that affect the tenant: read, report.
-    ReadIncidents           = Full Full Denied Denied Denied;
+    ReadIncidents           = Full Full Denied Denied Denied | Denied;
     /// Security questionnaires about the product: ask for one, read it.
-    AskQuestionnaires       = Full Full Denied Denied Denied;
+    AskQuestionnaires       = Full Full Denied Denied Denied | Denied;
     /// One's own session and account.
-    OwnAccount              = Full Full Full Full Full;
+    OwnAccount              = Full Full Full Full Full | Denied;
 }
 
 impl Permission {
@@ -184,9 +199,22 @@ mod tests {
             HandleSubjectRequests,
             EraseSubject,
             AcknowledgeNotices,
+            EndOperatorAccesses,
         ] {
             assert_eq!(permission.grant(Role::Demo), Grant::Denied, "{permission:?}");
             assert_eq!(permission.grant(Role::Viewer), Grant::Denied, "{permission:?}");
         }
+    }
+
+    #[test]
+    fn an_operator_is_granted_no_more_than_a_viewer() {
+        for &permission in Permission::ALL {
+            let granted = permission.grant_to_operator();
+            let no_more = granted == Grant::Denied || granted == permission.grant(Role::Viewer);
+            assert!(no_more, "{permission:?}");
+            assert!(!permission.adds_data() || granted == Grant::Denied, "{permission:?}");
+        }
+        // Somebody who has no account has none of their own.
+        assert_eq!(Permission::OwnAccount.grant_to_operator(), Grant::Denied);
     }
 }

@@ -167,7 +167,8 @@ impl Sessions {
     /// shown meanwhile. Needs `PutItem`.
     ///
     /// # Errors
-    /// As [`Sessions::create`].
+    /// As [`Sessions::create`]; [`StoreError::Defect`] for an operator, who has
+    /// no session.
     pub async fn carry_on(
         &self,
         now: Timestamp,
@@ -175,10 +176,11 @@ impl Sessions {
         credentials: i64,
         second_factor: bool,
     ) -> Result<SessionRecord, StoreError> {
-        let before = &principal.session;
+        let before = principal.user_session();
+        let before = before.ok_or_else(|| StoreError::defect("an operator has no session"))?;
         self.put(SessionRecord {
             sid: crate::random::id(now)?,
-            role: principal.role.name().to_owned(),
+            role: principal.role().name().to_owned(),
             credentials,
             amr: methods(second_factor || before.has_second_factor()),
             last_seen: to_millisecond(now)?,

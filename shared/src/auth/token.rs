@@ -2,10 +2,14 @@
 //! signed with HMAC-SHA-256 (`HS256`, RFC 7518 §3.2) and nothing else.
 //!
 //! We are the only issuer and the only audience, so a token's header has one
-//! valid spelling per key. It is compared as a whole and never parsed: another
-//! `alg`, `typ`, `kid` or a `crit` is a different header, and there is no
-//! algorithm to confuse. A general JWT library would parse the header of every
-//! stranger first.
+//! valid spelling per key and kind. It is compared as a whole and never parsed:
+//! another `alg`, `typ`, `kid` or a `crit` is a different header, and there is
+//! no algorithm to confuse. A general JWT library would parse the header of
+//! every stranger first.
+//!
+//! There are two kinds, told apart by `typ` (RFC 8725 §3.11) and by their
+//! claims, so that neither is ever taken for the other: tokens of users'
+//! sessions, and tokens of operators' accesses.
 
 use std::fmt;
 
@@ -13,11 +17,13 @@ use aws_lc_rs::hmac::{self, Key};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{HmacKeys, KeysError};
+use super::operator::OperatorAccess;
 use super::session::SessionRecord;
-use crate::tenant::Id;
+use crate::tenant::{Id, Stored, TenantId};
 
 /// Most bytes of a token.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -25,6 +31,12 @@ const MAX_TOKEN_BYTES: usize = 4096;
 /// Seconds by which a token may have been issued in the verifier's future:
 /// what two well-kept clocks may differ.
 const MAX_CLOCK_SKEW: i64 = 60;
+
+/// The `typ` of a session's token.
+const SESSION: &str = "JWT";
+
+/// The `typ` of the token of an operator's access.
+const OPERATOR: &str = "operator-access+jwt";
 
 /// Who issues tokens and for whom, as `iss` and `aud` name them.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +88,57 @@ impl Claims {
     }
 }
 
+/// What the token of an operator's access says. Exactly these members, each
+/// once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessClaims {
+    /// Issuer.
+    pub iss: String,
+    /// Audience.
+    pub aud: String,
+    /// Subject: id of the access.
+    pub sub: Id,
+    /// Slug of the tenant.
+    pub tid: String,
+    /// Issued at, epoch seconds.
+    pub iat: i64,
+    /// End of the access at the latest, epoch seconds.
+    pub exp: i64,
+}
+
+impl AccessClaims {
+    /// The claims of the token of an access to `tenant`.
+    pub fn of(tenant: &TenantId, access: &Stored<OperatorAccess>, parties: Parties<'_>) -> Self {
+        Self {
+            iss: parties.issuer.to_owned(),
+            aud: parties.audience.to_owned(),
+            sub: access.id,
+            tid: tenant.as_str().to_owned(),
+            iat: access.created_at.as_second(),
+            exp: access.entity.until.as_second(),
+        }
+    }
+}
+
+/// From when to when a token is valid, and between whom.
+trait Bounded {
+    /// `iss`, `aud`, `iat`, `exp`.
+    fn bounds(&self) -> (&str, &str, i64, i64);
+}
+
+impl Bounded for Claims {
+    fn bounds(&self) -> (&str, &str, i64, i64) {
+        (&self.iss, &self.aud, self.iat, self.exp)
+    }
+}
+
+impl Bounded for AccessClaims {
+    fn bounds(&self) -> (&str, &str, i64, i64) {
+        (&self.iss, &self.aud, self.iat, self.exp)
+    }
+}
+
 /// Not a token that is valid now. Deliberately says no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid token")]
@@ -102,9 +165,21 @@ impl SigningKeys {
     /// Never for claims of this type; the signature is that of the JSON
     /// serializer.
     pub fn sign(&self, claims: &Claims) -> Result<String, serde_json::Error> {
+        self.sign_as(SESSION, claims)
+    }
+
+    /// The signed token for an operator's access.
+    ///
+    /// # Errors
+    /// As [`SigningKeys::sign`].
+    pub fn sign_access(&self, claims: &AccessClaims) -> Result<String, serde_json::Error> {
+        self.sign_as(OPERATOR, claims)
+    }
+
+    fn sign_as(&self, kind: &str, claims: &impl Serialize) -> Result<String, serde_json::Error> {
         let (id, key) = self.0.current();
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
-        let signing_input = format!("{}.{payload}", header(id));
+        let signing_input = format!("{}.{payload}", header(kind, id));
         let signature = signature(key, &signing_input);
         Ok(format!("{signing_input}.{signature}"))
     }
@@ -121,22 +196,48 @@ impl SigningKeys {
         parties: Parties<'_>,
         now: Timestamp,
     ) -> Result<Claims, InvalidToken> {
+        self.verify_as(SESSION, token, parties, now)
+    }
+
+    /// As [`SigningKeys::verify`], for the token of an operator's access. The
+    /// access itself has the last word afterwards.
+    ///
+    /// # Errors
+    /// As [`SigningKeys::verify`].
+    pub fn verify_access(
+        &self,
+        token: &str,
+        parties: Parties<'_>,
+        now: Timestamp,
+    ) -> Result<AccessClaims, InvalidToken> {
+        self.verify_as(OPERATOR, token, parties, now)
+    }
+
+    fn verify_as<C: DeserializeOwned + Bounded>(
+        &self,
+        kind: &str,
+        token: &str,
+        parties: Parties<'_>,
+        now: Timestamp,
+    ) -> Result<C, InvalidToken> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(InvalidToken);
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(InvalidToken)?;
         let (presented, payload) = signing_input.split_once('.').ok_or(InvalidToken)?;
-        let (_, key) = self.0.iter().find(|(id, _)| header(id) == presented).ok_or(InvalidToken)?;
+        let (_, key) =
+            self.0.iter().find(|(id, _)| header(kind, id) == presented).ok_or(InvalidToken)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidToken)?;
         hmac::verify(key, signing_input.as_bytes(), &signature).map_err(|_| InvalidToken)?;
 
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| InvalidToken)?;
-        let claims: Claims = serde_json::from_slice(&payload).map_err(|_| InvalidToken)?;
+        let claims: C = serde_json::from_slice(&payload).map_err(|_| InvalidToken)?;
         let now = now.as_second();
-        let valid = claims.iss == parties.issuer
-            && claims.aud == parties.audience
-            && now < claims.exp
-            && claims.iat <= now.saturating_add(MAX_CLOCK_SKEW);
+        let (issuer, audience, issued_at, expires_at) = claims.bounds();
+        let valid = issuer == parties.issuer
+            && audience == parties.audience
+            && now < expires_at
+            && issued_at <= now.saturating_add(MAX_CLOCK_SKEW);
         valid.then_some(claims).ok_or(InvalidToken)
     }
 }
@@ -147,10 +248,10 @@ impl fmt::Debug for SigningKeys {
     }
 }
 
-/// The one header of tokens signed with the key `id`. An id has no character
-/// that JSON escapes.
-fn header(id: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{id}"}}"#))
+/// The one header of tokens of a kind signed with the key `id`. An id has no
+/// character that JSON escapes.
+fn header(kind: &str, id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","typ":"{kind}","kid":"{id}"}}"#))
 }
 
 fn signature(key: &Key, signing_input: &str) -> String {
@@ -343,6 +444,58 @@ mod tests {
         let new = both.sign(&claims()).unwrap();
         assert!(later.verify(&new, PARTIES, now).is_ok());
         assert!(keys().verify(&new, PARTIES, now).is_err());
+    }
+
+    fn access() -> Stored<OperatorAccess> {
+        Stored {
+            id: Id::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0003),
+            version: 1,
+            created_at: at(1_700_000_000),
+            updated_at: at(1_700_000_000),
+            entity: OperatorAccess {
+                operator: "Una Daly".into(),
+                reason: "Ticket 7: lot L-7 is missing".into(),
+                until: at(1_700_000_600),
+                epoch: 0,
+                ended: None,
+            },
+        }
+    }
+
+    #[test]
+    fn the_token_of_an_access_ends_with_it() {
+        let tenant = TenantId::parse("acme-dairy").unwrap();
+        let claims = AccessClaims::of(&tenant, &access(), PARTIES);
+        let token = keys().sign_access(&claims).unwrap();
+        let verify = |second| keys().verify_access(&token, PARTIES, at(second));
+        assert_eq!(verify(1_700_000_000), Ok(claims));
+        assert!(verify(1_700_000_599).is_ok());
+        assert_eq!(verify(1_700_000_600), Err(InvalidToken));
+        // Neither its bearer's name nor the reason travels with it.
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let payload = String::from_utf8(payload).unwrap();
+        assert!(!payload.contains("Una") && !payload.contains("Ticket"), "{payload}");
+    }
+
+    #[test]
+    fn no_token_is_taken_for_one_of_the_other_kind() {
+        let tenant = TenantId::parse("acme-dairy").unwrap();
+        let of_access = AccessClaims::of(&tenant, &access(), PARTIES);
+        let of_access = serde_json::to_string(&of_access).unwrap();
+        let operator = r#"{"alg":"HS256","typ":"operator-access+jwt","kid":"k1"}"#;
+        let now = at(1_700_000_000);
+        for (header, payload, user, access) in [
+            (HEADER, &payload(), true, false),
+            (operator, &of_access, false, true),
+            // Signed as one kind with the claims of the other.
+            (HEADER, &of_access, false, false),
+            (operator, &payload(), false, false),
+        ] {
+            let token = forged(header, payload);
+            assert_eq!(verify(&token).is_ok(), user, "{header} {payload}");
+            let verified = keys().verify_access(&token, PARTIES, now).is_ok();
+            assert_eq!(verified, access, "{header} {payload}");
+        }
     }
 
     proptest! {

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Reply, Spec, input};
 use crate::Problem;
-use crate::audit::entry::{Actor, ActorKind, Resource};
+use crate::audit::entry::{Actor, Outcome, Resource};
+use crate::auth::operator::OperatorAccess;
 use crate::auth::user::User;
 use crate::auth::{Grant, Permission, Principal};
 use crate::crypto::{Place, Sealed, at_rest};
@@ -249,12 +250,7 @@ impl Call {
     /// # Errors
     /// As [`Request::ip`].
     pub fn attribution(&self) -> Result<Attribution, Problem> {
-        self.request.attribution(Actor {
-            kind: ActorKind::User,
-            id: self.principal.user().to_string(),
-            role: Some(self.principal.role().name().into()),
-            session: Some(self.principal.session().to_string()),
-        })
+        self.request.attribution(self.principal.actor())
     }
 
     /// Runs `work` in an audited transaction. With an `Idempotency-Key` its
@@ -316,9 +312,34 @@ impl Call {
                 &self.attribution()?,
                 action,
                 resource,
-                crate::audit::entry::Outcome::Success,
+                Outcome::Success,
                 serde_json::json!({ "disclosed": fields, "records": records }),
             )
+            .await
+    }
+
+    /// Records that the operator who makes the request asks for this, whether
+    /// it is served or not. What was asked for is recorded, not what came of
+    /// it, so that the entry stands before anything is shown. The access is
+    /// read again in the transaction: no use of it follows its end.
+    ///
+    /// # Errors
+    /// 401 when it has ended; otherwise as [`Tenant::record`]. Nothing must
+    /// then be shown.
+    pub(super) async fn record_use_of_access(&self, served: bool) -> Result<(), Problem> {
+        let (by, access) = (self.attribution()?, self.principal.session());
+        let resource = Resource { kind: OperatorAccess::RESOURCE.into(), id: access.to_string() };
+        let outcome = if served { Outcome::Success } else { Outcome::Denied };
+        let facts = serde_json::json!({ "route": self.spec.name, "path": self.request.path });
+        self.tenant
+            .recorded(&by, "operator_access.use", outcome, async |tx: &mut WriteTx<'_>| {
+                tx.about(resource.clone());
+                tx.facts(&facts, &[])?;
+                let settings = tx.settings().await?.entity;
+                let found = tx.get::<OperatorAccess>(access).await?;
+                let still = found.is_some_and(|one| one.entity.serves(&settings, self.now()));
+                if still { Ok(()) } else { Err(Problem::Unauthenticated) }
+            })
             .await
     }
 

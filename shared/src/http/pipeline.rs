@@ -11,6 +11,8 @@ use tracing::Instrument;
 
 use super::route::CSV;
 use super::{Call, Event, Method, PublicCall, PublicRoute, Reply, Request, Response, Route, Spec};
+use crate::auth::operator::OperatorAccess;
+use crate::auth::token::AccessClaims;
 use crate::auth::user::User;
 use crate::auth::{Grant, Principal};
 use crate::config::{Config, Setting};
@@ -172,12 +174,13 @@ impl Pipeline {
         let now = request.now;
         let token =
             request.header("authorization").and_then(bearer).ok_or(Problem::Unauthenticated)?;
-        let claims = self
-            .platform
-            .signing_keys(now)
-            .await?
-            .verify(token, self.platform.parties()?, now)
-            .map_err(|_| Problem::Unauthenticated)?;
+        let (keys, parties) = (self.platform.signing_keys(now).await?, self.platform.parties()?);
+        let Ok(claims) = keys.verify(token, parties, now) else {
+            let claims =
+                keys.verify_access(token, parties, now).map_err(|_| Problem::Unauthenticated)?;
+            // Boxed, so that what every request carries stays small.
+            return Box::pin(self.admit_operator(route, request, &claims)).await;
+        };
         let session = self
             .platform
             .sessions()
@@ -228,6 +231,37 @@ impl Pipeline {
             request,
             spec: &route.spec,
         })
+    }
+
+    /// As [`Pipeline::admit`], for an operator with a token of an access:
+    /// tenant, access, route. The access is read at every request, so that its
+    /// end acts on the very next one. Every request of a living access stands
+    /// in the tenant's trail before it is answered.
+    async fn admit_operator(
+        &self,
+        route: &'static Route,
+        request: Request,
+        claims: &AccessClaims,
+    ) -> Result<Call, Problem> {
+        let now = request.now;
+        let registry = self.platform.registry(now).await?;
+        let tenant = registry.of_access(claims, now).await?.ok_or(Problem::Unauthenticated)?;
+        let (access, settings) =
+            tokio::join!(tenant.get::<OperatorAccess>(claims.sub), tenant.settings());
+        let settings = settings?.entity;
+        let access = access?
+            .filter(|access| access.entity.serves(&settings, now))
+            .ok_or(Problem::Unauthenticated)?;
+        let call = Call {
+            principal: Principal::operator(access),
+            tenant,
+            platform: Arc::clone(&self.platform),
+            request,
+            spec: &route.spec,
+        };
+        let served = route.serves_operators();
+        call.record_use_of_access(served).await?;
+        if served { Ok(call) } else { Err(Problem::Forbidden) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::auth::Permission;
+use crate::auth::{Grant, Permission};
 
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,17 @@ pub struct Route {
     pub permission: Permission,
     /// What the session must have shown.
     pub assurance: Assurance,
+}
+
+impl Route {
+    /// Whether it serves an operator who was granted access to the tenant: it
+    /// reads, the matrix grants it to operators, and it asks for no recent
+    /// sign-in, which they do not have.
+    pub const fn serves_operators(&self) -> bool {
+        matches!(self.spec.method, Method::Get)
+            && !matches!(self.permission.grant_to_operator(), Grant::Denied)
+            && !self.assurance.needs_recent()
+    }
 }
 
 /// A route that anyone may call.

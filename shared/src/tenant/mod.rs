@@ -1,7 +1,8 @@
 //! Tenant enforcement. The database driver is private to this module; the way
-//! to a tenant's data is a [`Tenant`], and there are four ways to one:
-//! a verified session, an admitted sign-in attempt, a job that walks the
-//! registry, and, for the provider alone, asking for it ([`Registry`]).
+//! to a tenant's data is a [`Tenant`], and there are five ways to one:
+//! a verified session, the verified token of an operator's access, an admitted
+//! sign-in attempt, a job that walks the registry, and, for the provider alone,
+//! asking for it ([`Registry`]).
 
 mod audit_log;
 mod audit_proof;

@@ -1,4 +1,4 @@
-//! The tenant registry, and the ways to a [`Tenant`]: four for any function,
+//! The tenant registry, and the ways to a [`Tenant`]: five for any function,
 //! and one to every tenant, for jobs.
 
 use std::ops::Deref;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Closing, Database, Filter, StoreError, Stored, Tenant, TenantId, schema};
 use crate::auth::session::SessionRecord;
 use crate::auth::throttle::{Admission, AdmitError};
+use crate::auth::token::AccessClaims;
 use crate::auth::user::{User, canonical_email};
 use crate::crypto::{Keyring, TenantKeys};
 use crate::platform::Platform;
@@ -133,6 +134,16 @@ impl<'p> Registry<'p> {
         now: Timestamp,
     ) -> Result<Option<Tenant>, StoreError> {
         self.open_serving(&session.tenant, now).await
+    }
+
+    /// The tenant that the verified token of an operator's access names, if it
+    /// serves: who may not sign in cannot see or end the access either.
+    pub(crate) async fn of_access(
+        &self,
+        claims: &AccessClaims,
+        now: Timestamp,
+    ) -> Result<Option<Tenant>, StoreError> {
+        self.open_serving(&claims.tid, now).await
     }
 
     /// The tenant that an admitted attempt names, if there is one and it

@@ -437,8 +437,14 @@ pub const SUB_PROCESSOR_NOTICES: Collection = Collection {
     ..entities("sub_processor_notices", &[], &[BY_AGE])
 };
 
+/// Accesses of the provider's operators to the tenant.
+pub const OPERATOR_ACCESSES: Collection = Collection {
+    people: Some(about(&[by_id("user", "ended.by", &["ended"])])),
+    ..entities("operator_accesses", &[], &[BY_AGE])
+};
+
 /// Collections that every tenant has.
-pub const COLLECTIONS: [&Collection; 29] = [
+pub const COLLECTIONS: [&Collection; 30] = [
     &USERS,
     &MAILED_TOKENS,
     &SETTINGS,
@@ -468,6 +474,7 @@ pub const COLLECTIONS: [&Collection; 29] = [
     &NOTICES,
     &QUESTIONNAIRES,
     &SUB_PROCESSOR_NOTICES,
+    &OPERATOR_ACCESSES,
 ];
 
 /// Breaches of personal data that were confirmed.

@@ -8,6 +8,7 @@ pub mod change_email;
 pub mod change_password;
 pub mod create_user;
 pub mod end_all_sessions;
+pub mod end_operator_access;
 pub mod end_other_sessions;
 pub mod end_session;
 pub mod end_user_sessions;
@@ -17,6 +18,7 @@ pub mod finish_login;
 pub mod get_tenant;
 pub mod get_user;
 pub mod invite_user;
+pub mod list_operator_accesses;
 pub mod list_roles;
 pub mod list_sessions;
 pub mod list_users;
@@ -33,11 +35,12 @@ pub mod update_tenant;
 pub mod update_user;
 
 /// Every guarded route of this crate.
-pub const ROUTES: [&Route; 23] = [
+pub const ROUTES: [&Route; 25] = [
     &activate_totp::ROUTE,
     &change_password::ROUTE,
     &create_user::ROUTE,
     &end_all_sessions::ROUTE,
+    &end_operator_access::ROUTE,
     &end_other_sessions::ROUTE,
     &end_session::ROUTE,
     &end_user_sessions::ROUTE,
@@ -46,6 +49,7 @@ pub const ROUTES: [&Route; 23] = [
     &get_tenant::ROUTE,
     &get_user::ROUTE,
     &invite_user::ROUTE,
+    &list_operator_accesses::ROUTE,
     &list_roles::ROUTE,
     &list_sessions::ROUTE,
     &list_users::ROUTE,

@@ -3,6 +3,7 @@
 pub mod close_tenant;
 pub mod destroy_tenants;
 pub mod drain_outbox;
+pub mod grant_operator_access;
 pub mod maintain_keys;
 pub mod prepare_tenants;
 pub mod provision_tenant;

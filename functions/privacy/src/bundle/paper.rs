@@ -32,6 +32,7 @@ fn in_words(collection: &str) -> &str {
         "data_subject_requests" => "Requests about your data",
         "notices" => "Notices that you acknowledged",
         "sub_processor_notices" => "Your objections to sub-processors",
+        "operator_accesses" => "Accesses of Keystone's staff that you ended",
         "sessions" => "Sessions in which you are signed in",
         other => other,
     }

@@ -22,7 +22,7 @@ pub const ROUTE: Route = Route {
         body: None,
         answer: Answer::json(200, schema_of::<PackView>),
     },
-    permission: Permission::ReadTraceability,
+    permission: Permission::FetchRecallPacks,
     assurance: Assurance::Full,
 };
 

@@ -574,6 +574,59 @@ async fn a_tenant_that_is_hidden_from_the_registry_is_missed() {
     tenant.finish().await;
 }
 
+#[tokio::test]
+async fn no_state_in_the_registry_switches_the_check_off() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("switched-off", &[]).await;
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 2).await;
+    publish(tenant.owner()).await;
+    let registry = stack.database().await.database("keystone_control");
+    let registry = registry.collection::<Document>("tenants");
+    let by_slug = doc! { "_id": tenant.slug() };
+    let set = async |state: &str| {
+        let state = doc! { "$set": { "state": state } };
+        registry.update_one(by_slug.clone(), state).await.unwrap();
+    };
+    let (entries, before) = stored(&stack, &tenant).await;
+    let third = doc! { "_id": 3_i64 };
+    let edit = doc! { "$set": { "entry.action": "product.delete" } };
+    entries.update_one(third.clone(), edit).await.unwrap();
+    for (state, finding) in [
+        ("active", "entry 3 was changed"),
+        ("suspended", "entry 3 was changed"),
+        ("closing", "entry 3 was changed"),
+        ("closed", "is said to be closed, and nothing proves that it was destroyed"),
+        ("provisioning", "is said to be in the making"),
+    ] {
+        set(state).await;
+        must_find(&stack, &tenant, finding).await;
+    }
+    entries.replace_one(third, &before[3]).await.unwrap();
+    set("closed").await;
+
+    // Nor does an entry in the provider's trail that no tree holds. It is in the
+    // middle of the trail, where no other test appends.
+    let database = stack.database().await.database("t_keystone_audit");
+    let trail = database.collection::<Document>("entries");
+    let first = trail.find_one(doc! { "_id": 0_i64 }).await.unwrap().unwrap();
+    let mut forged = first.clone();
+    let entry = forged.get("entry").unwrap().clone();
+    let mut entry: CommittedEntry = deserialize_from_bson(entry).unwrap();
+    entry.action = "tenant.conclude_destruction".into();
+    entry.resource.kind = "tenant".into();
+    entry.resource.id = tenant.slug().into();
+    forged.insert("leaf", entry.leaf_hash().unwrap().to_string());
+    forged.insert("entry", serialize_to_bson(&entry).unwrap());
+    trail.replace_one(doc! { "_id": 0_i64 }, &forged).await.unwrap();
+    let said = self_check(&stack, &tenant).await.to_string();
+    trail.replace_one(doc! { "_id": 0_i64 }, &first).await.unwrap();
+    assert!(said.contains("nothing proves that it was destroyed"), "{said}");
+    set("active").await;
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
+    tenant.finish().await;
+}
+
 /// The export, which must have ended because of what `said`, with so many
 /// volumes and none to fetch.
 async fn is_refused(stack: &Stack, tenant: &Tenant<'_>, export: &str, said: &str, volumes: usize) {

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use keystone::Problem;
+use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::audit::keys::CheckpointKeys;
+use keystone::audit::merkle::verify_inclusion;
 use keystone::crypto::Subject;
 use keystone::job::Job;
-use keystone::tenant::{Registry, SignedCheckpoint, StoreError, Tenant, TenantId, Visit};
+use keystone::tenant::{
+    Registry, SignedCheckpoint, StoreError, Tenant, TenantId, TenantState, Visit,
+};
 use keystone::{erasure, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::archive::Archive;
 use crate::self_check::{Check, Findings};
@@ -85,11 +90,12 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
             }
         }
     }
-    match gone(&archive, &registry, input.tenant.as_deref()).await {
-        Ok(gone) => {
-            for id in gone {
-                tracing::error!(tenant = %id, "the tenant of archived checkpoints is gone");
-                named.push(format!("{id}: it has archived checkpoints and is in no registry."));
+    let archived = Archived { job: &job, registry: &registry, keys: &keys, archive: &archive };
+    match archived.unread(input.tenant.as_deref()).await {
+        Ok(unread) => {
+            for (id, why) in unread {
+                tracing::error!(tenant = %id, why, "an archived trail is not checked");
+                named.push(format!("{id}: it has archived checkpoints and {why}."));
                 count += 1;
             }
         }
@@ -112,20 +118,88 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
     first_problem.map_or(Ok(total), Err)
 }
 
-/// The tenants of which there are archived checkpoints, and no entry in the
-/// registry.
-async fn gone(
-    archive: &Archive,
-    registry: &Registry<'_>,
-    only: Option<&str>,
-) -> Result<Vec<TenantId>, Problem> {
-    let mut gone = Vec::new();
-    for id in archive.tenants().await? {
-        if only.is_none_or(|only| only == id.as_str()) && !registry.knows(&id).await? {
-            gone.push(id);
+/// Finds the tenants of which there are archived checkpoints and whose trails no
+/// run reads. Whoever writes to the registry could else switch the check off, by
+/// taking a tenant out of it or by a state in which no job visits it.
+struct Archived<'a> {
+    job: &'a Job,
+    registry: &'a Registry<'a>,
+    keys: &'a CheckpointKeys,
+    archive: &'a Archive,
+}
+
+impl Archived<'_> {
+    /// These tenants, each with the reason.
+    async fn unread(&self, only: Option<&str>) -> Result<Vec<(TenantId, &'static str)>, Problem> {
+        let mut unread = Vec::new();
+        let destructions = OnceCell::new();
+        for id in self.archive.tenants().await? {
+            if only.is_some_and(|only| only != id.as_str()) {
+                continue;
+            }
+            let why = match self.registry.state(&id).await? {
+                None => "is in no registry",
+                Some(TenantState::Provisioning) => "is said to be in the making",
+                // Nobody destroys the provider, whose trail would have to say so.
+                Some(TenantState::Closed) if id.is_provider() => "is said to be closed",
+                Some(TenantState::Closed) => {
+                    let known = destructions.get_or_try_init(|| self.destructions()).await?;
+                    if known.prove(&id).await? {
+                        continue;
+                    }
+                    "is said to be closed, and nothing proves that it was destroyed"
+                }
+                Some(TenantState::Active | TenantState::Suspended | TenantState::Closing) => {
+                    continue;
+                }
+            };
+            unread.push((id, why));
+        }
+        Ok(unread)
+    }
+
+    async fn destructions(&self) -> Result<Destructions, Problem> {
+        let provider = self.registry.provider(self.job.now).await?;
+        let keys = self.keys.of_tenant(provider.id().as_str())?;
+        let newest = match self.archive.holdings(provider.id()).await?.extended.last() {
+            Some(previous) => self.archive.after(provider.id(), *previous).await?,
+            None => None,
+        };
+        let checkpoint = newest.and_then(|newest| newest.link.open(&keys).ok());
+        Ok(Destructions { provider, checkpoint })
+    }
+}
+
+/// The provider's trail, which says whose keys were destroyed.
+struct Destructions {
+    provider: Tenant,
+    /// The newest archived checkpoint of it, if it opens.
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Destructions {
+    /// Whether it is proved that the tenant `id` was destroyed: by an entry that
+    /// leads to the archived checkpoint, or, if it is newer, to the head, which
+    /// the check of the provider's own trail holds against all others.
+    async fn prove(&self, id: &TenantId) -> Result<bool, Problem> {
+        let proved = async {
+            let Some(record) = self.provider.destruction_of(id).await? else {
+                return Ok(false);
+            };
+            let (seq, head) = (record.entry.seq, self.provider.audit_tree().await?);
+            let (size, root) = match &self.checkpoint {
+                Some(signed) if signed.size > seq => (signed.size, signed.root),
+                _ => (head.size(), head.root()),
+            };
+            let proof = self.provider.audit_inclusion(seq, size).await?;
+            Ok(verify_inclusion(&record.leaf, seq, size, &proof, &root).is_ok())
+        };
+        match proved.await {
+            // What was changed proves nothing.
+            Err(StoreError::Defect(_)) => Ok(false),
+            other => Ok(other?),
         }
     }
-    Ok(gone)
 }
 
 /// Leaves the result of a run over all trails in the provider's, where the

@@ -1,6 +1,6 @@
 //! Checks every audit trail against itself, its checkpoints and the archive.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -164,8 +164,8 @@ impl Archived<'_> {
     async fn destructions(&self) -> Result<Destructions, Problem> {
         let provider = self.registry.provider(self.job.now).await?;
         let keys = self.keys.of_tenant(provider.id().as_str())?;
-        let newest = match self.archive.holdings(provider.id()).await?.extended.last() {
-            Some(previous) => self.archive.after(provider.id(), *previous).await?,
+        let newest = match self.archive.holdings(provider.id()).await?.extended.last_key_value() {
+            Some((previous, _)) => self.archive.after(provider.id(), *previous).await?,
             None => None,
         };
         let checkpoint = newest.and_then(|newest| newest.link.open(&keys).ok());
@@ -233,7 +233,7 @@ async fn check(
     let keys = keys.of_tenant(tenant.id().as_str())?;
     // Read first: what is written during the check is left to the next one.
     let holdings = archive.holdings(tenant.id()).await?;
-    let mut archived = holdings.extended.clone();
+    let mut archived: BTreeSet<u64> = holdings.extended.keys().copied().collect();
     let (mut newest, mut spoilt) = (None, None);
     if let Some(previous) = archived.last() {
         match archive.after(tenant.id(), *previous).await {
@@ -279,7 +279,7 @@ async fn check(
             // Those of as many entries as were seen; or of none.
             while let Some(signed) = checkpoints.up_to(entry.seq).await? {
                 archived.remove(&signed.link.previous);
-                check.checkpoint(&signed);
+                check.checkpoint(&signed, holdings.archived_at(&signed));
             }
             if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size == entry.seq) {
                 check.archived(link);
@@ -308,7 +308,7 @@ async fn check(
         let is_new = signed.size > head.size() && !archived.contains(&signed.link.previous);
         archived.remove(&signed.link.previous);
         if !is_new {
-            check.checkpoint(&signed);
+            check.checkpoint(&signed, holdings.archived_at(&signed));
         }
     }
     if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size >= checked_to) {

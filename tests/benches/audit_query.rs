@@ -98,7 +98,8 @@ async fn rows(
     let action = |action: &str| ("action", action.to_owned());
     let batches = || ("resource_type", "batch".to_owned());
     let hour = || [("from", ago(oldest / 2)), ("to", ago(oldest / 2 - 1))];
-    let with_hour = |member| hour().into_iter().chain([member]).collect();
+    let with_hour =
+        |member| -> Vec<(&'static str, String)> { hour().into_iter().chain([member]).collect() };
     vec![
         Row("none", PAGE, vec![]),
         Row("none, second page", PAGE, vec![("cursor", second)]),

@@ -74,7 +74,7 @@ impl Args {
                 }
                 "--root" => root = Some(value()?),
                 "--signer" => {
-                    let hash = value()?.parse();
+                    let hash = value()?.parse::<Hash>();
                     signer = Some(hash.map_err(|_| unusable("--signer is no SHA-256 in hex"))?);
                 }
                 option if option.starts_with("--") => {

@@ -8,7 +8,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{DeleteMarkerEntry, ObjectVersion};
+use aws_sdk_s3::types::DeleteMarkerEntry;
 use jiff::Timestamp;
 use keystone::audit::chain::Link;
 use keystone::config::Setting;

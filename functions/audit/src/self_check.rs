@@ -479,7 +479,7 @@ mod tests {
         head.append(Hash::of(&[b"0"]));
         let found = |count, misplaced: &[&str]| {
             let mut check = Check::new("acme", &[]);
-            let misplaced: Vec<String> = misplaced.iter().map(ToString::to_string).collect();
+            let misplaced: Vec<String> = misplaced.iter().map(|id| (*id).to_owned()).collect();
             check.documents(count, &misplaced, false, &head);
             check.findings.named
         };

@@ -690,14 +690,13 @@ mod tests {
         assert!(all.is_indexed());
         let actor = AuditFilter { actor: some("a"), ..all.clone() };
         assert!(actor.is_indexed());
-        let resource =
-            AuditFilter { resource_type: some("t"), resource_id: some("r"), ..all.clone() };
+        let resource = AuditFilter { resource_type: some("t"), resource_id: some("r"), ..all };
         assert!(resource.is_indexed());
         let period = AuditFilter { from: Some(Timestamp::UNIX_EPOCH), ..actor.clone() };
         assert!(period.is_indexed());
         for wider in [
             AuditFilter { action: some("b"), ..actor.clone() },
-            AuditFilter { resource_type: some("t"), ..actor.clone() },
+            AuditFilter { resource_type: some("t"), ..actor },
             AuditFilter { ip: some("::1"), ..resource },
             AuditFilter { action: some("b"), ..period },
         ] {

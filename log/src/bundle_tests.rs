@@ -220,8 +220,22 @@ fn what_is_shown_fits_the_filter_that_is_stated() {
             format!("entry 1 does not fit the filter that the header states, by its {member}");
         assert!(error.ends_with(&expected), "{error}");
     }
-    let wrong = serde_json::json!({ "action": 1 });
-    assert!(matches!(check(&log.bundle([1], Some(wrong))).unwrap_err().fault, Fault::Filter));
+    // Nothing but a filter explains that something is left out.
+    for wrong in [
+        serde_json::json!({ "action": 1 }),
+        serde_json::json!({}),
+        serde_json::json!([]),
+        serde_json::json!([null, null, null, null, null, null, null, 1]),
+        serde_json::json!("all"),
+        serde_json::json!({ "actor": null }),
+        serde_json::json!({ "action": "batch.update", "colour": "red" }),
+        serde_json::json!({ "volume": 0 }),
+        serde_json::json!({ "ip": "somewhere" }),
+    ] {
+        let error = check(&log.bundle([1], Some(wrong.clone()))).unwrap_err();
+        assert!(matches!(error.fault, Fault::Filter), "{wrong}: {error}");
+    }
+    assert!(check(&log.bundle([1], Some(serde_json::json!({ "volume": 2 })))).is_ok());
 }
 
 #[test]
@@ -246,6 +260,33 @@ fn another_tenants_entry_or_checkpoint_is_refused() {
     assert_eq!(error, "line 2: entry 0 is of the tenant \"acne\"");
     let error = verify(bundle.as_bytes(), &[key(NAME, &pair(1))], |_| ()).unwrap_err();
     assert!(error.to_string().contains("none of the given keys signed"), "{error}");
+}
+
+#[test]
+fn the_time_of_writing_is_one() {
+    let bundle = String::from_utf8(log(2).bundle(0..2, None)).unwrap();
+    let with = |text: &str| {
+        let honest = "\"generated_at\":\"1970-01-01T00:00:00.000Z\"";
+        assert!(bundle.contains(honest));
+        let stated = format!("\"generated_at\":{}", Value::from(text));
+        check(bundle.replacen(honest, &stated, 1).as_bytes())
+    };
+    with("2026-01-02T03:04:05.678Z").unwrap();
+    for wrong in [
+        "",
+        "now",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05.678+00:00",
+        "2026-02-30T03:04:05.678Z",
+        "2026-01-02T03:04:05.678Z\u{1b}[2J\nVERIFIED",
+    ] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "line 1: this is no header of an audit bundle: it does not say when it was written",
+            "{wrong:?}"
+        );
+    }
 }
 
 #[test]

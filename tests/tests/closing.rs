@@ -220,6 +220,14 @@ async fn a_destroyed_tenant_cannot_be_read_even_from_a_backup() {
     stranger.post("/v1/auth/login", &tenant.credentials(Role::Admin)).await.must(401);
     let again = destroy(&stack).await;
     assert!(!lists(&again["tenants"], &tenant), "{again}");
+    // Nobody can check its trail any more, and the provider's proves why: before
+    // a checkpoint covers the entry, and after.
+    for _ in 0..2 {
+        let only = json!({ "tenant": slug });
+        let checked = stack.aws().invoke(&stack.function("audit-self-check"), &only).await;
+        assert_eq!(checked["trails"], 0, "{checked}");
+        publish(&stack).await;
+    }
 
     // With every document back in place and the tenant in use again, what is
     // sealed still does not open: there is no secret to derive its keys from.

@@ -290,12 +290,7 @@ impl JobRegistry<'_> {
         destruction: &Destruction,
     ) -> Result<(), Problem> {
         let provider = self.provider(by.now).await?;
-        let recorded = AuditFilter {
-            action: Some(DESTROYED.into()),
-            resource_id: Some(id.to_string()),
-            ..AuditFilter::default()
-        };
-        if provider.newest_audit_entry(&recorded).await?.is_some() {
+        if provider.destruction_of(id).await?.is_some() {
             return Ok(());
         }
         let facts = json!({
@@ -364,6 +359,21 @@ impl JobRegistry<'_> {
 }
 
 impl Tenant {
+    /// The entry in this trail, the provider's, that the tenant `id` was
+    /// destroyed.
+    ///
+    /// # Errors
+    /// As [`Tenant::newest_audit_entry`].
+    pub async fn destruction_of(&self, id: &TenantId) -> Result<Option<AuditRecord>, StoreError> {
+        let recorded = AuditFilter {
+            action: Some(DESTROYED.into()),
+            resource_type: Some("tenant".into()),
+            resource_id: Some(id.to_string()),
+            ..AuditFilter::default()
+        };
+        self.newest_audit_entry(&recorded).await
+    }
+
     /// Whether `last`, as the database has it, is signed and covers `record`.
     async fn covers(
         &self,

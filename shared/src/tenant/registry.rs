@@ -225,12 +225,12 @@ impl<'p> Registry<'p> {
         found.ok_or_else(|| StoreError::defect("there is no provider; prepare-tenants makes it"))
     }
 
-    /// Whether there is an entry of this tenant, whatever its state.
+    /// Where this tenant stands in its life; `None` when there is no entry of it.
     ///
     /// # Errors
     /// As [`Registry::of_attempt`].
-    pub async fn knows(&self, id: &TenantId) -> Result<bool, StoreError> {
-        Ok(self.record(id).await?.is_some())
+    pub async fn state(&self, id: &TenantId) -> Result<Option<TenantState>, StoreError> {
+        Ok(self.record(id).await?.map(|record| record.state))
     }
 
     async fn open_serving(&self, slug: &str, now: Timestamp) -> Result<Option<Tenant>, StoreError> {

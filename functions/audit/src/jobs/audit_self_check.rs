@@ -1,19 +1,24 @@
 //! Checks every audit trail against itself, its checkpoints and the archive.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use keystone::Problem;
+use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::audit::keys::CheckpointKeys;
+use keystone::audit::merkle::{TreeHead, verify_inclusion};
 use keystone::crypto::Subject;
 use keystone::job::Job;
-use keystone::tenant::{JobRegistry, SignedCheckpoint, StoreError, Tenant, TenantId, Visit};
+use keystone::tenant::{
+    JobRegistry, SignedCheckpoint, StoreError, Tenant, TenantId, TenantState, Visit,
+};
 use keystone::{erasure, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::archive::Archive;
 use crate::self_check::{Check, Findings};
@@ -26,6 +31,9 @@ const RUN_LIMIT: Duration = Duration::from_mins(13);
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// Entries read at once: at most some 10 MiB.
 const PAGE: i64 = 500;
+/// Documents that are named at once which stand among the entries without the
+/// number of one.
+const MISPLACED: i64 = 20;
 /// Checkpoints read at once.
 const CHECKPOINTS: i64 = 200;
 
@@ -85,11 +93,12 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
             }
         }
     }
-    match gone(&archive, &registry, input.tenant.as_deref()).await {
-        Ok(gone) => {
-            for id in gone {
-                tracing::error!(tenant = %id, "the tenant of archived checkpoints is gone");
-                named.push(format!("{id}: it has archived checkpoints and is in no registry."));
+    let archived = Archived { job: &job, registry: &registry, keys: &keys, archive: &archive };
+    match archived.unread(input.tenant.as_deref()).await {
+        Ok(unread) => {
+            for (id, why) in unread {
+                tracing::error!(tenant = %id, why, "an archived trail is not checked");
+                named.push(format!("{id}: it has archived checkpoints and {why}."));
                 count += 1;
             }
         }
@@ -112,20 +121,90 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
     first_problem.map_or(Ok(total), Err)
 }
 
-/// The tenants of which there are archived checkpoints, and no entry in the
-/// registry.
-async fn gone(
-    archive: &Archive,
-    registry: &JobRegistry<'_>,
-    only: Option<&str>,
-) -> Result<Vec<TenantId>, Problem> {
-    let mut gone = Vec::new();
-    for id in archive.tenants().await? {
-        if only.is_none_or(|only| only == id.as_str()) && !registry.knows(&id).await? {
-            gone.push(id);
+/// Finds the tenants of which there are archived checkpoints and whose trails no
+/// run reads. Whoever writes to the registry could else switch the check off, by
+/// taking a tenant out of it or by a state in which no job visits it.
+struct Archived<'a> {
+    job: &'a Job,
+    registry: &'a JobRegistry<'a>,
+    keys: &'a CheckpointKeys,
+    archive: &'a Archive,
+}
+
+impl Archived<'_> {
+    /// These tenants, each with the reason.
+    async fn unread(&self, only: Option<&str>) -> Result<Vec<(TenantId, &'static str)>, Problem> {
+        let mut unread = Vec::new();
+        let destructions = OnceCell::new();
+        for id in self.archive.tenants().await? {
+            if only.is_some_and(|only| only != id.as_str()) {
+                continue;
+            }
+            let why = match self.registry.state(&id).await? {
+                None => "is in no registry",
+                Some(TenantState::Provisioning) => "is said to be in the making",
+                // Nobody destroys the provider, whose trail would have to say so.
+                Some(TenantState::Closed) if id.is_provider() => "is said to be closed",
+                Some(TenantState::Closed) => {
+                    let known = destructions.get_or_try_init(|| self.destructions()).await?;
+                    if known.prove(&id).await? {
+                        continue;
+                    }
+                    "is said to be closed, and nothing proves that it was destroyed"
+                }
+                Some(TenantState::Active | TenantState::Suspended | TenantState::Closing) => {
+                    continue;
+                }
+            };
+            unread.push((id, why));
+        }
+        Ok(unread)
+    }
+
+    async fn destructions(&self) -> Result<Destructions, Problem> {
+        let provider = self.registry.provider(self.job.now).await?;
+        let keys = self.keys.of_tenant(provider.id().as_str())?;
+        let newest = match self.archive.holdings(provider.id()).await?.extended.last_key_value() {
+            Some((previous, _)) => self.archive.after(provider.id(), *previous).await?,
+            None => None,
+        };
+        let checkpoint = newest.and_then(|newest| newest.link.open(&keys).ok());
+        Ok(Destructions { provider, checkpoint })
+    }
+}
+
+/// The provider's trail, which says whose keys were destroyed.
+struct Destructions {
+    provider: Tenant,
+    /// The newest archived checkpoint of it, if it opens.
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Destructions {
+    /// Whether it is proved that the tenant `id` was destroyed. What was changed
+    /// proves nothing.
+    async fn prove(&self, id: &TenantId) -> Result<bool, StoreError> {
+        match self.entry_of(id).await {
+            Err(StoreError::Defect(_)) => Ok(false),
+            other => other,
         }
     }
-    Ok(gone)
+
+    /// Whether an entry says so that leads to the archived checkpoint, or, if it is
+    /// newer, to the head, which the check of the provider's own trail holds
+    /// against all others.
+    async fn entry_of(&self, id: &TenantId) -> Result<bool, StoreError> {
+        let Some(record) = self.provider.destruction_of(id).await? else {
+            return Ok(false);
+        };
+        let (seq, head) = (record.entry.seq, self.provider.audit_tree().await?);
+        let (size, root) = match &self.checkpoint {
+            Some(signed) if signed.size > seq => (signed.size, signed.root),
+            _ => (head.size(), head.root()),
+        };
+        let proof = self.provider.audit_inclusion(seq, size).await?;
+        Ok(verify_inclusion(&record.leaf, seq, size, &proof, &root).is_ok())
+    }
 }
 
 /// Leaves the result of a run over all trails in the provider's, where the
@@ -156,11 +235,14 @@ async fn check(
     let keys = keys.of_tenant(tenant.id().as_str())?;
     // Read first: what is written during the check is left to the next one.
     let holdings = archive.holdings(tenant.id()).await?;
-    let mut archived = holdings.extended.clone();
-    let newest = match archived.last() {
-        Some(previous) => archive.after(tenant.id(), *previous).await?,
-        None => None,
-    };
+    let mut archived: BTreeSet<u64> = holdings.extended.keys().copied().collect();
+    let (mut newest, mut spoilt) = (None, None);
+    if let Some(previous) = archived.last() {
+        match archive.after(tenant.id(), *previous).await {
+            Err(StoreError::Defect(why)) => spoilt = Some(why),
+            other => newest = other?,
+        }
+    }
     // One that does not open is a finding wherever it is looked at.
     let newest = newest.map(|newest| {
         (newest.link.open(&keys).map_or(u64::MAX, |checkpoint| checkpoint.size), newest.link)
@@ -171,9 +253,13 @@ async fn check(
         }
         other => other?,
     };
-    let mut checkpoints = Checkpoints { tenant, page: Vec::new(), last: None, done: false };
+    let mut checkpoints =
+        Checkpoints { tenant, page: Vec::new(), last: None, done: false, spoilt: None };
     let mut check = Check::new(tenant.id().as_str(), &keys);
     check.holdings(&holdings);
+    if let Some(why) = spoilt {
+        check.no_archived(&why);
+    }
     let mut from = 0;
     let (mut looked_up, mut erased) = (HashSet::new(), HashSet::new());
     loop {
@@ -190,40 +276,31 @@ async fn check(
             }
         }
         let entries = page.iter().take_while(|entry| entry.seq < head.size());
-        let mut seen = 0;
+        let before = from;
         for entry in entries {
             // Those of as many entries as were seen; or of none.
             while let Some(signed) = checkpoints.up_to(entry.seq).await? {
                 archived.remove(&signed.link.previous);
-                check.checkpoint(&signed);
+                check.checkpoint(&signed, holdings.archived_at(&signed));
             }
             if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size == entry.seq) {
                 check.archived(link);
             }
             check.entry(entry, &erased);
             from = entry.seq + 1;
-            seen += 1;
         }
-        if seen < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+        if from == before || from >= head.size() {
             break;
         }
     }
-    // An entry and the head that counts it are committed together, so a head
-    // that is read later counts every entry that was seen.
-    let beyond = tenant.stored_audit_entries(head.size(), 1).await?;
-    if let Some(entry) = beyond.first() {
-        let later = tenant.audit_tree().await?;
-        if entry.seq >= later.size() {
-            check.beyond(entry.seq, &later);
-        }
-    }
+    beside_the_trail(tenant, &head, &mut check).await?;
     let checked_to = check.entries();
     while let Some(signed) = checkpoints.up_to(u64::MAX).await? {
         // One that was signed during the check covers entries written since.
         let is_new = signed.size > head.size() && !archived.contains(&signed.link.previous);
         archived.remove(&signed.link.previous);
         if !is_new {
-            check.checkpoint(&signed);
+            check.checkpoint(&signed, holdings.archived_at(&signed));
         }
     }
     if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size >= checked_to) {
@@ -233,8 +310,12 @@ async fn check(
     if let Some((_, link)) = &newest {
         archived.remove(&link.previous);
     }
-    for previous in archived {
-        check.lost_checkpoint(previous);
+    if let Some(why) = &checkpoints.spoilt {
+        check.no_checkpoint(why);
+    } else {
+        for previous in archived {
+            check.lost_checkpoint(previous);
+        }
     }
     let (entries, count) = (check.entries(), check.checkpoints());
     let findings = check.finish(&head);
@@ -248,6 +329,26 @@ async fn check(
         total.checkpoints += count;
     }
     Ok(findings)
+}
+
+/// Looks for what stands among the entries and is none that `head` counts.
+async fn beside_the_trail(
+    tenant: &Tenant,
+    head: &TreeHead,
+    check: &mut Check<'_>,
+) -> Result<(), StoreError> {
+    let beyond = tenant.stored_audit_entries(head.size(), 1).await?;
+    let misplaced = tenant.misplaced_audit_documents(MISPLACED).await?;
+    let documents = tenant.count_audit_documents().await?;
+    // An entry and the head that counts it are committed together, so a head
+    // that is read later counts every entry that was seen.
+    let later = tenant.audit_tree().await?;
+    if let Some(entry) = beyond.first().filter(|entry| entry.seq >= later.size()) {
+        check.beyond(entry.seq, &later);
+    }
+    let more = i64::try_from(misplaced.len()) == Ok(MISPLACED);
+    check.documents(documents, &misplaced, more, &later);
+    Ok(())
 }
 
 /// Whether an erasure of `subject` is on record; a record that was changed is
@@ -266,13 +367,18 @@ struct Checkpoints<'t> {
     page: Vec<SignedCheckpoint>,
     last: Option<u64>,
     done: bool,
+    /// Why one of them cannot be read; none comes after it.
+    spoilt: Option<String>,
 }
 
 impl Checkpoints<'_> {
     /// The next one, if it covers at most `size` entries.
     async fn up_to(&mut self, size: u64) -> Result<Option<SignedCheckpoint>, Problem> {
         if self.page.is_empty() && !self.done {
-            self.page = self.tenant.checkpoints_after(self.last, CHECKPOINTS).await?;
+            match self.tenant.checkpoints_after(self.last, CHECKPOINTS).await {
+                Err(StoreError::Defect(why)) => self.spoilt = Some(why),
+                other => self.page = other?,
+            }
             self.done = self.page.is_empty();
             self.page.reverse();
         }

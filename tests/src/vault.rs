@@ -276,9 +276,19 @@ fn id_of(document: &Document) -> Option<&str> {
     own.get_str("id").or(document.get_str("_id")).ok()
 }
 
-/// Everything sealed that lies in any collection of the tenant, and in what the
-/// database's log of operations keeps of them: what was written over too.
-pub async fn every_copy(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
+/// What lies in a collection of the tenant, or the database's log of operations
+/// keeps of it.
+struct Written {
+    collection: String,
+    /// The id by which the log names the document of a change.
+    of: Option<String>,
+    /// The document, or the change.
+    document: Document,
+}
+
+/// Everything that lies in any collection of the tenant, and that the log keeps
+/// of them: what was written over too.
+async fn everything(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Written> {
     let mut found = Vec::new();
     let client = stack.database().await;
     let names = ["", "_audit", "_keys"].map(|suffix| format!("t_{}{suffix}", tenant.slug()));
@@ -286,8 +296,7 @@ pub async fn every_copy(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
         let database = client.database(name);
         for collection in database.list_collection_names().await.expect("it answers") {
             for document in all_of(&database, &collection, doc! {}).await {
-                let id = id_of(&document).unwrap_or_default().to_owned();
-                sealed_in(&Bson::Document(document), (&collection, &id, ""), &mut found);
+                found.push(Written { collection: collection.clone(), of: None, document });
             }
         }
     }
@@ -299,10 +308,52 @@ pub async fn every_copy(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
             operation.get_str("ns").expect("a place").split_once('.').expect("two");
         let Ok(written) = operation.get_document("o") else { continue };
         let updated = operation.get_document("o2").ok();
-        let id = updated.and_then(id_of).or(id_of(written)).unwrap_or_default();
-        sealed_in(&Bson::Document(written.clone()), (collection, id, ""), &mut found);
+        found.push(Written {
+            collection: collection.to_owned(),
+            of: updated.and_then(id_of).map(str::to_owned),
+            document: written.clone(),
+        });
     }
     found
+}
+
+/// Everything sealed in whatever there is and was of the tenant.
+pub async fn every_copy(stack: &Stack, tenant: &Tenant<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    for Written { collection, of, document } in everything(stack, tenant).await {
+        let id = of.as_deref().or(id_of(&document)).unwrap_or_default().to_owned();
+        sealed_in(&Bson::Document(document), (&collection, &id, ""), &mut found);
+    }
+    found
+}
+
+/// Every blind index that there is and was of the tenant under `field` of
+/// `collection`, in those documents and changes that fit, and how often.
+pub async fn every_index(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    (collection, field): (&str, &str),
+    fits: impl Fn(&Document) -> bool,
+) -> BTreeMap<Vec<u8>, usize> {
+    let mut found = BTreeMap::new();
+    for written in everything(stack, tenant).await {
+        if written.collection == collection && fits(&written.document) {
+            indexes_in(&written.document, field, &mut found);
+        }
+    }
+    found
+}
+
+fn indexes_in(document: &Document, field: &str, found: &mut BTreeMap<Vec<u8>, usize>) {
+    for (member, value) in document {
+        match value {
+            Bson::Document(inner) => indexes_in(inner, field, found),
+            Bson::Binary(index) if member == field => {
+                *found.entry(index.bytes.clone()).or_insert(0) += 1;
+            }
+            _ => {}
+        }
+    }
 }
 
 async fn all_of(database: &mongodb::Database, collection: &str, filter: Document) -> Vec<Document> {

@@ -12,6 +12,7 @@ use keystone::tenant::schema;
 use keystone_tests::event::Event;
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::trail::Trail;
+use keystone_tests::vault::every_index;
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
@@ -384,6 +385,59 @@ async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
     };
     assert!(counts(0) >= 2 && counts(2) >= 8, "{searches:?}");
     assert!(!json!(searches).to_string().contains("86000000"), "{searches:?}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_value_has_one_blind_index_however_often_keys_rotate() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("one-index", &[]).await;
+    let owner = tenant.owner();
+    let (phone, iban) = ("+353867654321", samples::iban());
+    let mut customers = Vec::new();
+    for round in 0..3 {
+        if round > 0 {
+            assert_eq!(rotate(&stack, &tenant).await["keys"], 1);
+        }
+        let new = samples::customer(&format!("{round} Index Row"), phone);
+        customers.push(owner.post("/v1/customers", &new).await.expect(201).id());
+        owner.post("/v1/suppliers", &samples::supplier(&iban)).await.must(201);
+        // What is written again is indexed again, under whatever key seals.
+        for id in &customers {
+            let path = format!("/v1/customers/{id}");
+            let etag = owner.get(&path).await.expect(200).etag();
+            let change = json!({ "name": format!("Shop of round {round}"), "phone": phone });
+            owner.patch(&path, &etag, &change).await.must(200);
+        }
+    }
+    assert_eq!(on_keys(&stack, &tenant).await.len(), 1, "all was sealed anew");
+    let all = |_: &Document| true;
+    // Nobody but the owner touched customers and suppliers.
+    let owners = |entry: &Document| {
+        let action = entry.get_document("entry").and_then(|entry| entry.get_str("action"));
+        action
+            .is_ok_and(|action| action.starts_with("customer.") || action.starts_with("supplier."))
+    };
+    let phones = every_index(&stack, &tenant, ("customers", "phone_index"), all).await;
+    let ibans = every_index(&stack, &tenant, ("suppliers", "iban_index"), all).await;
+    let addresses = every_index(&stack, &tenant, ("entries", "ip"), owners).await;
+    // At least each document and the log's line of its insertion.
+    for (what, least, found) in
+        [("phone", 6, phones), ("IBAN", 6, ibans), ("address", 24, addresses)]
+    {
+        let copies: usize = found.values().sum();
+        assert!(copies >= least, "{what}: only {copies} copies were found");
+        assert_eq!(found.len(), 1, "{what}: {copies} copies tell several indexes: {found:?}");
+        assert!(found.keys().all(|index| index.len() == 2), "{what}: {found:?}");
+    }
+    // By them all is found that there is.
+    let called = owner.get("/v1/customers?phone=%2B353867654321").await.expect(200).json();
+    assert_eq!(called["items"].as_array().unwrap().len(), 3);
+    let paid = owner.get(&format!("/v1/suppliers?iban={iban}")).await.expect(200).json();
+    assert_eq!(paid["items"].as_array().unwrap().len(), 3);
+    let by_address = format!("/v1/audit?ip={}&action=supplier.create", owner.address());
+    let acted = owner.get(&by_address).await.expect(200).json();
+    assert_eq!(acted["items"].as_array().unwrap().len(), 3);
     tenant.finish().await;
 }
 

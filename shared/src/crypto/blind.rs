@@ -1,11 +1,14 @@
 //! Equality search on sealed values.
 //!
-//! Beside a sealed phone or IBAN stands its blind index: 16 bits of a keyed
-//! HMAC of the value in its normal form. So few bits are kept on purpose. They
-//! let a search read one document in 65,536 (and open it to be sure), and tell
-//! whoever still has an old copy of the database and the keys after the value was
-//! erased next to nothing: of the ten million numbers behind one mobile prefix,
-//! some 150 share each index.
+//! Beside a sealed phone or IBAN, and beside an audit entry for its source
+//! address, stands a blind index: 16 bits of a keyed HMAC of the value in its
+//! normal form. So few bits are kept on purpose. They let a search read one
+//! document in 65,536 (and open it to be sure). Whoever still has an old copy of
+//! the database and the tenant's keys after the value was erased can confirm a
+//! value that they suspect, wrong once in 65,536 times, and cannot tell it from
+//! the others that fit: of the ten million numbers behind one mobile prefix,
+//! some 150 share each index. The index key never changes, so that one value has
+//! the same 16 bits in every copy of every age, and no two of them say more.
 
 use zeroize::Zeroizing;
 

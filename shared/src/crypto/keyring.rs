@@ -101,7 +101,7 @@ impl Vault {
         })
     }
 
-    async fn unwrap(&self, tenant: &TenantId, key: &DataKey) -> Result<Material, StoreError> {
+    async fn unwrap(&self, tenant: &TenantId, key: &DataKey) -> Result<Arc<Unwrapped>, StoreError> {
         let plain = self
             .kms
             .decrypt()
@@ -117,19 +117,22 @@ impl Vault {
             .plaintext
             .ok_or_else(|| StoreError::defect("KMS gave no plaintext"))?;
         let plain = Zeroizing::new(plain.into_inner());
-        let bytes = <[u8; KEY_LEN]>::try_from(plain.as_slice());
-        bytes.map(Zeroizing::new).map_err(|_| StoreError::defect("KMS gave no 256-bit key"))
+        let material = <[u8; KEY_LEN]>::try_from(plain.as_slice()).map(Zeroizing::new);
+        let material = material.map_err(|_| StoreError::defect("KMS gave no 256-bit key"))?;
+        Ok(Arc::new(Unwrapped { id: key.id, version: key.version, material }))
     }
 }
 
 /// An unwrapped data key.
 pub(super) type Material = Zeroizing<[u8; KEY_LEN]>;
 
-/// A tenant's data keys, unwrapped as they are needed: the one that seals at
-/// once, each older one when something that it sealed is opened.
+/// A tenant's data keys, unwrapped as they are needed: the one that seals and
+/// the first, which indexes, at once; each other when something that it sealed
+/// is opened.
 pub struct Keyring {
     tenant: TenantId,
     secret: Secret,
+    first: Arc<Unwrapped>,
     keys: Mutex<Keys>,
 }
 
@@ -152,7 +155,8 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// The keyring with `records`; one KMS call, for the newest.
+    /// The keyring with `records`; a KMS call for the newest, and one for the
+    /// first at the same time once there are several.
     ///
     /// # Errors
     /// [`StoreError`] when a store refuses, or the tenant has no key.
@@ -161,30 +165,43 @@ impl Keyring {
         tenant: &TenantId,
         records: Vec<DataKey>,
     ) -> Result<Self, StoreError> {
-        let newest = records
+        let by_age = |record: &&DataKey| record.version;
+        let (first, newest) = records
             .iter()
-            .max_by_key(|record| record.version)
+            .min_by_key(by_age)
+            .zip(records.iter().max_by_key(by_age))
             .ok_or_else(|| StoreError::defect("the tenant has no data key"))?;
+        let other = async {
+            if first.id == newest.id {
+                return Ok(None);
+            }
+            Box::pin(vault.unwrap(tenant, first)).await.map(Some)
+        };
         let subjects = [Subject::Tenant];
-        let (material, secrets) =
-            tokio::try_join!(vault.unwrap(tenant, newest), vault.secrets.get(tenant, &subjects))?;
+        let (current, other, secrets) = tokio::try_join!(
+            Box::pin(vault.unwrap(tenant, newest)),
+            other,
+            vault.secrets.get(tenant, &subjects)
+        )?;
         let secret = secrets
             .into_values()
             .next()
             .ok_or_else(|| StoreError::defect("the tenant's secret was destroyed"))?;
-        let current = Unwrapped { id: newest.id, version: newest.version, material };
-        Ok(Self::new(tenant.clone(), secret, current, records))
+        let first = other.unwrap_or_else(|| Arc::clone(&current));
+        Ok(Self::new(tenant.clone(), secret, first, current, records))
     }
 
     pub(super) fn new(
         tenant: TenantId,
         secret: Secret,
-        current: Unwrapped,
+        first: Arc<Unwrapped>,
+        current: Arc<Unwrapped>,
         records: Vec<DataKey>,
     ) -> Self {
         let wrapped = records.into_iter().map(|record| (record.id, record)).collect();
-        let keys = Keys { current: Arc::new(current), older: HashMap::new(), wrapped };
-        Self { tenant, secret, keys: Mutex::new(keys) }
+        let older = HashMap::from([(first.id, Arc::clone(&first))]);
+        let keys = Keys { current, older, wrapped };
+        Self { tenant, secret, first, keys: Mutex::new(keys) }
     }
 
     /// Takes up `records` that were added since; one KMS call if one of them
@@ -196,17 +213,13 @@ impl Keyring {
         let newest = records.iter().max_by_key(|record| record.version);
         let newest = newest.filter(|record| record.version > self.version()).cloned();
         let unwrapped = match newest {
-            Some(record) => Some(Unwrapped {
-                id: record.id,
-                version: record.version,
-                material: Box::pin(vault.unwrap(&self.tenant, &record)).await?,
-            }),
+            Some(record) => Some(Box::pin(vault.unwrap(&self.tenant, &record)).await?),
             None => None,
         };
         let mut keys = self.lock();
         keys.wrapped.extend(records.into_iter().map(|record| (record.id, record)));
         if let Some(unwrapped) = unwrapped.filter(|new| new.version > keys.current.version) {
-            let before = std::mem::replace(&mut keys.current, Arc::new(unwrapped));
+            let before = std::mem::replace(&mut keys.current, unwrapped);
             keys.older.insert(before.id, before);
         }
         Ok(())
@@ -224,6 +237,11 @@ impl Keyring {
 
     pub(super) fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// The tenant's first data key, from which the index key is derived.
+    pub(super) fn first(&self) -> &Unwrapped {
+        &self.first
     }
 
     pub(super) fn current(&self) -> Arc<Unwrapped> {
@@ -249,8 +267,7 @@ impl Keyring {
             }
             keys.wrapped.get(&id).cloned().ok_or(CryptoError::UnknownKey)?
         };
-        let material = Box::pin(vault.unwrap(&self.tenant, &record)).await?;
-        let key = Arc::new(Unwrapped { id, version: record.version, material });
+        let key = Box::pin(vault.unwrap(&self.tenant, &record)).await?;
         self.lock().older.insert(id, Arc::clone(&key));
         Ok(key)
     }

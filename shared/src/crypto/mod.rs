@@ -86,21 +86,28 @@ fn push_part(out: &mut Vec<u8>, part: &[u8]) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use zeroize::Zeroizing;
 
     use super::keyring::Unwrapped;
     use super::*;
     use crate::tenant::{Id, TenantId};
 
-    /// A keyring whose current key, of version 1, has bytes of `fill` only.
+    /// A keyring whose only key has bytes of `fill` only.
     pub(crate) fn keyring(tenant: &str, fill: u8) -> Keyring {
-        let current = Unwrapped {
-            id: Id::from_u128(fill.into()),
-            version: 1,
-            material: Zeroizing::new([fill; 32]),
+        rotated(tenant, fill, fill)
+    }
+
+    /// A keyring whose first key has bytes of `first` only, and the one that
+    /// seals bytes of `newest`.
+    pub(crate) fn rotated(tenant: &str, first: u8, newest: u8) -> Keyring {
+        let key = |fill: u8| {
+            let (id, material) = (Id::from_u128(fill.into()), Zeroizing::new([fill; 32]));
+            Arc::new(Unwrapped { id, version: fill.into(), material })
         };
         let tenant = TenantId::parse(tenant).unwrap();
-        Keyring::new(tenant, Zeroizing::new([9; 32]), current, Vec::new())
+        Keyring::new(tenant, Zeroizing::new([9; 32]), key(first), key(newest), Vec::new())
     }
 
     /// Keys with the secrets of `subjects` at hand; no store is ever asked.

@@ -248,14 +248,10 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    async fn query(&self, tenant: &Tenant) -> Result<Document, StoreError> {
+    fn query(&self, tenant: &Tenant) -> Result<Document, StoreError> {
         let mut query = doc! { "tenant_id": tenant.id().as_str() };
         if let Some(ip) = &self.ip {
-            tenant.reread_data_keys().await?;
-            let blinds = tenant.keys.blinds(IP_INDEX, ip.as_bytes()).await?;
-            let mut blinds: Vec<Bson> = blinds.iter().map(|blind| bytes(blind)).collect();
-            let only = if blinds.len() == 1 { blinds.pop() } else { None };
-            query.insert(IP_INDEX, only.unwrap_or_else(|| doc! { "$in": blinds }.into()));
+            query.insert(IP_INDEX, bytes(&tenant.keys.blind(IP_INDEX, ip.as_bytes())?));
         }
         for (field, value) in [
             ("entry.actor.id", self.actor.as_ref()),
@@ -450,7 +446,7 @@ impl Tenant {
         before: Option<u64>,
         limit: i64,
     ) -> Result<AuditPage, StoreError> {
-        let query = filter.query(self).await?;
+        let query = filter.query(self)?;
         let most = usize::try_from(limit).map_err(StoreError::defect)?;
         let at_once = if filter.ip.is_some() { limit.max(CANDIDATES) } else { limit };
         let mut before = match before {
@@ -489,7 +485,7 @@ impl Tenant {
         &self,
         filter: &AuditFilter,
     ) -> Result<Option<AuditRecord>, StoreError> {
-        let query = filter.query(self).await?;
+        let query = filter.query(self)?;
         let size = self.audit_tree().await?.size();
         let lately = size.saturating_sub(LATELY);
         let newest = self.newest_within(&query, lately..size, 1).await?.pop();
@@ -532,7 +528,7 @@ impl Tenant {
         range: Range<u64>,
         limit: u32,
     ) -> Result<AuditBatches<'_>, StoreError> {
-        let mut query = filter.query(self).await?;
+        let mut query = filter.query(self)?;
         query.insert("_id", doc! { "$gte": bound(range.start), "$lt": bound(range.end) });
         // One cursor for all batches. The index is walked backwards.
         let cursor = self

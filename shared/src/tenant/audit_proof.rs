@@ -273,11 +273,7 @@ impl Tenant {
         let entry: CommittedEntry = deserialize_from_bson(part("entry"))?;
         let (personal, erased) = self.openings(entry.id.into(), &sealed).await?;
         let found_by_ip = match personal.get(SOURCE_IP).and_then(|found| found.value.as_str()) {
-            Some(ip) => {
-                let blinds = self.keys.blinds(IP_INDEX, ip.as_bytes()).await?;
-                let stored = part(IP_INDEX);
-                blinds.iter().any(|blind| bytes(blind) == stored)
-            }
+            Some(ip) => bytes(&self.keys.blind(IP_INDEX, ip.as_bytes())?) == part(IP_INDEX),
             None => true,
         };
         Ok(EntryParts {

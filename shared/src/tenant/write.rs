@@ -792,7 +792,7 @@ fn sha256(value: &Value) -> Result<Hash, StoreError> {
 }
 
 /// The fields of a document that hold the value of `field`, which `envelope`
-/// held: sealed by the newest data key, with the blind indexes of that key.
+/// held: sealed by the newest data key, with its blind indexes.
 pub(super) async fn reseal(
     tenant: &Tenant,
     collection: &schema::Collection,

@@ -14,10 +14,11 @@ use tracing::Instrument as _;
 use crate::audit::entry::{Actor, ActorKind};
 use crate::config::{Config, Setting};
 use crate::platform::Platform;
-use crate::tenant::Attribution;
+use crate::tenant::{Attribution, JobRegistry, StoreError};
 use crate::{Problem, clock, http, telemetry};
 
-/// One run of a job.
+/// One run of a job. Only [`serve`] makes one: it is what the ways to every
+/// tenant are asked for with.
 pub struct Job {
     /// The clients.
     pub platform: Arc<Platform>,
@@ -29,6 +30,14 @@ pub struct Job {
 }
 
 impl Job {
+    /// The tenant registry, with the ways to every tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot be reached.
+    pub async fn registry(&self) -> Result<JobRegistry<'_>, StoreError> {
+        Ok(JobRegistry::new(self.platform.registry(self.now).await?))
+    }
+
     /// The event, checked against the schema of `T`.
     ///
     /// # Errors

@@ -119,7 +119,7 @@ impl Platform {
     ///
     /// # Errors
     /// [`StoreError::Defect`] when the table is not configured.
-    pub async fn vault(&self) -> Result<Vault, StoreError> {
+    pub(crate) async fn vault(&self) -> Result<Vault, StoreError> {
         let table = self.setting(Setting::SubjectKeyTable)?;
         let secrets = SubjectSecrets::new(self.dynamodb().await?.clone(), table);
         Ok(Vault { kms: self.kms().await?.clone(), secrets })
@@ -191,7 +191,7 @@ impl Platform {
         }
     }
 
-    /// The tenant registry.
+    /// The tenant registry; a job has more of it ([`crate::job::Job::registry`]).
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot be reached.

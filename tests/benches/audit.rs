@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use keystone::audit::entry::{Actor, ActorKind};
+use keystone::auth::throttle::{AccountKey, Purpose};
 use keystone::config::{Config, Setting};
 use keystone::platform::Platform;
-use keystone::tenant::{Attribution, Tenant, Visit, WriteTx};
+use keystone::tenant::{Attribution, Tenant, WriteTx};
 use keystone::{clock, random};
 use keystone_tests::trail::Trail;
 use keystone_tests::{Stack, samples, stack};
@@ -50,7 +51,8 @@ impl Subscriber for Retries {
     fn exit(&self, _: &Id) {}
 }
 
-const SETTINGS: [Setting; 3] = [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+const SETTINGS: [Setting; 4] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::ThrottleTable];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -58,7 +60,7 @@ async fn main() {
     if std::env::var_os("MONGODB_SECRET").is_none() {
         // The clients read the environment, as they do in Lambda.
         let mut again = Command::new(std::env::current_exe().expect("a program has a path"));
-        again.envs(stack.environment("create-product").await);
+        again.envs(stack.environment("login").await);
         let done = again.status().expect("the program starts again");
         assert!(done.success());
         return;
@@ -73,12 +75,16 @@ fn platform() -> Platform {
     Platform::new(Config::from_env(&SETTINGS).expect("the function's environment"))
 }
 
+/// The tenant by the door that a sign-in takes, each time from elsewhere.
 async fn open(platform: &Platform, slug: &str) -> Tenant {
-    let registry = platform.registry(clock::now()).await.expect("the database answers");
-    let walked = registry.walk(Visit::Serving).await.expect("the registry answers");
-    let found = walked.into_iter().find(|enrolled| enrolled.id().as_str() == slug);
-    let found = registry.for_job(found.expect("the tenant is active"), clock::now()).await;
-    found.expect("its keys open")
+    let (now, address) = (clock::now(), stack::address());
+    let throttle = platform.throttle().await.expect("the table is named");
+    let account = AccountKey::new(slug, &address.to_string());
+    let admission = throttle.admit(now, address, &account, Purpose::SignIn).await;
+    let admission = admission.expect("nobody tried before");
+    let registry = platform.registry(now).await.expect("the database answers");
+    let found = registry.of_attempt(&admission, now).await.expect("its keys open");
+    found.expect("the tenant is active")
 }
 
 fn by() -> Attribution {

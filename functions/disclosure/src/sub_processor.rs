@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use keystone::tenant::{
-    Attribution, Enrolled, Entity, Filter, Id, Page, Registry, Stored, Tenant, TenantId, Visit,
+    Attribution, Enrolled, Entity, Filter, Id, JobRegistry, Page, Stored, Tenant, TenantId, Visit,
     WriteTx, schema,
 };
 use keystone::{FieldError, Problem, calendar, letters, mail};
@@ -178,7 +178,7 @@ struct Delivery {
 /// contact, naming each; then nobody is told. 409 when the id is that of another
 /// change or of one that waits no longer, 503 when a store does not answer.
 pub async fn announce(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     by: &Attribution,
     (id, description, effective_on): (Id, &Description, Date),
 ) -> Result<Announced, Problem> {
@@ -424,7 +424,7 @@ pub async fn object(
 /// 404 when there is none, 409 when it is settled, 503 when a store does not
 /// answer.
 pub async fn settle(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     by: &Attribution,
     (tenant, change): (&TenantId, Id),
     outcome: &str,
@@ -465,7 +465,7 @@ pub enum Waits {
 /// # Errors
 /// 503 when a store does not answer; the next run goes on.
 pub async fn activate_due(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     by: &Attribution,
 ) -> Result<(u64, Vec<(Id, Waits)>), Problem> {
     let provider = registry.provider(by.now).await?;
@@ -496,7 +496,7 @@ pub async fn activate_due(
 }
 
 async fn waits(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     by: &Attribution,
     change: &Stored<Change>,
 ) -> Result<Option<Waits>, Problem> {

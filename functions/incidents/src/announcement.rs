@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keystone::tenant::{Attribution, Entity, Id, Registry, Tenant, Visit, WriteTx, schema};
+use keystone::tenant::{Attribution, Entity, Id, JobRegistry, Tenant, Visit, WriteTx, schema};
 use keystone::{FieldError, Problem, letters, mail};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -52,7 +52,7 @@ pub struct Published {
 /// 422 naming every tenant that does not exist; 409 when the id is that of
 /// another notice; 503 when a store does not answer.
 pub async fn publish(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     by: &Attribution,
     id: Id,
     new: &Announcement,

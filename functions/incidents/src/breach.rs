@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use keystone::mail::{self, State as MailState};
 use keystone::tenant::{
-    Attribution, Entity, Filter, Id, Page, Part, Registry, Stored, Tenant, Visit, WriteTx, schema,
+    Attribution, Entity, Filter, Id, JobRegistry, Page, Part, Stored, Tenant, Visit, WriteTx,
+    schema,
 };
 use keystone::{FieldError, Problem};
 use serde::{Deserialize, Serialize};
@@ -154,7 +155,7 @@ pub async fn deliveries(
 /// 422 naming every tenant that does not exist; 409 when the breach, or a
 /// tenant in it, is known with other content: that is for an update.
 pub async fn confirm(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     provider: &Tenant,
     by: &Attribution,
     event: &Confirmed,

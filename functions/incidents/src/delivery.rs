@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keystone::mail;
 use keystone::tenant::{
-    Attribution, Enrolled, Id, Registry, StoreError, Stored, Tenant, Visit, WriteTx,
+    Attribution, Enrolled, Id, JobRegistry, StoreError, Stored, Tenant, Visit, WriteTx,
 };
 use keystone::{Problem, letters};
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ pub struct Teller<'a> {
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn reachable(registry: &Registry<'_>) -> Result<HashMap<String, Enrolled>, Problem> {
+pub async fn reachable(registry: &JobRegistry<'_>) -> Result<HashMap<String, Enrolled>, Problem> {
     let kept = registry.walk(Visit::Kept).await?;
     Ok(kept.into_iter().map(|one| (one.id().to_string(), one)).collect())
 }
@@ -43,7 +43,7 @@ pub async fn reachable(registry: &Registry<'_>) -> Result<HashMap<String, Enroll
 /// # Errors
 /// The first problem, when everybody else was told; 503 when the time was over.
 pub async fn tell_all(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     provider: &Tenant,
     teller: &Teller<'_>,
     id: Id,
@@ -84,7 +84,7 @@ pub async fn tell_all(
 /// 422 when the tenant is not affected or does not exist any more; 409 when the
 /// incident is not known yet, or it is recorded in another way.
 pub async fn record_by_hand(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     provider: &Tenant,
     teller: &Teller<'_>,
     event: &ToldByHand,

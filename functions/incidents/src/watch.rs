@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use keystone::tenant::{Enrolled, Filter, Page, Registry, Stored, Tenant, WriteTx};
+use keystone::tenant::{Enrolled, Filter, JobRegistry, Page, Stored, Tenant, WriteTx};
 use keystone::{Problem, telemetry};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ pub struct Watched {
 
 /// What is the same for a whole run.
 struct Watch<'a, 'r> {
-    registry: &'a Registry<'r>,
+    registry: &'a JobRegistry<'r>,
     provider: &'a Tenant,
     teller: &'a Teller<'a>,
     tenants: HashMap<String, Enrolled>,
@@ -52,7 +52,7 @@ struct Watch<'a, 'r> {
 /// The first problem, after everything else was looked at; beside it what was
 /// seen, so that alarms do not depend on it.
 pub async fn watch(
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     provider: &Tenant,
     teller: &Teller<'_>,
 ) -> Result<(Watched, Option<Problem>), Problem> {

@@ -83,7 +83,7 @@ impl TenantKeys {
     }
 
     /// Where the keys come from.
-    pub fn vault(&self) -> &Vault {
+    pub(crate) fn vault(&self) -> &Vault {
         &self.vault
     }
 

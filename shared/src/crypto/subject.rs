@@ -247,11 +247,16 @@ impl SubjectSecrets {
     }
 
     /// Destroys the secret of `subject`; whatever was sealed for the subject
-    /// never opens again. Needs `DeleteItem`. Again, it does nothing.
+    /// never opens again. Needs `DeleteItem`. Again, it does nothing. It leaves
+    /// no audit entry, so only erasure and closing, which do, can call it.
     ///
     /// # Errors
     /// [`StoreError`] when the table does not answer.
-    pub async fn destroy(&self, tenant: &TenantId, subject: Subject) -> Result<(), StoreError> {
+    pub(crate) async fn destroy(
+        &self,
+        tenant: &TenantId,
+        subject: Subject,
+    ) -> Result<(), StoreError> {
         self.client
             .delete_item()
             .table_name(&self.table)

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Attribution, AuditFilter, AuditRecord, Entity, Id, Registry, SignedCheckpoint, StoreError,
+    Attribution, AuditFilter, AuditRecord, Entity, Id, JobRegistry, SignedCheckpoint, StoreError,
     Tenant, TenantId, TenantRecord, TenantState, WriteTx, bson_time, schema, time_of,
 };
 use crate::audit::checkpoint::Checkpoint;
@@ -123,7 +123,7 @@ pub struct NewClosing {
 /// The letter that tells a tenant's primary contact.
 type Letter<'a> = &'a dyn Fn(&Tenant, &str, &str, Timestamp) -> Result<Mail, Problem>;
 
-impl Registry<'_> {
+impl JobRegistry<'_> {
     /// Begins the closing of a tenant, or finishes beginning it; one that was
     /// begun before keeps its end. `letter` writes to the contact of this name
     /// and address.

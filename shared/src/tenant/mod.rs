@@ -32,7 +32,9 @@ pub use id::{Id, TenantId};
 pub use probe::SealedSample;
 pub use provision::{Grants, NewTenant, Provisioned};
 pub use read::{Entity, Filter, Order, Page, Part, Stored};
-pub use registry::{Account, Enrolled, Named, Registry, TenantRecord, TenantState, Visit};
+pub use registry::{
+    Account, Enrolled, JobRegistry, Named, Registry, TenantRecord, TenantState, Visit,
+};
 pub use rotation::{KeyState, KeyUsage, ROTATION_PERIOD, SealedValue};
 pub use settings::{Contact, Contacts, CrossBorderConsent, Settings};
 pub use work::{Lease, Seen, Work};

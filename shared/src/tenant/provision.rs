@@ -12,7 +12,7 @@ use super::database::{audit_database, data_database, keys_database};
 use super::rotation::CREATE_KEY;
 use super::schema::{self, Index};
 use super::{
-    Attribution, AuditFilter, Contact, Contacts, Enrolled, Entity, Filter, Registry, Settings,
+    Attribution, AuditFilter, Contact, Contacts, Enrolled, Entity, Filter, JobRegistry, Settings,
     StoreError, Stored, Tenant, TenantId, TenantRecord, TenantState, WriteTx, audit_log, bson_time,
 };
 use crate::audit::entry::Resource;
@@ -82,7 +82,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Outlasts the lock of a run that died.
 const LOCK_ATTEMPTS: u32 = 250;
 
-impl Registry<'_> {
+impl JobRegistry<'_> {
     /// Makes the tenant, or finishes what an interrupted run began. In a tenant
     /// that is there already, the first `super_admin` is invited again if their
     /// invitation has ended: nobody else could do it.
@@ -120,7 +120,7 @@ impl Registry<'_> {
     /// no user, so that nobody can sign in; `contact` is whom its jobs reach.
     ///
     /// # Errors
-    /// As [`Registry::provision`].
+    /// As [`JobRegistry::provision`].
     pub async fn provision_provider(
         &self,
         by: &Attribution,

@@ -1,5 +1,7 @@
-//! The tenant registry, and the four ways to a [`Tenant`].
+//! The tenant registry, and the ways to a [`Tenant`]: four for any function,
+//! and one to every tenant, for jobs.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -111,6 +113,13 @@ pub struct Registry<'p> {
     database: Database,
 }
 
+/// The registry as a job has it: with the ways to every tenant, and to make and
+/// end one. Only a run of a job can have it ([`crate::job::Job::registry`]), and
+/// nobody but [`crate::job::serve`] makes a run; what answers requests has none.
+pub struct JobRegistry<'p> {
+    registry: Registry<'p>,
+}
+
 impl<'p> Registry<'p> {
     pub(crate) fn new(platform: &'p Platform, database: Database) -> Self {
         Self { platform, database }
@@ -194,46 +203,6 @@ impl<'p> Registry<'p> {
         }
     }
 
-    /// Tenants in the order of their slugs, for a job. Opened one after
-    /// another by the caller with [`Registry::for_job`].
-    ///
-    /// # Errors
-    /// As [`Registry::of_attempt`].
-    pub async fn walk(&self, visit: Visit) -> Result<Vec<Enrolled>, StoreError> {
-        let mut enrolled: Vec<Enrolled> = self
-            .tenants()
-            .find(doc! { "state": { "$in": visit.states() } })
-            .sort(doc! { "_id": 1 })
-            .await?
-            .map_ok(Enrolled)
-            .try_collect()
-            .await?;
-        if visit == Visit::Customers {
-            enrolled.retain(|tenant| !tenant.id().is_provider());
-        }
-        Ok(enrolled)
-    }
-
-    /// As [`Registry::walk`], for the run at `now` of a job that runs once in
-    /// `every`: the tenant with the slug `only` if one is given, else all. Each
-    /// run begins with another, so that none is always what time runs out for.
-    ///
-    /// # Errors
-    /// As [`Registry::of_attempt`].
-    pub async fn round(
-        &self,
-        visit: Visit,
-        only: Option<&str>,
-        (now, every): (Timestamp, SignedDuration),
-    ) -> Result<Vec<Enrolled>, StoreError> {
-        let mut tenants = self.walk(visit).await?;
-        let run = usize::try_from(now.as_second() / every.as_secs().max(1)).unwrap_or(0);
-        let first = run.checked_rem(tenants.len()).unwrap_or(0);
-        tenants.rotate_left(first);
-        tenants.retain(|tenant| only.is_none_or(|only| only == tenant.id().as_str()));
-        Ok(tenants)
-    }
-
     /// The provider: the tenant of the platform's own data.
     ///
     /// # Errors
@@ -250,14 +219,6 @@ impl<'p> Registry<'p> {
     /// As [`Registry::of_attempt`].
     pub async fn knows(&self, id: &TenantId) -> Result<bool, StoreError> {
         Ok(self.record(id).await?.is_some())
-    }
-
-    /// Opens a tenant that [`Registry::walk`] returned.
-    ///
-    /// # Errors
-    /// As [`Registry::of_attempt`].
-    pub async fn for_job(&self, enrolled: Enrolled, now: Timestamp) -> Result<Tenant, StoreError> {
-        self.open(enrolled.0, now).await
     }
 
     async fn open_serving(&self, slug: &str, now: Timestamp) -> Result<Option<Tenant>, StoreError> {
@@ -303,5 +264,67 @@ impl<'p> Registry<'p> {
 
     pub(super) fn tenants(&self) -> Collection<TenantRecord> {
         self.database.control().collection(TENANTS)
+    }
+}
+
+impl<'p> JobRegistry<'p> {
+    pub(crate) fn new(registry: Registry<'p>) -> Self {
+        Self { registry }
+    }
+
+    /// Tenants in the order of their slugs. Opened one after another by the
+    /// caller with [`JobRegistry::for_job`].
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`].
+    pub async fn walk(&self, visit: Visit) -> Result<Vec<Enrolled>, StoreError> {
+        let mut enrolled: Vec<Enrolled> = self
+            .tenants()
+            .find(doc! { "state": { "$in": visit.states() } })
+            .sort(doc! { "_id": 1 })
+            .await?
+            .map_ok(Enrolled)
+            .try_collect()
+            .await?;
+        if visit == Visit::Customers {
+            enrolled.retain(|tenant| !tenant.id().is_provider());
+        }
+        Ok(enrolled)
+    }
+
+    /// As [`JobRegistry::walk`], for the run at `now` of a job that runs once in
+    /// `every`: the tenant with the slug `only` if one is given, else all. Each
+    /// run begins with another, so that none is always what time runs out for.
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`].
+    pub async fn round(
+        &self,
+        visit: Visit,
+        only: Option<&str>,
+        (now, every): (Timestamp, SignedDuration),
+    ) -> Result<Vec<Enrolled>, StoreError> {
+        let mut tenants = self.walk(visit).await?;
+        let run = usize::try_from(now.as_second() / every.as_secs().max(1)).unwrap_or(0);
+        let first = run.checked_rem(tenants.len()).unwrap_or(0);
+        tenants.rotate_left(first);
+        tenants.retain(|tenant| only.is_none_or(|only| only == tenant.id().as_str()));
+        Ok(tenants)
+    }
+
+    /// Opens a tenant that [`JobRegistry::walk`] returned.
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`].
+    pub async fn for_job(&self, enrolled: Enrolled, now: Timestamp) -> Result<Tenant, StoreError> {
+        self.open(enrolled.0, now).await
+    }
+}
+
+impl<'p> Deref for JobRegistry<'p> {
+    type Target = Registry<'p>;
+
+    fn deref(&self) -> &Registry<'p> {
+        &self.registry
     }
 }

@@ -9,7 +9,7 @@ use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::audit::keys::CheckpointKeys;
 use keystone::crypto::Subject;
 use keystone::job::Job;
-use keystone::tenant::{Registry, SignedCheckpoint, StoreError, Tenant, TenantId, Visit};
+use keystone::tenant::{JobRegistry, SignedCheckpoint, StoreError, Tenant, TenantId, Visit};
 use keystone::{erasure, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub struct Checked {
 pub async fn handle(job: Job) -> Result<Checked, Problem> {
     let input: Input = job.input()?;
     let deadline = tokio::time::Instant::now() + RUN_LIMIT;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let keys = CheckpointKeys::of(&job.platform).await?;
     let archive = Archive::of(&job.platform).await?;
     let mut total = Checked::default();
@@ -116,7 +116,7 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
 /// registry.
 async fn gone(
     archive: &Archive,
-    registry: &Registry<'_>,
+    registry: &JobRegistry<'_>,
     only: Option<&str>,
 ) -> Result<Vec<TenantId>, Problem> {
     let mut gone = Vec::new();
@@ -137,7 +137,7 @@ async fn leave_result(
     total: &Checked,
     findings: u64,
 ) -> Result<(), Problem> {
-    let provider = job.platform.registry(job.now).await?.provider(job.now).await?;
+    let provider = job.registry().await?.provider(job.now).await?;
     let resource = Resource { kind: "audit_trails".into(), id: "all".into() };
     let facts = json!({ "checked": total, "findings": findings });
     let outcome = if clean { Outcome::Success } else { Outcome::Failed };

@@ -41,7 +41,7 @@ pub struct Published {
 /// that a run too short for all leaves out different ones.
 pub async fn handle(job: Job) -> Result<Published, Problem> {
     let deadline = tokio::time::Instant::now() + RUN_LIMIT;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let publisher = Publisher::new(&job.platform).await?;
     let mut tenants = registry.walk(Visit::Kept).await?;
     let hour = usize::try_from(job.now.as_second() / 3600).unwrap_or(0);

@@ -28,7 +28,7 @@ pub const SETTINGS: [Setting; 12] = [
 /// the sweep sends another if that run dies.
 pub async fn handle(job: Job) -> Result<Vec<Ended>, Problem> {
     let by = job.attribution(ActorKind::Job, "run-audit-export");
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut all = Vec::new();
     for Message { tenant, export } in job.messages()? {
         let mut walk = registry.walk(Visit::Serving).await?.into_iter();

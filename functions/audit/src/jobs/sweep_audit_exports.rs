@@ -27,7 +27,7 @@ pub struct Swept {
 /// The job. A tenant whose stores do not answer does not stop the others; the
 /// run fails in the end, so that it is seen and repeated.
 pub async fn handle(job: Job) -> Result<Swept, Problem> {
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut swept = Swept::default();
     let mut first_problem = None;
     for enrolled in registry.walk(Visit::Serving).await? {

@@ -37,6 +37,6 @@ pub struct Input {
 pub async fn handle(job: Job) -> Result<Announced, Problem> {
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Operator, &input.operator);
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     announce(&registry, &by, (input.change, &input.sub_processor, input.effective_on)).await
 }

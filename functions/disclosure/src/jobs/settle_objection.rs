@@ -42,7 +42,7 @@ pub async fn handle(job: Job) -> Result<Settled, Problem> {
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Operator, &input.operator);
     let tenant = TenantId::parse(&input.tenant).ok_or(Problem::NotFound)?;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     settle(&registry, &by, (&tenant, input.change), &input.outcome).await?;
     Ok(Settled {})
 }

@@ -39,7 +39,7 @@ pub struct Watched {
 pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let Input {} = job.input()?;
     let by = job.attribution(ActorKind::Job, NAME);
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let provider = registry.provider(job.now).await?;
     let reports = watch(&provider, &by).await;
     let activated = activate_due(&registry, &by).await;

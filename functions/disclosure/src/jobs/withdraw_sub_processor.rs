@@ -38,7 +38,7 @@ pub struct Withdrawn {}
 pub async fn handle(job: Job) -> Result<Withdrawn, Problem> {
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Operator, &input.operator);
-    let provider = job.platform.registry(job.now).await?.provider(job.now).await?;
+    let provider = job.registry().await?.provider(job.now).await?;
     withdraw(&provider, &by, input.change, &input.reason).await?;
     Ok(Withdrawn {})
 }

@@ -24,7 +24,7 @@ pub async fn handle(job: Job) -> Result<u64, Problem> {
     let mut done = 0;
     for envelope in job.messages::<Envelope>()? {
         let event = envelope.open(job.now)?;
-        let registry = job.platform.registry(job.now).await?;
+        let registry = job.registry().await?;
         let provider = registry.provider(job.now).await?;
         let incident = match event {
             Event::Confirmed(event) => {

@@ -44,6 +44,6 @@ pub struct Input {
 pub async fn handle(job: Job) -> Result<Published, Problem> {
     let Input { operator, id, title, paragraphs, tenants, mail } = job.input()?;
     let by = job.attribution(ActorKind::Operator, &operator);
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     publish(&registry, &by, id, &Announcement { title, paragraphs, tenants, mail }).await
 }

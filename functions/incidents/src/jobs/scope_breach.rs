@@ -57,7 +57,7 @@ pub async fn handle(job: Job) -> Result<Scopes, Problem> {
     input.question.check()?;
     let deadline = Instant::now() + RUN_LIMIT;
     let by = job.attribution(ActorKind::Operator, &input.operator);
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut enrolled = registry.walk(Visit::Kept).await?;
     enrolled.retain(|one| input.tenants.iter().any(|slug| slug == one.id().as_str()));
     let missing = input

@@ -16,7 +16,7 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let by = job.attribution(ActorKind::Job, "watch-breaches");
     let public_url = job.platform.config().get(Setting::PublicUrl);
     let teller = Teller { by: &by, public_url: public_url.map_err(|_| Problem::Internal)? };
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let provider = registry.provider(job.now).await?;
     let (seen, problem) = watch(&registry, &provider, &teller).await?;
     for (metric, count) in

@@ -50,7 +50,7 @@ pub async fn handle(job: Job) -> Result<Standing, Problem> {
     let by = job.attribution(ActorKind::Operator, &input.operator);
     let tenant = TenantId::parse(&input.tenant)
         .ok_or_else(|| Problem::invalid("/tenant", "Must be a tenant's short name."))?;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     match input.action {
         Action::Begin => {
             let days = input.grace_days.unwrap_or(GRACE_DAYS);

@@ -31,7 +31,7 @@ pub struct Destroyed {
 /// end, so that it is seen and repeated.
 pub async fn handle(job: Job) -> Result<Destroyed, Problem> {
     let by = job.attribution(ActorKind::Job, "destroy-tenants");
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut done = Destroyed::default();
     let mut first_problem = None;
     for tenant in registry.due_for_destruction(job.now).await? {

@@ -42,7 +42,7 @@ pub struct Input {
 pub async fn handle(job: Job) -> Result<Delivered, Problem> {
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Job, "drain-outbox");
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut total = Delivered::default();
     let mut first_problem = None;
     let deadline = Instant::now() + RUN_LIMIT;

@@ -68,7 +68,7 @@ pub async fn handle(job: Job) -> Result<Maintained, Problem> {
     let period = if input.rotate { SignedDuration::ZERO } else { ROTATION_PERIOD };
     let by = job.attribution(ActorKind::Job, "maintain-keys");
     let deadline = tokio::time::Instant::now() + RUN_LIMIT;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut total = Maintained::default();
     let mut first_problem = None;
     let mut findings = Vec::new();

@@ -35,7 +35,7 @@ pub struct Prepared {
 /// doing it once.
 pub async fn handle(job: Job) -> Result<Prepared, Problem> {
     let input: Input = job.input()?;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let email = job.platform.config().get(Setting::SecurityContact);
     let email = email.map_err(|_| Problem::Internal)?.to_owned();
     let contact = Contact { name: "Security".into(), email, user: None };

@@ -83,8 +83,7 @@ pub async fn handle(job: Job) -> Result<Provisioned, Problem> {
         super_admin_email: input.super_admin.email,
         super_admin_name: input.super_admin.name,
     };
-    job.platform
-        .registry(job.now)
+    job.registry()
         .await?
         .provision(&by, &new, input.grants.unwrap_or(Grants::Server), |tenant, user, token| {
             letters::invitation(url, tenant, user, token)

@@ -57,7 +57,7 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Job, "watch-data-subject-requests");
     let deadline = tokio::time::Instant::now() + RUN_LIMIT;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut total = Watched::default();
     let mut first_problem = None;
     let tenants =

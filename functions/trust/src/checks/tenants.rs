@@ -77,7 +77,7 @@ pub(super) struct Survey {
 /// [`StoreError`] when the registry cannot be read.
 pub(super) async fn survey(job: &Job) -> Result<Survey, StoreError> {
     let deadline = tokio::time::Instant::now() + WALK_LIMIT;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut tenants = registry.walk(Visit::Kept).await?;
     let day = usize::try_from(job.now.as_second() / 86_400).unwrap_or(0);
     let first = day.checked_rem(tenants.len()).unwrap_or(0);

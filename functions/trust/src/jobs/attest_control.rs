@@ -65,7 +65,7 @@ pub async fn handle(job: Job) -> Result<Attested, Problem> {
         record: input.record,
         done_on: input.done_on,
     };
-    let provider = job.platform.registry(job.now).await?.provider(job.now).await?;
+    let provider = job.registry().await?.provider(job.now).await?;
     let of_control = Filter::all().eq("control", attestation.control.clone());
     let newest = Page { after: None, limit: 1 };
     if let Some(last) = provider.list::<Attestation>(of_control, newest).await?.pop()

@@ -42,7 +42,7 @@ pub struct Published {
 /// run that was killed has published nothing, and the next begins anew.
 pub async fn handle(job: Job) -> Result<Published, Problem> {
     let input: Input = job.input()?;
-    let provider = job.platform.registry(job.now).await?.provider(job.now).await?;
+    let provider = job.registry().await?.provider(job.now).await?;
     // The entry of a publication is public for good, so no person's name is in it.
     let by = job.attribution(ActorKind::Job, "check-posture");
     if let Some(operator) = &input.operator {

@@ -134,7 +134,7 @@ pub enum Done {
 pub async fn handle(job: Job) -> Result<Done, Problem> {
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Operator, &input.operator);
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let provider = registry.provider(job.now).await?;
     match input.action {
         Action::Take(take) => {
@@ -201,7 +201,7 @@ fn contact_of(id: Id) -> Place<'static> {
 /// The tenant with this slug; `None` for none given.
 async fn tenant_of(job: &Job, slug: Option<&str>) -> Result<Option<Tenant>, Problem> {
     let Some(slug) = slug else { return Ok(None) };
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut walk = registry.walk(Visit::Kept).await?.into_iter();
     let enrolled = walk.find(|enrolled| enrolled.id().as_str() == slug);
     let enrolled = enrolled.ok_or(Problem::NotFound)?;

@@ -277,7 +277,9 @@ impl Answer {
         }
         let clear = |value: &Value| {
             value["masked"] == false
-                && ["iban", "phone", "delivery_address"].iter().any(|field| !value[field].is_null())
+                && ["iban", "phone", "delivery_address", "email"]
+                    .iter()
+                    .any(|field| !value[field].is_null())
         };
         serde_json::from_slice(&self.body).is_ok_and(|body: Value| {
             clear(&body)

@@ -456,6 +456,7 @@ async fn contacts_of_customers_and_suppliers_get_theirs() {
     let (_, files) = bundle(&stack, admin, &path).await;
     let others = [owners.as_str(), customer, "+353861234567", "+353869998877", "Quay"];
     let data = complete(&stack, &tenant, &subject, &files, &others).await;
+    assert_eq!(data["data"]["suppliers"][0]["email"], "office@hollow-farm.example");
     let banking = &data["data"]["suppliers"][0]["banking"];
     assert_eq!(banking["account_holder"], "Hollow Farm Ltd");
     assert_eq!(data["data"]["lot_movements"].as_array().unwrap().len(), 1);

@@ -6,7 +6,8 @@ use keystone::clock;
 use keystone_tests::{Stack, samples};
 use serde_json::json;
 
-/// Customers with an address and a phone each, and suppliers with an account.
+/// Customers with an address and a phone each, and suppliers with an account and
+/// the address of their contact.
 const CUSTOMERS: usize = 90;
 const SUPPLIERS: usize = 20;
 
@@ -39,12 +40,23 @@ async fn no_sealed_value_is_written_down() {
         }
         values.extend([line, phone]);
     }
-    for _ in 0..SUPPLIERS {
+    for n in 0..SUPPLIERS {
         let iban = samples::iban();
-        let created = admin.post("/v1/suppliers", &samples::supplier(&iban)).await.expect(201);
-        admin.get(&format!("/v1/suppliers/{}", created.id())).await.must(200);
+        let email = format!("xylo{}@graph.example", samples::gtin());
+        let mut new = samples::supplier(&iban);
+        new["email"] = email.clone().into();
+        let created = admin.post("/v1/suppliers", &new).await.expect(201);
+        let path = format!("/v1/suppliers/{}", created.id());
+        let shown = admin.get(&path).await.expect(200);
+        assert_eq!(shown.json()["email"], email);
+        assert!(!viewer.get(&path).await.expect(200).json().to_string().contains(&email[5..]));
         admin.get(&format!("/v1/suppliers?iban={iban}")).await.must(200);
-        values.push(iban);
+        if n % 5 == 0 {
+            let changed = format!("xylo{}@graph.example", samples::gtin());
+            admin.patch(&path, &shown.etag(), &json!({ "email": changed })).await.must(200);
+            values.push(changed);
+        }
+        values.extend([iban, email]);
     }
     // Refused ones leave no more behind than accepted ones.
     let refused = "+353 89 not a number 4711";

@@ -43,6 +43,8 @@ pub struct Question {
 pub enum Category {
     /// Delivery addresses and telephone numbers of customers.
     CustomerContacts,
+    /// E-mail addresses of suppliers' contacts.
+    SupplierContacts,
     /// Banking metadata of suppliers.
     SupplierBanking,
     /// Customers' contacts, and words of notices, in a recall or its pack.
@@ -168,8 +170,11 @@ impl Scope {
         if entry.outcome != Outcome::Success {
             return;
         }
-        if let Some(category) = category(entry) {
-            self.disclosed.entry(category.name()).or_default().add(entry);
+        let shown = categories(entry);
+        if !shown.is_empty() {
+            for category in shown {
+                self.disclosed.entry(category.name()).or_default().add(entry);
+            }
         } else if entry.action == "session.create" {
             self.sign_ins += 1;
         } else if !entry.action.starts_with("session.") {
@@ -182,6 +187,7 @@ impl Category {
     const fn name(self) -> &'static str {
         match self {
             Self::CustomerContacts => "customer_contacts",
+            Self::SupplierContacts => "supplier_contacts",
             Self::SupplierBanking => "supplier_banking",
             Self::RecallContacts => "recall_contacts",
             Self::ExportedData => "exported_data",
@@ -191,14 +197,22 @@ impl Category {
     }
 }
 
-/// What `entry` says was shown in clear, if it does.
-fn category(entry: &CommittedEntry) -> Option<Category> {
+/// What `entry` says was shown in clear.
+fn categories(entry: &CommittedEntry) -> Vec<Category> {
     let with_contacts = || fact(entry, "/contacts") == Some(&Value::Bool(true));
-    match entry.action.as_str() {
+    let one = match entry.action.as_str() {
         "customer.disclose" | "customer.search" | "batch.disclose" => {
             Some(Category::CustomerContacts)
         }
-        "supplier.disclose" | "supplier.search" => Some(Category::SupplierBanking),
+        "supplier.disclose" => {
+            let fields = fact(entry, "/disclosed").and_then(Value::as_array).into_iter().flatten();
+            let category = |field: &Value| match field.as_str() {
+                Some("email") => Category::SupplierContacts,
+                _ => Category::SupplierBanking,
+            };
+            return fields.map(category).collect();
+        }
+        "supplier.search" => Some(Category::SupplierBanking),
         "recall.disclose" => Some(Category::RecallContacts),
         "recall_pack.create" | "recall_pack.fetch" if with_contacts() => {
             Some(Category::RecallContacts)
@@ -209,7 +223,8 @@ fn category(entry: &CommittedEntry) -> Option<Category> {
             Some(Category::SubjectRequests)
         }
         _ => None,
-    }
+    };
+    one.into_iter().collect()
 }
 
 /// A fact that the entry states in clear.
@@ -271,8 +286,9 @@ mod tests {
         for (action, resource, facts) in [
             ("customer.disclose", "a", one.clone()),
             ("customer.disclose", "a", one.clone()),
-            ("customer.disclose", "b", one.clone()),
-            ("supplier.disclose", "a", one),
+            ("customer.disclose", "b", one),
+            ("supplier.disclose", "a", json!({ "disclosed": ["email", "banking"], "records": 1 })),
+            ("supplier.disclose", "b", json!({ "disclosed": ["email"], "records": 1 })),
             ("batch.disclose", "l", json!({ "disclosed": ["customers"], "records": 7 })),
             ("recall.disclose", "r", json!({ "disclosed": ["customers"] })),
             ("recall_pack.fetch", "p", json!({ "contacts": false })),
@@ -304,10 +320,11 @@ mod tests {
             ("recall_contacts", 2, 0, 2),
             ("subject_requests", 2, 31, 0),
             ("supplier_banking", 1, 1, 0),
+            ("supplier_contacts", 2, 2, 0),
         ];
         assert_eq!(told, expected);
         // A pack without contacts shows nobody, and says that it was fetched.
-        assert_eq!((scope.entries, scope.sign_ins, scope.changes), (13, 1, 2));
+        assert_eq!((scope.entries, scope.sign_ins, scope.changes), (14, 1, 2));
     }
 
     #[test]

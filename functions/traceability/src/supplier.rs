@@ -1,5 +1,6 @@
 //! Suppliers: the businesses that goods come from (Art. 18(2) of Regulation
-//! (EC) No 178/2002, one step back). Their banking metadata is sealed.
+//! (EC) No 178/2002, one step back). E-mail address of the contact and banking
+//! metadata are sealed.
 
 use jiff::Timestamp;
 use keystone::Problem;
@@ -21,8 +22,9 @@ pub struct Supplier {
     pub country: String,
     /// GS1 Global Location Number.
     pub gln: Option<String>,
-    /// Contact address.
-    pub email: Option<String>,
+    /// E-mail address of the contact.
+    #[serde(with = "at_rest_option")]
+    pub email: Option<Sealed<Email>>,
     /// Where the supplier is paid.
     #[serde(with = "at_rest_option")]
     pub banking: Option<Sealed<Banking>>,
@@ -34,7 +36,7 @@ pub struct Supplier {
 impl Entity for Supplier {
     const COLLECTION: &'static schema::Collection = &schema::SUPPLIERS;
     const RESOURCE: &'static str = "supplier";
-    const PERSONAL: &'static [&'static str] = &["/email"];
+    const PERSONAL: &'static [&'static str] = &[];
 }
 
 impl Erasable for Supplier {
@@ -48,6 +50,10 @@ impl Erasable for Supplier {
         Self { email: None, banking: None, ..self.clone() }
     }
 }
+
+/// An e-mail address in clear. Neither printable nor part of any answer.
+#[derive(Serialize, Deserialize)]
+pub struct Email(String);
 
 /// Banking metadata in clear. Neither printable nor part of any answer.
 #[derive(Serialize, Deserialize)]
@@ -83,6 +89,14 @@ impl BankingInput {
     }
 }
 
+async fn seal_email(email: &str, tenant: &Tenant, id: Id) -> Result<Sealed<Email>, Problem> {
+    Ok(tenant.seal(email_place(id), Subject::Supplier(id), &Email(email.to_owned())).await?)
+}
+
+fn email_place(id: Id) -> Place<'static> {
+    Place { collection: schema::SUPPLIERS.name, document: id, field: "email" }
+}
+
 fn banking_place(id: Id) -> Place<'static> {
     Place { collection: schema::SUPPLIERS.name, document: id, field: "banking" }
 }
@@ -101,7 +115,7 @@ pub struct NewSupplier {
     /// have it.
     #[schemars(extend("format" = "gln"))]
     gln: Option<String>,
-    /// Contact address.
+    /// E-mail address of the contact; stored encrypted.
     #[schemars(email, length(max = 254))]
     email: Option<String>,
     /// Where the supplier is paid; stored encrypted.
@@ -109,12 +123,16 @@ pub struct NewSupplier {
 }
 
 impl NewSupplier {
-    /// The supplier with this id, its banking metadata sealed.
+    /// The supplier with this id, its contact data and banking metadata sealed.
     ///
     /// # Errors
     /// [`Problem::Internal`] when the tenant's key cannot be used.
     pub async fn into_supplier(self, tenant: &Tenant, id: Id) -> Result<Supplier, Problem> {
         Ok(Supplier {
+            email: match &self.email {
+                Some(email) => Some(seal_email(email, tenant, id).await?),
+                None => None,
+            },
             banking: match &self.banking {
                 Some(banking) => Some(banking.seal(tenant, id).await?),
                 None => None,
@@ -122,7 +140,6 @@ impl NewSupplier {
             name: self.name,
             country: self.country,
             gln: self.gln,
-            email: self.email,
             restriction: None,
         })
     }
@@ -145,7 +162,7 @@ pub struct SupplierPatch {
     #[serde(default, deserialize_with = "present")]
     #[schemars(extend("format" = "gln"))]
     gln: Option<Option<String>>,
-    /// Contact address.
+    /// E-mail address of the contact.
     #[serde(default, deserialize_with = "present")]
     #[schemars(email, length(max = 254))]
     email: Option<Option<String>>,
@@ -175,7 +192,10 @@ impl SupplierPatch {
             supplier.gln.clone_from(gln);
         }
         if let Some(email) = &self.email {
-            supplier.email.clone_from(email);
+            supplier.email = match email {
+                Some(email) => Some(seal_email(email, tenant, before.id).await?),
+                None => None,
+            };
         }
         if let Some(banking) = &self.banking {
             supplier.banking = match banking {
@@ -224,6 +244,30 @@ impl BankingView {
     }
 }
 
+/// An e-mail address as it is shown; masked, its first character and its `@`
+/// only.
+fn shown_email(email: &Email, clear: bool) -> String {
+    if clear {
+        return email.0.clone();
+    }
+    let shown = |(at, c): (usize, char)| if at == 0 || c == '@' { c } else { '*' };
+    email.0.chars().enumerate().map(shown).collect()
+}
+
+/// What of a supplier is shown in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clear {
+    /// Contact data.
+    pub contact: bool,
+    /// Banking metadata.
+    pub banking: bool,
+}
+
+impl Clear {
+    /// Nothing that is sealed.
+    pub const NOTHING: Self = Self { contact: false, banking: false };
+}
+
 /// A supplier as it is shown.
 #[derive(Serialize, JsonSchema)]
 pub struct SupplierView {
@@ -235,8 +279,10 @@ pub struct SupplierView {
     pub country: String,
     /// GS1 Global Location Number.
     pub gln: Option<String>,
-    /// Contact address.
+    /// E-mail address of the contact; masked, its first character only.
     pub email: Option<String>,
+    /// Whether contact data is masked for the caller's role.
+    pub masked: bool,
     /// Where the supplier is paid.
     pub banking: Option<BankingView>,
     /// That the contact's data is stored and not used (GDPR Art. 18): what is
@@ -254,24 +300,26 @@ pub struct SupplierView {
 }
 
 impl SupplierView {
-    /// The view of `stored`, with banking metadata in clear if `clear`.
+    /// The view of `stored`, with what is `clear` in clear.
     ///
     /// # Errors
-    /// [`CryptoError`] when the banking metadata does not open.
+    /// [`CryptoError`] when what is sealed does not open.
     pub async fn new(
         tenant: &Tenant,
         stored: &Stored<Supplier>,
-        clear: bool,
+        clear: Clear,
     ) -> Result<Self, CryptoError> {
         let supplier = &stored.entity;
+        let email = tenant.open_kept(email_place(stored.id), supplier.email.as_ref()).await?;
         let banking = tenant.open_kept(banking_place(stored.id), supplier.banking.as_ref()).await?;
         Ok(Self {
             id: stored.id,
             name: supplier.name.clone(),
             country: supplier.country.clone(),
             gln: supplier.gln.clone(),
-            email: supplier.email.clone(),
-            banking: banking.map(|banking| BankingView::new(banking.expose(), clear)),
+            email: email.map(|email| shown_email(email.expose(), clear.contact)),
+            masked: !clear.contact,
+            banking: banking.map(|banking| BankingView::new(banking.expose(), clear.banking)),
             restriction: supplier.restriction.clone(),
             version: stored.version,
             created_at: stored.created_at,
@@ -283,6 +331,13 @@ impl SupplierView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_masked_address_shows_its_first_character_only() {
+        let email = Email("office@hollow-farm.example".into());
+        assert_eq!(shown_email(&email, false), "o*****@*******************");
+        assert_eq!(shown_email(&email, true), "office@hollow-farm.example");
+    }
 
     #[test]
     fn masked_banking_shows_country_and_last_four_only() {

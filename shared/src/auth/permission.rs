@@ -98,7 +98,7 @@ permissions! {
     /// Recalls and their exercises: start, record notices, close. Apart from
     /// the row above, since the duty to recall does not end with a contract.
     RunRecalls              = Full Full Full Denied Denied;
-    /// Delivery addresses and contact phones in clear.
+    /// Delivery addresses, phones and e-mail addresses of contacts in clear.
     ReadContactData         = Full Full Full Masked Masked;
     /// Supplier banking metadata in clear.
     ReadSupplierBanking     = Full Full Masked Masked Masked;

@@ -222,7 +222,7 @@ pub const SUPPLIERS: Collection = Collection {
         normal: Normal::Iban,
     }],
     people: Some(about(&[own("supplier")])),
-    ..entities("suppliers", &["banking"], &[plain(&[("gln", 1)]), BY_AGE])
+    ..entities("suppliers", &["email", "banking"], &[plain(&[("gln", 1)]), BY_AGE])
 };
 /// Businesses that goods go to.
 pub const CUSTOMERS: Collection = Collection {

@@ -5,7 +5,7 @@ use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::partner::must_be_free;
-use crate::supplier::{NewSupplier, Supplier, SupplierView};
+use crate::supplier::{Clear, NewSupplier, Supplier, SupplierView};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -30,7 +30,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     call.audited("supplier.create", async |tx| {
         must_be_free::<Supplier>(tx, supplier.gln.as_deref(), id).await?;
         let stored = tx.insert(id, supplier.clone()).await?;
-        let view = SupplierView::new(call.tenant(), &stored, false).await?;
+        let view = SupplierView::new(call.tenant(), &stored, Clear::NOTHING).await?;
         Ok(Reply::created(format!("/v1/suppliers/{id}"), &view)?.with_version(stored.version))
     })
     .await

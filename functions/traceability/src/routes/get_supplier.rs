@@ -5,7 +5,7 @@ use keystone::audit::entry::Resource;
 use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
-use crate::supplier::{Supplier, SupplierView};
+use crate::supplier::{Clear, Supplier, SupplierView};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -30,11 +30,20 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         .get::<Supplier>(call.request().path("id")?)
         .await?
         .ok_or(Problem::NotFound)?;
-    let clear = call.sees(Permission::ReadSupplierBanking) && stored.entity.restriction.is_none();
-    let sealed = stored.entity.banking.is_some();
-    if clear && sealed {
+    let sees = |permission| call.sees(permission) && stored.entity.restriction.is_none();
+    let clear = Clear {
+        contact: sees(Permission::ReadContactData),
+        banking: sees(Permission::ReadSupplierBanking),
+    };
+    let Supplier { email, banking, .. } = &stored.entity;
+    let shown = [
+        (clear.contact && email.is_some()).then_some("email"),
+        (clear.banking && banking.is_some()).then_some("banking"),
+    ];
+    let shown: Vec<&str> = shown.into_iter().flatten().collect();
+    if !shown.is_empty() {
         let resource = Resource { kind: "supplier".into(), id: stored.id.to_string() };
-        call.disclose("supplier.disclose", resource, &["banking"], 1).await?;
+        call.disclose("supplier.disclose", resource, &shown, 1).await?;
     }
     let view = SupplierView::new(call.tenant(), &stored, clear).await?;
     Ok(Reply::ok(&view)?.with_version(stored.version))

@@ -11,7 +11,7 @@ use keystone::tenant::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::supplier::{Supplier, SupplierView};
+use crate::supplier::{Clear, Supplier, SupplierView};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -57,6 +57,6 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         None => call.page::<Supplier>(Filter::all(), &page).await?,
     };
     call.tenant().prefetch(page.items.iter().map(|stored| Subject::Supplier(stored.id))).await?;
-    let view = async |stored: &_| SupplierView::new(call.tenant(), stored, false).await;
+    let view = async |stored: &_| SupplierView::new(call.tenant(), stored, Clear::NOTHING).await;
     Reply::ok(&page.try_map_async(view).await?)
 }

@@ -5,7 +5,7 @@ use keystone::auth::Permission;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
 use crate::partner::must_be_free;
-use crate::supplier::{Supplier, SupplierPatch, SupplierView};
+use crate::supplier::{Clear, Supplier, SupplierPatch, SupplierView};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -34,7 +34,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
             must_be_free::<Supplier>(tx, supplier.gln.as_deref(), id).await?;
         }
         let after = tx.replace(&before, supplier).await?;
-        let view = SupplierView::new(call.tenant(), &after, false).await?;
+        let view = SupplierView::new(call.tenant(), &after, Clear::NOTHING).await?;
         Ok(Reply::ok(&view)?.with_version(after.version))
     })
     .await

@@ -26,6 +26,10 @@ ROLES = {
         {"resource": _ANY, "actions": _DEFINE + ["find", "insert", "update"]},
         {"resource": {"db": "admin", "collection": ""}, "actions": ["grantRole", "viewRole"]},
     ],
+    "keystoneKeeper": [
+        {"resource": {"db": CONTROL, "collection": ""}, "actions": ["find", "update"]},
+        {"resource": _ANY, "actions": ["find", "insert", "update"]},
+    ],
     "keystoneCloser": [
         {"resource": {"db": CONTROL, "collection": ""}, "actions": ["find", "update"]},
         {"resource": _ANY, "actions": ["find", "insert", "update", "dropDatabase"]},
@@ -35,6 +39,7 @@ ROLES = {
 USERS = {
     "keystone_app": "keystoneApp",
     "keystone_provisioner": "keystoneProvisioner",
+    "keystone_keeper": "keystoneKeeper",
     "keystone_closer": "keystoneCloser",
 }
 

@@ -135,6 +135,7 @@ def fill_secrets(aws: Aws, uris: dict[str, str]) -> None:
     secrets = aws.client("secretsmanager")
     _put_if_changed(secrets, out["MongodbAppSecretArn"], {"uri": uris["keystone_app"]})
     _put_if_changed(secrets, out["MongodbProvisionerSecretArn"], {"uri": uris["keystone_provisioner"]})
+    _put_if_changed(secrets, out["MongodbKeeperSecretArn"], {"uri": uris["keystone_keeper"]})
     _put_if_changed(secrets, out["MongodbCloserSecretArn"], {"uri": uris["keystone_closer"]})
     public_key = aws.client("kms").get_public_key(KeyId=out["ReportSigningKeyArn"])["PublicKey"]
     chain = (_value(secrets, out["ReportCertificateSecretArn"]) or {}).get("chain")

@@ -177,6 +177,7 @@ def _write_stack_env(aws: deployment.Aws, uris: dict[str, str]) -> None:
         "SUBJECT_KEY_TABLE": out["SubjectKeyTableName"],
         "MONGODB_ADMIN_URI": uris["keystone_admin"],
         "MONGODB_APP_URI": uris["keystone_app"],
+        "MONGODB_KEEPER_URI": uris["keystone_keeper"],
         "THROTTLE_TABLE": out["ThrottleTableName"],
         "SESSION_TABLE": out["SessionTableName"],
         "ARCHIVE_BUCKET": out["ArchiveBucketName"],

@@ -380,7 +380,15 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     assert_eq!(holders("kms:GetKeyRotationStatus"), ["check-posture"]);
     assert_eq!(holders("apigateway:GET"), ["check-posture"]);
     assert_eq!(holders_on("secretsmanager:GetSecretValue", "AtlasSecret"), ["check-posture"]);
-    // Only the destruction of tenants has the database user that may drop.
-    let droppers = holders_on("secretsmanager:GetSecretValue", "MongodbCloserSecret");
-    assert_eq!(droppers, ["destroy-tenants"]);
+    // Every database user but that of the functions: the one that may grant, which
+    // nothing has that runs by itself; the one that writes new data keys; and the
+    // one that may drop.
+    let users = |secret: &str| holders_on("secretsmanager:GetSecretValue", secret);
+    assert_eq!(users("MongodbProvisionerSecret"), ["prepare-tenants", "provision-tenant"]);
+    assert_eq!(users("MongodbKeeperSecret"), ["close-tenant", "maintain-keys"]);
+    assert_eq!(users("MongodbCloserSecret"), ["destroy-tenants"]);
+    for granting in ["PrepareTenantsFunction", "ProvisionTenantFunction"] {
+        let function = &resources(&template, "AWS::Serverless::Function")[granting];
+        assert!(function["Events"].is_null(), "{granting} runs by itself");
+    }
 }

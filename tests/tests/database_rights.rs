@@ -88,6 +88,43 @@ async fn wrapped_keys_are_read_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn who_rotates_keys_defines_removes_and_grants_nothing() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("rights", &[]).await;
+    let keeper = Client::with_uri_str(stack.value("MONGODB_KEEPER_URI")).await.unwrap();
+    for suffix in ["", "_keys", "_audit"] {
+        let database = keeper.database(&format!("t_{}{suffix}", tenant.slug()));
+        let collection = match suffix {
+            "" => "customers",
+            "_keys" => "data_keys",
+            _ => "entries",
+        };
+        let stored = database.collection::<Document>(collection);
+        stored.count_documents(doc! {}).await.unwrap();
+        for command in [
+            doc! { "delete": collection, "deletes": [{ "q": {}, "limit": 0 }] },
+            doc! { "collMod": collection, "validator": {} },
+            doc! { "drop": collection },
+            doc! { "dropDatabase": 1 },
+        ] {
+            refused(&database, command, UNAUTHORIZED).await;
+        }
+    }
+    let control = keeper.database("keystone_control");
+    let remove = doc! { "delete": "tenants", "deletes": [{ "q": { "_id": "ghost" }, "limit": 1 }] };
+    refused(&control, remove, UNAUTHORIZED).await;
+    let admin = keeper.database("admin");
+    let grant = doc! { "grantRolesToUser": "keystone_keeper", "roles": ["root"] };
+    refused(&admin, grant, UNAUTHORIZED).await;
+    let privileges = doc! {
+        "grantPrivilegesToRole": "keystoneKeeper",
+        "privileges": [{ "resource": { "db": "", "collection": "" }, "actions": ["remove"] }],
+    };
+    refused(&admin, privileges, UNAUTHORIZED).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn the_functions_user_makes_no_tenants_users_or_roles() {
     let stack = Stack::load();
     let user = functions_user(&stack).await;

@@ -137,6 +137,17 @@ async fn a_new_key_takes_over_while_everybody_works() {
     let keys = shown["items"].as_array().unwrap();
     assert_eq!((&keys[0]["state"], &keys[0]["version"]), (&json!("current"), &json!(2)));
     assert_eq!((&keys[1]["state"], &keys[1]["values"]), (&json!("retired"), &json!(0)));
+    // What the trail holds stays on the key that sealed it.
+    let entries = stack.database().await.database(&format!("t_{}_audit", tenant.slug()));
+    let entries = entries.collection::<Document>("entries");
+    let mut openings = Vec::new();
+    for key in keys {
+        let sealed_with = doc! { "personal.kid": key["id"].as_str().unwrap() };
+        openings.push(entries.count_documents(sealed_with).await.unwrap());
+    }
+    assert!(openings.iter().all(|count| *count > 0), "{openings:?}");
+    // The list of keys leaves no entry, so what was shown is what there is.
+    assert_eq!(json!(openings), json!([keys[0]["audit_entries"], keys[1]["audit_entries"]]));
     assert_eq!(keys[0]["id"], json!(after[0].0));
     assert_eq!(keys[0]["values"], json!(after[0].1));
     assert_eq!(shown["last_rotated_at"], keys[0]["created_at"]);

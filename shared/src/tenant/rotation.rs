@@ -57,6 +57,8 @@ pub struct KeyUsage {
     pub created_at: Timestamp,
     /// Values sealed with it, by collection and field.
     pub sealed: Vec<(&'static str, &'static str, u64)>,
+    /// Audit entries whose personal values are sealed with it.
+    pub audit_entries: u64,
 }
 
 /// Where a sealed value stands.
@@ -230,6 +232,7 @@ impl Tenant {
                 state,
                 created_at,
                 sealed,
+                audit_entries: self.count_openings(record.id).await?,
             });
         }
         Ok(keys)
@@ -246,6 +249,11 @@ impl Tenant {
             format!("{field}.kid"): key.to_string(),
         };
         Ok(self.collection::<Document>(collection.name).count_documents(sealed_with).await?)
+    }
+
+    async fn count_openings(&self, key: Id) -> Result<u64, StoreError> {
+        let sealed_with = doc! { "tenant_id": self.id().as_str(), "personal.kid": key.to_string() };
+        Ok(self.audit_entries().count_documents(sealed_with).await?)
     }
 }
 

@@ -520,8 +520,8 @@ pub(super) const CHECKPOINT_INDEXES: [Index; 2] =
     [unique(&[("previous", 1)]), plain(&[("_id", -1)])];
 
 /// Indexes of the audit entries, one per filter and one by whose personal
-/// values there are, newest first.
-pub(super) const AUDIT_INDEXES: [Index; 8] = [
+/// values there are, newest first; and one by the data key that sealed these.
+pub(super) const AUDIT_INDEXES: [Index; 9] = [
     plain(&[("entry.actor.id", 1), ("_id", -1)]),
     plain(&[("entry.action", 1), ("_id", -1)]),
     plain(&[("entry.resource.type", 1), ("_id", -1)]),
@@ -529,6 +529,7 @@ pub(super) const AUDIT_INDEXES: [Index; 8] = [
     plain(&[("at", 1), ("_id", -1)]),
     plain(&[("ip", 1), ("_id", -1)]),
     plain(&[("personal.sub", 1), ("_id", -1)]),
+    plain(&[("personal.kid", 1)]),
     plain(&[("_id", -1)]),
 ];
 

@@ -50,6 +50,9 @@ pub struct KeyView {
     values: u64,
     /// The same by collection and field.
     sealed: Vec<SealedCount>,
+    /// Audit entries whose personal values it sealed. Nobody may change these,
+    /// so they open with it alone, for as long as the trail is kept.
+    audit_entries: u64,
 }
 
 /// How many values of a field a key sealed.
@@ -77,6 +80,7 @@ impl From<KeyUsage> for KeyView {
             created_at: usage.created_at,
             values: sealed.iter().map(|count| count.values).sum(),
             sealed,
+            audit_entries: usage.audit_entries,
         }
     }
 }

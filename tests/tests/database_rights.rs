@@ -7,8 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+use keystone::tenant::schema;
 use keystone_tests::Stack;
-use mongodb::bson::{DateTime, Document, doc};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::{Client, Database};
 
@@ -174,5 +176,82 @@ async fn the_database_refuses_plaintext_and_other_tenants_documents() {
     let mut nobody = customer("c");
     nobody.remove("tenant_id");
     write_error(nobody).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn every_collection_refuses_plaintext_and_documents_of_nobody() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("rights", &[]).await;
+    let user = functions_user(&stack).await;
+    let administrator = stack.database().await;
+    let id = "01890000-0000-7000-8000-000000000000";
+    let envelope = || {
+        let bytes = Binary { subtype: BinarySubtype::Generic, bytes: vec![7; 44] };
+        doc! { "v": 1, "kid": id, "sub": format!("customer:{id}"), "ct": bytes }
+    };
+    let with = |member: &str, value: Bson| {
+        let mut other = envelope();
+        other.insert(member, value);
+        Bson::Document(other)
+    };
+    let text = || Bson::String("+353861234567".into());
+    let mut fields = 0;
+    for collection in schema::COLLECTIONS {
+        let suffix = if collection.append_only { "_audit" } else { "" };
+        let name = format!("t_{}{suffix}", tenant.slug());
+        let documents = user.database(&name).collection::<Document>(collection.name);
+        let now = DateTime::from_millis(0);
+        let right = |of: &str| {
+            let mut document = doc! {
+                "_id": of, "tenant_id": tenant.slug(), "version": 1_i64, "created_at": now,
+                "updated_at": now,
+            };
+            document
+                .extend(collection.sealed.iter().map(|field| ((*field).to_owned(), Bson::Null)));
+            document
+        };
+        let refused = async |document: Document, what: &str| {
+            let error = documents.insert_one(&document).await;
+            let error = error.expect_err(&format!("{} takes {what}", collection.name));
+            assert_eq!(code(&error), VALIDATION_FAILED, "{}: {what}", collection.name);
+        };
+        // The control: without a defect the same document is accepted, sealed or
+        // empty.
+        let mut sealed = right("control");
+        let envelopes = collection.sealed.iter();
+        sealed.extend(envelopes.map(|field| ((*field).to_owned(), Bson::Document(envelope()))));
+        let kept = administrator.database(&name).collection::<Document>(collection.name);
+        for control in [sealed, right("control")] {
+            documents.insert_one(&control).await.unwrap();
+            kept.delete_one(doc! { "_id": "control" }).await.unwrap();
+        }
+
+        let mut nobodys = right("nobodys");
+        nobodys.remove("tenant_id");
+        refused(nobodys, "a document of nobody").await;
+        let mut elsewhere = right("elsewhere");
+        elsewhere.insert("tenant_id", "another-tenant");
+        refused(elsewhere, "another tenant's document").await;
+        for field in collection.sealed {
+            fields += 1;
+            for (what, value) in [
+                ("text", text()),
+                ("a list", Bson::Array(vec![text()])),
+                ("a document", Bson::Document(doc! { "value": text() })),
+                ("another version", with("v", Bson::Int32(2))),
+                ("text for the version", with("v", text())),
+                ("text for the key", with("kid", text())),
+                ("text for the subject", with("sub", text())),
+                ("text for the ciphertext", with("ct", text())),
+                ("text beside it", with("note", text())),
+            ] {
+                let mut document = right("in-clear");
+                document.insert(*field, value);
+                refused(document, &format!("{what} in {field}")).await;
+            }
+        }
+    }
+    assert!(fields >= 14, "{fields} sealed fields were tried");
     tenant.finish().await;
 }

@@ -599,7 +599,7 @@ fn envelope(types: &[&str]) -> Document {
         "required": ["v", "kid", "sub", "ct"],
         "additionalProperties": false,
         "properties": {
-            "v": { "bsonType": "int" },
+            "v": { "bsonType": "int", "enum": [1] },
             // Names and nothing else: no text could hide in their place.
             "kid": { "bsonType": "string", "pattern": format!("^{UUID}$") },
             "sub": { "bsonType": "string", "pattern": format!("^(tenant|[a-z]{{1,20}}:{UUID})$") },

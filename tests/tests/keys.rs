@@ -238,6 +238,22 @@ async fn a_value_that_was_tampered_with_does_not_stop_a_rotation() {
     lost.insert("sub", "customer:01890000-0000-7000-8000-000000000000");
     put(&ids[0], lost.clone().into()).await;
 
+    // It fails the list that it is in; the log says which value of which document.
+    let begun = keystone::clock::now();
+    let admin = tenant.user(Role::Admin);
+    admin.request("GET", "/v1/customers").once().send().await.must(500);
+    let mut named = false;
+    for _ in 0..20 {
+        let logs = stack.logs(begun).await;
+        let mut lines = logs.lines().filter(|line| line.contains(&ids[1]));
+        named = lines.any(|line| line.contains("customers") && line.contains("phone"));
+        if named {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert!(named, "no line of the log says where the value stands");
+
     let findings = [0, 1].map(|n| format!("customers.phone of {}", ids[n]));
     let job = stack.value("MAINTAIN_KEYS_FUNCTION");
     for rotate in [true, false] {

@@ -100,23 +100,35 @@ impl Tenant {
             other => other,
         };
         match opened {
-            Err(error) => Err(self.unless_erased(sealed.subject(), error).await),
+            Err(error) => Err(self.unless_erased(place, sealed.subject(), error).await),
             opened => opened,
         }
     }
 
     /// What it means that a value of `subject` does not open: somebody who was
     /// erased and is written about again has another secret since, and what the
-    /// one before sealed is erased, not tampered with.
-    async fn unless_erased(&self, subject: Subject, error: CryptoError) -> CryptoError {
-        if subject == Subject::Tenant || !matches!(error, CryptoError::NotAuthentic) {
-            return error;
+    /// one before sealed is erased, not tampered with. What was tampered with
+    /// fails a whole list, so the log says where it stands.
+    async fn unless_erased(
+        &self,
+        place: Place<'_>,
+        subject: Subject,
+        error: CryptoError,
+    ) -> CryptoError {
+        if matches!(error, CryptoError::NotAuthentic) && subject != Subject::Tenant {
+            match self.has_erasure(subject, "done").await {
+                Ok(true) => return CryptoError::Erased,
+                Ok(false) => {}
+                Err(store) => return CryptoError::Store(store),
+            }
         }
-        match self.has_erasure(subject, "done").await {
-            Ok(true) => CryptoError::Erased,
-            Ok(false) => error,
-            Err(store) => CryptoError::Store(store),
+        if let CryptoError::NotAuthentic | CryptoError::Malformed | CryptoError::UnknownKey = error
+        {
+            let Place { collection, document, field } = place;
+            let tenant = self.id();
+            tracing::error!(%tenant, collection, field, %document, %error, "a sealed value does not open where it stands");
         }
+        error
     }
 
     /// Whether an erasure of `subject` is recorded, concluded or not: it is
@@ -191,7 +203,7 @@ impl Tenant {
             other => other,
         };
         match opened {
-            Err(error) => Err(self.unless_erased(envelope.subject, error).await),
+            Err(error) => Err(self.unless_erased(place, envelope.subject, error).await),
             opened => opened,
         }
     }

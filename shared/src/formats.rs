@@ -39,8 +39,14 @@ pub(crate) fn in_words(format: &str) -> &str {
         "iban" => "an IBAN with right check digits",
         "bic" => "a BIC of 8 or 11 characters",
         "iban-as-printed" => "an IBAN with right check digits; blanks and case do not count",
-        "phone" => "a telephone number in international form, such as +353 86 123 4567",
-        "e164" => "a telephone number in international form, such as +353861234567",
+        "phone" => {
+            "a telephone number in international form, such as +353 86 123 4567; leave out a 0 in \
+             brackets, (0)"
+        }
+        "e164" => {
+            "a telephone number in international form, such as +353861234567, without a 0 in \
+             brackets, (0)"
+        }
         "country" => "a two-letter country code of ISO 3166-1",
         "decimal" => "a decimal number of at most 12 digits before and 6 after the point, as text",
         "lot" => "a lot number of 1 to 20 characters that GS1 allows: letters, digits, punctuation",
@@ -162,11 +168,15 @@ pub fn is_e164(text: &str) -> bool {
 /// The E.164 form of a telephone number that somebody wrote in international
 /// form: with `+` or `00`, and blanks, hyphens, dots or brackets between the
 /// digits. A blank at the start is a `+` that a URL did not escape. `None` for
-/// anything else.
+/// anything else, `+353 (0)86 …` among it: the 0 in brackets is dialled within the
+/// country only and is no digit of the number.
 pub fn e164_of(text: &str) -> Option<String> {
     let national = text.strip_prefix(['+', ' ']).or_else(|| text.strip_prefix("00"))?;
-    let digits: String = national.chars().filter(|c| !" -.()".contains(*c)).collect();
-    let number = format!("+{digits}");
+    let digits: String = national.chars().filter(|c| !" -.".contains(*c)).collect();
+    if digits.contains("(0)") {
+        return None;
+    }
+    let number = format!("+{}", digits.replace(['(', ')'], ""));
     is_e164(&number).then_some(number)
 }
 
@@ -234,6 +244,12 @@ mod tests {
         for text in ["0851234503", "353861234567", "!!!!", "", "+", "++353861234567", "+353x86"] {
             assert_eq!(e164_of(text), None, "{text}");
         }
+        for text in ["+353 (0)21 456 0101", "00353(0)214560101", "+353 ( 0 ) 21 456 0101"] {
+            assert_eq!(e164_of(text), None, "{text}");
+            assert!(!is_e164(text), "{text}");
+        }
+        // An Italian 0 is a digit of the number.
+        assert_eq!(e164_of("+39 (06) 698 12345").as_deref(), Some("+390669812345"));
         let iban = "IE29AIBK93115212345678";
         assert_eq!(iban_of("ie29 aibk 9311 5212 3456 78").as_deref(), Some(iban));
         assert_eq!(iban_of("IE29AIBK93115212345679"), None);

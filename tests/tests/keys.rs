@@ -375,12 +375,18 @@ async fn search_finds_what_is_sealed_before_and_after_a_rotation() {
         ("customers?phone=!!!!", "phone"),
         ("customers?phone=", "phone"),
         ("customers?phone=%2B353860000003x", "phone"),
+        ("customers?phone=%2B353%20(0)86%20000%200003", "phone"),
         ("suppliers?iban=IE29AIBK93115212345679", "iban"),
         ("suppliers?iban=!!!!", "iban"),
     ] {
         let refused = admin.get(&format!("/v1/{query}")).await.expect(422).json();
         assert_eq!(refused["errors"][0]["field"], field, "{query}");
+        let message = refused["errors"][0]["message"].as_str().unwrap();
+        assert_eq!(message.contains("(0)"), field == "phone", "{query}: {message}");
     }
+    let spelled_in = samples::customer("0 Bracket Way", "+353 (0)86 000 0003");
+    let refused = admin.post("/v1/customers", &spelled_in).await.expect(422).json();
+    assert!(refused["errors"][0]["message"].as_str().unwrap().contains("(0)"), "{refused}");
     check().await;
     assert_eq!(rotate(&stack, &tenant).await["keys"], 1);
     check().await;

@@ -14,7 +14,7 @@ cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 "$python" infra/local/venvs.py sam
 echo "-> cfn-lint"
-.local/venvs/sam/bin/cfn-lint --regions eu-west-1 -- template.yaml infra/atlas/template.yaml
+.local/venvs/sam/bin/cfn-lint --regions eu-west-1 -- template.yaml infra/atlas/template.yaml infra/account/template.yaml
 echo "-> sam validate"
 .local/venvs/sam/bin/sam validate --lint --template template.yaml
 

@@ -320,12 +320,12 @@ mod tests {
         let secret = serde_json::json!({ "uri": uri }).to_string();
         platform.secrets.lock().unwrap().insert(Setting::MongodbSecret, (now, secret));
         let id = TenantId::parse("acme").unwrap();
-        let knows = async || platform.registry(now).await?.knows(&id).await;
+        let state = async || platform.registry(now).await?.state(&id).await;
 
         // The server starts, and is in no set yet: the driver drops its only address.
-        assert!(matches!(knows().await, Err(StoreError::Unavailable("mongodb"))));
+        assert!(matches!(state().await, Err(StoreError::Unavailable("mongodb"))));
         is_member.store(true, Ordering::Relaxed);
-        assert!(!knows().await.unwrap());
+        assert_eq!(state().await.unwrap(), None);
         let connected = platform.database.lock().await;
         assert!(!connected.as_ref().unwrap().1.is_lost(), "who is there is kept");
     }

@@ -77,15 +77,15 @@ fn verify_file(
 
     let signature = signature(&document)?;
     let (content, cms) = signed_parts(&bytes, signature)?;
-    let signed = cms_signature::verify(&cms, &content).map_err(Failure::refused)?;
-    let fingerprint = Hash::of(&[&signed.signer.to_der().map_err(Failure::refused)?]);
+    let verified = cms_signature::verify(&cms, &content).map_err(Failure::refused)?;
+    let fingerprint = Hash::of(&[&verified.signer.to_der().map_err(Failure::refused)?]);
     if signer.is_some_and(|only| only != fingerprint) {
         let why = format!("another certificate signed, with the SHA-256 {fingerprint}");
         return Err(Failure::refused(why));
     }
     let at = signing_time(signature)?;
-    let names =
-        path::verify(&signed.signer, &signed.certificates, roots, at).map_err(Failure::refused)?;
+    let names = path::verify(&verified.signer, &verified.certificates, roots, at)
+        .map_err(Failure::refused)?;
 
     let attached = attached_bundle(&document)?;
     let bundle = bundle::verify_bundle(attached.as_slice(), keys)?;

@@ -83,7 +83,7 @@ impl ProbeUser {
         let password = Password::new("/password", &password, context)
             .map_err(|error| Problem::Invalid(vec![error]))?;
         let hash = password.hash(pepper)?;
-        let (user, _) = User::invite(&self.email, NAME.into(), Role::Admin, by.now)?;
+        let (user, _) = User::invite(&self.email, NAME.into(), Role::Admin, 0, by.now)?;
         let user = user.with_password(hash.clone());
         let active = Filter::all().eq("status", UserStatus::Active.name());
         let former = tenant.list::<User>(active, Page { after: None, limit: FORMER }).await?;

@@ -8,7 +8,7 @@ use keystone::auth::operator::OperatorAccess;
 use keystone::auth::token::AccessClaims;
 use keystone::config::Setting;
 use keystone::job::Job;
-use keystone::tenant::{Id, Registry, Tenant, Visit, WriteTx};
+use keystone::tenant::{Id, JobRegistry, Tenant, Visit, WriteTx};
 use keystone::{Problem, letters, mail, random};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ pub struct Granted {
 /// and end.
 pub async fn handle(job: Job) -> Result<Granted, Problem> {
     let Input { operator, tenant, reason, minutes } = job.input()?;
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let tenant = customer(&registry, &tenant, job.now).await?;
     // Before anything is granted, so that no access is without its token.
     let keys = job.platform.signing_keys(job.now).await?;
@@ -82,7 +82,11 @@ pub async fn handle(job: Job) -> Result<Granted, Problem> {
 
 /// The customer with this slug. Nobody of a tenant that is suspended or closed
 /// could see or end an access, and the provider's own tenant is nobody's.
-async fn customer(registry: &Registry<'_>, slug: &str, now: Timestamp) -> Result<Tenant, Problem> {
+async fn customer(
+    registry: &JobRegistry<'_>,
+    slug: &str,
+    now: Timestamp,
+) -> Result<Tenant, Problem> {
     let mut tenants = registry.walk(Visit::Customers).await?.into_iter();
     let enrolled = tenants
         .find(|one| one.id().as_str() == slug)

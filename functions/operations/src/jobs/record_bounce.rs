@@ -71,7 +71,7 @@ impl Detail {
 /// and what is none of ours is passed over.
 pub async fn handle(job: Job) -> Result<u64, Problem> {
     let by = job.attribution(ActorKind::Job, "record-bounce");
-    let registry = job.platform.registry(job.now).await?;
+    let registry = job.registry().await?;
     let mut recorded = 0;
     for Envelope { detail } in job.messages::<Envelope>()? {
         let Some((slug, id)) = detail.message().filter(|_| detail.came_back()) else { continue };

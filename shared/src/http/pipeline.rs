@@ -158,7 +158,8 @@ impl Pipeline {
                 handler(PublicCall { request, platform: Arc::clone(&self.platform) }).await
             }
             Door::Guarded(route, handler) => {
-                let call = self.admit(route, request).await?;
+                // Boxed: its two ways need more than a future should hold.
+                let call = Box::pin(self.admit(route, request)).await?;
                 *tenant = Some(call.tenant.id().clone());
                 check_form(&route.spec, self.takes, &call.request)?;
                 handler(call).await

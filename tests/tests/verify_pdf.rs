@@ -157,8 +157,8 @@ async fn a_signed_report_is_verified_to_its_last_byte() {
     assert!(said.contains("covers every byte") && said.contains("Keystone Root CA"), "{said}");
 
     // By no other certificate than the one that it names.
-    let signer = said.split_once("SHA-256 of the certificate ").unwrap().1.get(..64).unwrap();
-    assert_eq!(verify(&signed, &ca, &key, &["--signer", signer]).0, 0);
+    let certificate = said.split_once("SHA-256 of the certificate ").unwrap().1.get(..64).unwrap();
+    assert_eq!(verify(&signed, &ca, &key, &["--signer", certificate]).0, 0);
     let (code, said) = verify(&signed, &ca, &key, &["--signer", &"0".repeat(64)]);
     assert!(code == 1 && said.contains("another certificate signed"), "{said}");
 

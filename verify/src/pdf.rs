@@ -25,11 +25,11 @@ const MAX_BYTES: u64 = 1 << 30;
 const MAX_ATTACHED: usize = 256 << 20;
 
 /// Verifies signed reports against a root certificate in a PEM file, and the hash
-/// of the signer's certificate if one is given.
+/// of the `only` certificate that may have signed, if one is given.
 pub(crate) fn verify_files(
     files: &[String],
     root: &str,
-    signer: Option<Hash>,
+    only: Option<Hash>,
     keys: &[VerifierKey],
 ) -> Result<Report, Failure> {
     let roots = std::fs::read(root).map_err(|error| Failure::unreadable(root, &error))?;
@@ -37,7 +37,7 @@ pub(crate) fn verify_files(
     let (mut signatures, mut bundles) = (Vec::new(), Vec::new());
     for file in files {
         let (signature, bundle) =
-            verify_file(file, &roots, signer, keys).map_err(|failure| failure.of(file, files))?;
+            verify_file(file, &roots, only, keys).map_err(|failure| failure.of(file, files))?;
         signatures.extend(signature);
         bundles.push(bundle);
     }
@@ -64,7 +64,7 @@ pub(crate) fn verify_files(
 fn verify_file(
     file: &str,
     roots: &[Certificate],
-    signer: Option<Hash>,
+    only: Option<Hash>,
     keys: &[VerifierKey],
 ) -> Result<([String; 2], Bundle), Failure> {
     let length = std::fs::metadata(file).map_err(|error| Failure::unreadable(file, &error))?.len();
@@ -77,15 +77,15 @@ fn verify_file(
 
     let signature = signature(&document)?;
     let (content, cms) = signed_parts(&bytes, signature)?;
-    let verified = cms_signature::verify(&cms, &content).map_err(Failure::refused)?;
-    let fingerprint = Hash::of(&[&verified.signer.to_der().map_err(Failure::refused)?]);
-    if signer.is_some_and(|only| only != fingerprint) {
+    let signed = cms_signature::verify(&cms, &content).map_err(Failure::refused)?;
+    let fingerprint = Hash::of(&[&signed.signer.to_der().map_err(Failure::refused)?]);
+    if only.is_some_and(|only| only != fingerprint) {
         let why = format!("another certificate signed, with the SHA-256 {fingerprint}");
         return Err(Failure::refused(why));
     }
     let at = signing_time(signature)?;
-    let names = path::verify(&verified.signer, &verified.certificates, roots, at)
-        .map_err(Failure::refused)?;
+    let names =
+        path::verify(&signed.signer, &signed.certificates, roots, at).map_err(Failure::refused)?;
 
     let attached = attached_bundle(&document)?;
     let bundle = bundle::verify_bundle(attached.as_slice(), keys)?;

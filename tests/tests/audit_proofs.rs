@@ -627,6 +627,65 @@ async fn no_state_in_the_registry_switches_the_check_off() {
     tenant.finish().await;
 }
 
+#[tokio::test]
+async fn an_entry_in_anothers_place_is_neither_shown_nor_overlooked() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("places", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 6).await;
+    let (entries, before) = stored(&stack, &tenant).await;
+    let mut function = Function::deployed(&stack, "get-audit-entry").await;
+    let mut list = Function::deployed(&stack, "list-audit-entries").await;
+    let get = |seq: &str| {
+        let event = Event::new("GET", "/v1/audit/{seq}", &[("seq", seq)], address());
+        event.token(owner.token())
+    };
+    let by_action = |action: &str| {
+        let event = Event::new("GET", "/v1/audit", &[], address());
+        event.token(owner.token()).query(&[("action", action)])
+    };
+    assert_eq!(function.request(&get("3")).await.status, 200);
+
+    // One entry is copied over another, leaf and all.
+    let mut copy = before[5].clone();
+    copy.insert("_id", 3_i64);
+    entries.replace_one(doc! { "_id": 3_i64 }, &copy).await.unwrap();
+    let shown = function.request(&get("3")).await;
+    let action = before[5].get_document("entry").unwrap().get_str("action").unwrap();
+    let listed = list.request(&by_action(action)).await;
+    assert_eq!((shown.status, listed.status), (500, 500), "{} {}", shown.body, listed.body);
+    must_find(&stack, &tenant, "entry 3 holds the entry with the number 5").await;
+    entries.replace_one(doc! { "_id": 3_i64 }, &before[3]).await.unwrap();
+
+    // A forged one stands where none can, with the leaf that belongs to it.
+    let mut forged = before[3].clone();
+    forge(&mut forged);
+    for (id, named) in [
+        (Bson::Double(3.5), "3.5 stands among the entries"),
+        (Bson::Double(-1.5), "-1.5 stands among the entries"),
+        (Bson::Int64(-1), "-1 stands among the entries"),
+        (Bson::Int32(1 << 30), "1073741824 stands among the entries"),
+        (Bson::String("three".into()), "three"),
+    ] {
+        forged.insert("_id", id.clone());
+        entries.insert_one(&forged).await.unwrap();
+        let listed = list.request(&by_action("product.delete")).await;
+        let shown = listed.body["items"].as_array().map_or(0, Vec::len);
+        must_find(&stack, &tenant, named).await;
+        entries.delete_one(doc! { "_id": id.clone() }).await.unwrap();
+        assert_eq!(shown, 0, "{id}: {}", listed.body);
+    }
+
+    // One with the number of an entry beyond the head is not the only finding.
+    forged.insert("_id", 1_i64 << 30);
+    entries.insert_one(&forged).await.unwrap();
+    must_find(&stack, &tenant, "lies beyond the head").await;
+    entries.delete_one(doc! { "_id": 1_i64 << 30 }).await.unwrap();
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
+    tenant.finish().await;
+}
+
 /// The export, which must have ended because of what `said`, with so many
 /// volumes and none to fetch.
 async fn is_refused(stack: &Stack, tenant: &Tenant<'_>, export: &str, said: &str, volumes: usize) {

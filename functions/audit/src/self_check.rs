@@ -225,6 +225,32 @@ impl<'k> Check<'k> {
         }
     }
 
+    /// The newest archived checkpoint, which cannot be read.
+    pub fn no_archived(&mut self, why: &str) {
+        self.findings.add(format!("the newest archived checkpoint cannot be read: {why}"));
+    }
+
+    /// Stored checkpoints that cannot be read; those after them were not.
+    pub fn no_checkpoint(&mut self, why: &str) {
+        self.findings.add(format!("a stored checkpoint cannot be read: {why}"));
+    }
+
+    /// What stands among `count` documents without the number of an entry; `more`
+    /// when there may be others. Of documents with one there can be no more than
+    /// `head` counts, which was read after them.
+    pub fn documents(&mut self, count: u64, misplaced: &[String], more: bool, head: &TreeHead) {
+        for id in misplaced {
+            self.findings.add(format!("{id} stands among the entries and is no number of one"));
+        }
+        let numbered = count.saturating_sub(misplaced.len() as u64);
+        if numbered > head.size() && !more {
+            let says = head.size();
+            self.findings.add(format!(
+                "{numbered} documents stand among the entries, of which the head counts {says}"
+            ));
+        }
+    }
+
     /// An entry beyond the head that was read after it.
     pub fn beyond(&mut self, seq: u64, head: &TreeHead) {
         let says = head.size();
@@ -342,6 +368,23 @@ mod tests {
         let named = &check.findings.named;
         assert!(named[0].contains("of 4 entries is hidden behind a delete marker"), "{named:?}");
         assert!(named[1].contains("of 9 entries has another version"), "{named:?}");
+    }
+
+    #[test]
+    fn documents_that_no_read_comes_by_are_found() {
+        let mut head = TreeHead::empty();
+        head.append(Hash::of(&[b"0"]));
+        let found = |count, misplaced: &[&str]| {
+            let mut check = Check::new("acme", &[]);
+            let misplaced: Vec<String> = misplaced.iter().map(ToString::to_string).collect();
+            check.documents(count, &misplaced, false, &head);
+            check.findings.named
+        };
+        assert_eq!(found(1, &[]), [""; 0]);
+        assert_eq!(found(2, &["-1"]), ["-1 stands among the entries and is no number of one"]);
+        let surplus = "2 documents stand among the entries, of which the head counts 1";
+        assert_eq!(found(2, &[]), [surplus]);
+        assert_eq!(found(3, &["-1"]).last().unwrap(), surplus);
     }
 
     #[test]

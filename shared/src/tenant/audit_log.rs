@@ -376,14 +376,7 @@ impl Tenant {
         self.prefetch(sealed.iter().flatten().map(|envelope| envelope.subject)).await?;
         let mut records = Vec::with_capacity(found.len());
         for (document, envelopes) in found.iter().zip(sealed) {
-            let only = |field| document.get(field).cloned().unwrap_or(Bson::Null);
-            let entry: CommittedEntry = deserialize_from_bson(only("entry"))?;
-            let leaf = deserialize_from_bson(only("leaf"))?;
-            // Nothing is shown, exported or signed that is not what was recorded.
-            if entry.leaf_hash().map_err(StoreError::defect)? != leaf {
-                let seq = entry.seq;
-                return Err(StoreError::defect(format!("audit entry {seq} is not its leaf's")));
-            }
+            let (entry, leaf) = recorded(document)?;
             // Of what was erased the commitments remain.
             let (personal, _) = self.openings(entry.id.into(), &envelopes).await?;
             records.push(AuditRecord { entry, leaf, personal });
@@ -419,6 +412,30 @@ fn bound_of_time(at: Timestamp) -> DateTime {
     let floor = at.as_millisecond();
     let within = at.as_nanosecond() > i128::from(floor) * 1_000_000;
     DateTime::from_millis(floor + i64::from(within))
+}
+
+/// The entry in a stored document, with its leaf. Nothing is shown, exported or
+/// signed that is not what was recorded, or stands in another's place.
+pub(super) fn recorded(document: &Document) -> Result<(CommittedEntry, Hash), StoreError> {
+    let only = |field| document.get(field).cloned().unwrap_or(Bson::Null);
+    let entry: CommittedEntry = deserialize_from_bson(only("entry"))?;
+    let leaf = deserialize_from_bson(only("leaf"))?;
+    let seq = seq_of(document)?;
+    if entry.seq != seq {
+        let found = entry.seq;
+        return Err(StoreError::defect(format!("audit entry {found} stands in place of {seq}")));
+    }
+    if entry.leaf_hash().map_err(StoreError::defect)? != leaf {
+        return Err(StoreError::defect(format!("audit entry {seq} is not its leaf's")));
+    }
+    Ok((entry, leaf))
+}
+
+/// The number under which an entry, or the size under which a checkpoint, is
+/// stored.
+pub(super) fn seq_of(document: &Document) -> Result<u64, StoreError> {
+    let seq = document.get_i64("_id").map_err(StoreError::defect)?;
+    u64::try_from(seq).map_err(StoreError::defect)
 }
 
 fn bound(seq: u64) -> i64 {

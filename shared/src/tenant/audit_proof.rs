@@ -8,12 +8,15 @@ use jiff::Timestamp;
 use keystone_log::chain::Link;
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 
-use super::audit_log::{IP_INDEX, SOURCE_IP, envelopes, owner_of};
+use super::audit_log::{IP_INDEX, SOURCE_IP, envelopes, owner_of, seq_of};
 use super::read::bytes;
 use super::{StoreError, Tenant, bson_time, schema, time_of};
 use crate::audit::entry::{CommittedEntry, Personal};
 use crate::audit::merkle::{Hash, Subtree, consistency_subtrees, gap, inclusion_subtrees, join};
 use crate::crypto::Subject;
+
+/// Characters that are shown of the id of something that has no number.
+const LONGEST_ID: usize = 60;
 
 /// A signed checkpoint as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,11 +236,11 @@ impl Tenant {
     }
 
     /// Audit entries as they are stored, oldest first, from number `from`. One
-    /// that cannot be read is an element like any other.
+    /// that cannot be read is an element like any other; one without the number
+    /// of an entry is none ([`Tenant::misplaced_audit_documents`]).
     ///
     /// # Errors
-    /// [`StoreError`] when the database does not answer, or a document has no
-    /// number.
+    /// [`StoreError`] when the database does not answer.
     pub async fn stored_audit_entries(
         &self,
         from: u64,
@@ -256,7 +259,7 @@ impl Tenant {
         self.prefetch(sealed.map(|envelope| envelope.subject)).await?;
         let mut entries = Vec::with_capacity(found.len());
         for document in found {
-            let seq = seq_of(&document)?;
+            let Ok(seq) = seq_of(&document) else { continue };
             let parts = match self.entry_parts(document).await {
                 Err(StoreError::Defect(what)) => Err(what),
                 parts => Ok(parts?),
@@ -264,6 +267,35 @@ impl Tenant {
             entries.push(StoredEntry { seq, parts });
         }
         Ok(entries)
+    }
+
+    /// What stands among the audit entries and has no number of one (a negative
+    /// one, a fraction, a text), so that no read comes by it: at most `limit` of
+    /// their ids, as text.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn misplaced_audit_documents(&self, limit: i64) -> Result<Vec<String>, StoreError> {
+        let no_number = doc! { "_id": { "$not": { "$type": "long" } } };
+        let found: Vec<Document> = self
+            .audit_entries()
+            .find(doc! { "$or": [no_number, { "_id": { "$lt": 0_i64 } }] })
+            .projection(doc! { "_id": 1 })
+            .limit(limit)
+            .await?
+            .try_collect()
+            .await?;
+        let id = |document: &Document| document.get("_id").map(ToString::to_string);
+        let ids = found.iter().map(|document| id(document).unwrap_or_default());
+        Ok(ids.map(|id| id.chars().take(LONGEST_ID).collect()).collect())
+    }
+
+    /// How many documents there are among the audit entries, whatever they are.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn count_audit_documents(&self) -> Result<u64, StoreError> {
+        Ok(self.audit_entries().count_documents(doc! {}).await?)
     }
 
     async fn entry_parts(&self, mut document: Document) -> Result<EntryParts, StoreError> {
@@ -294,11 +326,6 @@ impl Tenant {
     fn audit_checkpoints(&self) -> mongodb::Collection<Document> {
         self.database.tenant_audit(&self.record.id).collection(schema::AUDIT_CHECKPOINTS)
     }
-}
-
-fn seq_of(document: &Document) -> Result<u64, StoreError> {
-    let seq = document.get_i64("_id").map_err(StoreError::defect)?;
-    u64::try_from(seq).map_err(StoreError::defect)
 }
 
 fn checkpoint_of(document: &Document) -> Result<SignedCheckpoint, StoreError> {

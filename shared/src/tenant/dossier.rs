@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_vec};
+use mongodb::bson::{Bson, Document, doc, serialize_to_vec};
 use serde_json::{Map, Value, json};
 
-use super::audit_log::{SOURCE_IP, USER_AGENT, envelopes};
+use super::audit_log::{SOURCE_IP, USER_AGENT, envelopes, recorded};
 use super::portable::PortableDocument;
 use super::read::{Filter, to_json};
 use super::schema::{Collection, People, Portable, Reference, Spelling};
@@ -272,9 +272,7 @@ impl Tenant {
         }
         let mut entries = Vec::with_capacity(found.len());
         for document in found.into_values().rev() {
-            let only = |field| document.get(field).cloned().unwrap_or(Bson::Null);
-            let entry: CommittedEntry =
-                deserialize_from_bson(only("entry")).map_err(StoreError::from)?;
+            let (entry, _) = recorded(&document)?;
             let mut own = envelopes(&document)?;
             own.retain(|envelope| envelope.subject == subject);
             let (personal, _) = self.openings(entry.id.into(), &own).await?;

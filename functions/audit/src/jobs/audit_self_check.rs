@@ -31,6 +31,9 @@ const RUN_LIMIT: Duration = Duration::from_mins(13);
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// Entries read at once: at most some 10 MiB.
 const PAGE: i64 = 500;
+/// Documents that are named at once which stand among the entries without the
+/// number of one.
+const MISPLACED: i64 = 20;
 /// Checkpoints read at once.
 const CHECKPOINTS: i64 = 200;
 
@@ -231,10 +234,13 @@ async fn check(
     // Read first: what is written during the check is left to the next one.
     let holdings = archive.holdings(tenant.id()).await?;
     let mut archived = holdings.extended.clone();
-    let newest = match archived.last() {
-        Some(previous) => archive.after(tenant.id(), *previous).await?,
-        None => None,
-    };
+    let (mut newest, mut spoilt) = (None, None);
+    if let Some(previous) = archived.last() {
+        match archive.after(tenant.id(), *previous).await {
+            Err(StoreError::Defect(why)) => spoilt = Some(why),
+            other => newest = other?,
+        }
+    }
     // One that does not open is a finding wherever it is looked at.
     let newest = newest.map(|newest| {
         (newest.link.open(&keys).map_or(u64::MAX, |checkpoint| checkpoint.size), newest.link)
@@ -245,9 +251,13 @@ async fn check(
         }
         other => other?,
     };
-    let mut checkpoints = Checkpoints { tenant, page: Vec::new(), last: None, done: false };
+    let mut checkpoints =
+        Checkpoints { tenant, page: Vec::new(), last: None, done: false, spoilt: None };
     let mut check = Check::new(tenant.id().as_str(), &keys);
     check.holdings(&holdings);
+    if let Some(why) = spoilt {
+        check.no_archived(&why);
+    }
     let mut from = 0;
     let (mut looked_up, mut erased) = (HashSet::new(), HashSet::new());
     loop {
@@ -264,7 +274,7 @@ async fn check(
             }
         }
         let entries = page.iter().take_while(|entry| entry.seq < head.size());
-        let mut seen = 0;
+        let before = from;
         for entry in entries {
             // Those of as many entries as were seen; or of none.
             while let Some(signed) = checkpoints.up_to(entry.seq).await? {
@@ -276,21 +286,22 @@ async fn check(
             }
             check.entry(entry, &erased);
             from = entry.seq + 1;
-            seen += 1;
         }
-        if seen < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+        if from == before || from >= head.size() {
             break;
         }
     }
     // An entry and the head that counts it are committed together, so a head
     // that is read later counts every entry that was seen.
     let beyond = tenant.stored_audit_entries(head.size(), 1).await?;
-    if let Some(entry) = beyond.first() {
-        let later = tenant.audit_tree().await?;
-        if entry.seq >= later.size() {
-            check.beyond(entry.seq, &later);
-        }
+    let misplaced = tenant.misplaced_audit_documents(MISPLACED).await?;
+    let documents = tenant.count_audit_documents().await?;
+    let later = tenant.audit_tree().await?;
+    if let Some(entry) = beyond.first().filter(|entry| entry.seq >= later.size()) {
+        check.beyond(entry.seq, &later);
     }
+    let more = i64::try_from(misplaced.len()) == Ok(MISPLACED);
+    check.documents(documents, &misplaced, more, &later);
     let checked_to = check.entries();
     while let Some(signed) = checkpoints.up_to(u64::MAX).await? {
         // One that was signed during the check covers entries written since.
@@ -307,8 +318,12 @@ async fn check(
     if let Some((_, link)) = &newest {
         archived.remove(&link.previous);
     }
-    for previous in archived {
-        check.lost_checkpoint(previous);
+    if let Some(why) = &checkpoints.spoilt {
+        check.no_checkpoint(why);
+    } else {
+        for previous in archived {
+            check.lost_checkpoint(previous);
+        }
     }
     let (entries, count) = (check.entries(), check.checkpoints());
     let findings = check.finish(&head);
@@ -340,13 +355,18 @@ struct Checkpoints<'t> {
     page: Vec<SignedCheckpoint>,
     last: Option<u64>,
     done: bool,
+    /// Why one of them cannot be read; none comes after it.
+    spoilt: Option<String>,
 }
 
 impl Checkpoints<'_> {
     /// The next one, if it covers at most `size` entries.
     async fn up_to(&mut self, size: u64) -> Result<Option<SignedCheckpoint>, Problem> {
         if self.page.is_empty() && !self.done {
-            self.page = self.tenant.checkpoints_after(self.last, CHECKPOINTS).await?;
+            match self.tenant.checkpoints_after(self.last, CHECKPOINTS).await {
+                Err(StoreError::Defect(why)) => self.spoilt = Some(why),
+                other => self.page = other?,
+            }
             self.done = self.page.is_empty();
             self.page.reverse();
         }

@@ -349,6 +349,11 @@ fn read_header(text: &str, keys: &[VerifierKey]) -> Result<(Header, Checkpoint),
     if header.format != FORMAT {
         return Err(Fault::Header(format!("its format is not {FORMAT}")));
     }
+    // No signature covers it, and it is shown.
+    let written = header.generated_at.parse().map(crate::entry::at_text);
+    if written.ok().as_deref() != Some(header.generated_at.as_str()) {
+        return Err(Fault::Header("it does not say when it was written".into()));
+    }
     let checkpoint = Checkpoint::open(&header.checkpoint, keys)?;
     if checkpoint.tenant() != Some(&header.tenant) {
         return Err(Fault::Tenant { header: header.tenant, origin: checkpoint.origin });

@@ -249,6 +249,33 @@ fn another_tenants_entry_or_checkpoint_is_refused() {
 }
 
 #[test]
+fn the_time_of_writing_is_one() {
+    let bundle = String::from_utf8(log(2).bundle(0..2, None)).unwrap();
+    let with = |text: &str| {
+        let honest = "\"generated_at\":\"1970-01-01T00:00:00.000Z\"";
+        assert!(bundle.contains(honest));
+        let stated = format!("\"generated_at\":{}", Value::from(text));
+        check(bundle.replacen(honest, &stated, 1).as_bytes())
+    };
+    with("2026-01-02T03:04:05.678Z").unwrap();
+    for wrong in [
+        "",
+        "now",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05.678+00:00",
+        "2026-02-30T03:04:05.678Z",
+        "2026-01-02T03:04:05.678Z\u{1b}[2J\nVERIFIED",
+    ] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "line 1: this is no header of an audit bundle: it does not say when it was written",
+            "{wrong:?}"
+        );
+    }
+}
+
+#[test]
 fn an_entry_line_verifies_alone() {
     let log = log(1);
     let (entry, leaf, personal) = &log.entries[0];

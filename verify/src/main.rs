@@ -5,13 +5,14 @@ mod args;
 mod bundle;
 mod chain;
 mod coverage;
+mod output;
 mod pdf;
 mod proof;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use args::{Args, Command};
+use output::Output;
 
 /// What a run found: what was checked, what it could not check.
 pub(crate) struct Report {
@@ -52,43 +53,51 @@ impl Failure {
     }
 }
 
+/// A file that is text; one that is not is no evidence of anything.
+pub(crate) fn read_text(file: &str) -> Result<String, Failure> {
+    let bytes = std::fs::read(file).map_err(|error| Failure::unreadable(file, &error))?;
+    String::from_utf8(bytes).map_err(|_| Failure::refused(format!("{file} is not UTF-8 text")))
+}
+
 fn main() -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    let outcome = Args::parse(std::env::args().skip(1)).and_then(|args| match &args.command {
+    let mut out = Output(std::io::stdout().lock());
+    let outcome = arguments().and_then(Args::parse).and_then(|args| match &args.command {
         Command::Help => Ok(None),
         Command::Bundle(files) => bundle::verify_files(files, &args.keys).map(Some),
         Command::Pdf { files, root } => pdf::verify_files(files, root, &args.keys).map(Some),
         Command::Proof(file) => proof::verify_file(file, &args.keys).map(Some),
         Command::Checkpoints(files) => chain::verify_files(files, &args.keys).map(Some),
     });
-    // There is nowhere to tell that standard output is closed.
     match outcome {
         Ok(None) => {
-            let _ = write!(out, "{}", args::HELP);
+            for line in args::HELP.lines() {
+                out.line(line);
+            }
             ExitCode::SUCCESS
         }
         Ok(Some(report)) => {
-            let _ = writeln!(out, "VERIFIED: {}", report.verdict);
-            list(&mut out, "Checked", &report.checked);
-            list(&mut out, "Not checked, because these files cannot show it", &report.unchecked);
+            out.line(&format!("VERIFIED: {}", report.verdict));
+            out.list("Checked", &report.checked);
+            out.list("Not checked, because these files cannot show it", &report.unchecked);
             ExitCode::SUCCESS
         }
         Err(Failure::Refused(why)) => {
-            let _ = writeln!(out, "NOT VERIFIED: {why}");
+            out.line(&format!("NOT VERIFIED: {why}"));
             ExitCode::from(1)
         }
         Err(Failure::Unusable(why)) => {
-            let _ = writeln!(out, "NOTHING CHECKED: {why}\nTry keystone-verify --help.");
+            out.line(&format!("NOTHING CHECKED: {why}"));
+            out.line("Try keystone-verify --help.");
             ExitCode::from(2)
         }
     }
 }
 
-fn list(out: &mut impl Write, title: &str, items: &[String]) {
-    if !items.is_empty() {
-        let _ = writeln!(out, "{title}:");
-        for item in items {
-            let _ = writeln!(out, "- {item}");
-        }
-    }
+/// The arguments after the program's name.
+fn arguments() -> Result<std::vec::IntoIter<String>, Failure> {
+    let arguments = std::env::args_os().skip(1).map(std::ffi::OsString::into_string);
+    let arguments = arguments.collect::<Result<Vec<_>, _>>();
+    let arguments =
+        arguments.map_err(|_| Failure::Unusable("an argument is not UTF-8 text".into()))?;
+    Ok(arguments.into_iter())
 }

@@ -6,12 +6,11 @@ use keystone_log::note::VerifierKey;
 use keystone_log::tlog_proof::TlogProof;
 use serde_json::Value;
 
-use crate::{Failure, Report};
+use crate::{Failure, Report, read_text};
 
 /// Verifies a tlog-proof that carries its entry, or the JSON around one.
 pub(crate) fn verify_file(file: &str, keys: &[VerifierKey]) -> Result<Report, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::unreadable(file, &error))?;
-    verify(text, keys)
+    verify(read_text(file)?, keys)
 }
 
 fn verify(text: String, keys: &[VerifierKey]) -> Result<Report, Failure> {

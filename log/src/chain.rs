@@ -57,7 +57,8 @@ impl Chain {
     }
 
     /// Adds the next link. The first may be in the middle of a log's life: what
-    /// it extends is then not checked.
+    /// it extends is then not checked. What a link says to extend is not signed,
+    /// so that a chain which holds may leave checkpoints out, also the first.
     ///
     /// # Errors
     /// [`ChainFault`] says what is wrong with the link; the chain stays as it

@@ -8,7 +8,10 @@ use keystone::audit::delta::{Change, delta};
 use keystone::audit::entry::{Actor, ActorKind, Draft, Outcome, Resource};
 use keystone::audit::merkle::TreeHead;
 use keystone::random;
-use mongodb::bson::{Bson, DateTime, Document, deserialize_from_document, doc, serialize_to_bson};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{
+    Binary, Bson, DateTime, Document, deserialize_from_document, doc, serialize_to_bson,
+};
 use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR};
 use serde_json::json;
 
@@ -76,13 +79,19 @@ async fn add(stack: &Stack, slug: &str, count: u64, left: u64) -> Result<(), Err
             "leaf": leaf.to_string(),
             "nodes": serialize_to_bson(&tree.append(leaf)).expect("hashes are text"),
             "personal": Vec::<Bson>::new(),
-            "ip": Bson::Null,
+            "ip": Binary { subtype: BinarySubtype::Generic, bytes: any_address() },
         });
     }
     entries.insert_many(batch).session(&mut session).await?;
     let moved = doc! { "$set": serialize_to_bson(&tree).expect("a head is a document") };
     heads.update_one(doc! {}, moved).session(&mut session).await?;
     session.commit_transaction().await
+}
+
+/// The blind index of some address, which differs from entry to entry: a search
+/// by another one comes by a few, as it does in a real trail.
+fn any_address() -> Vec<u8> {
+    random::bytes::<2>().expect("randomness").to_vec()
 }
 
 fn draft(slug: &str, seq: u64, at: Timestamp) -> Draft {

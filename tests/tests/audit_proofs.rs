@@ -2,12 +2,14 @@
 //! with the database behind its back does not go unnoticed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::Command;
 
 use aws_sdk_s3::Client as S3;
 use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
 use keystone::audit::bundle::{Header, Writer, verify_entry_line};
 use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::entry::{CommittedEntry, Personal};
@@ -19,9 +21,9 @@ use keystone_tests::event::Event;
 use keystone_tests::exports::{ask, ask_unseen, end_lease, fetch, message, volumes_of, worker};
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::stack::{address, random, root};
-use keystone_tests::{Client, Stack, Tenant, samples};
+use keystone_tests::{Client, Stack, Tenant, bulk, samples};
 use mongodb::Collection;
-use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
+use mongodb::bson::{Bson, DateTime, Document, deserialize_from_bson, doc, serialize_to_bson};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -928,5 +930,132 @@ async fn a_query_of_what_does_not_meet_stops_and_leads_on() {
     assert_eq!(found(one.expect(200).json()), 2);
     let pages: Vec<usize> = pages.into_iter().map(|page| found(page.expect(200).json())).collect();
     assert_eq!(pages, [0, 0, 2]);
+    tenant.finish().await;
+}
+
+/// Gives a stored entry another time, with the leaf that belongs to it.
+fn redate(document: &mut Document, at: Timestamp) {
+    let entry = document.get("entry").unwrap().clone();
+    let mut entry: CommittedEntry = deserialize_from_bson(entry).unwrap();
+    entry.at = Timestamp::from_millisecond(at.as_millisecond()).unwrap();
+    document.insert("at", DateTime::from_millis(at.as_millisecond()));
+    document.insert("leaf", entry.leaf_hash().unwrap().to_string());
+    document.insert("entry", serialize_to_bson(&entry).unwrap());
+}
+
+/// Numbers of the entries of a page, which must be the last.
+async fn only_page(client: &Client, query: &str) -> Vec<u64> {
+    let page = client.get(&format!("/v1/audit?limit=100&{query}")).await.expect(200).json();
+    assert!(page["next_cursor"].is_null(), "{query}: {page}");
+    page["items"].as_array().unwrap().iter().map(|item| item["seq"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_period_is_found_where_it_lies() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("periods", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    // A second apart, the oldest 80 minutes old.
+    bulk::grow(&stack, tenant.slug(), 4_800).await;
+    let ago = |minutes| keystone::clock::now() - SignedDuration::from_mins(minutes);
+    let (from, to) = (ago(50), ago(49));
+    let (entries, mut all) = stored(&stack, &tenant).await;
+    let entry = |document: &Document| -> CommittedEntry {
+        deserialize_from_bson(document.get("entry").unwrap().clone()).unwrap()
+    };
+
+    // A job that ran for a quarter of an hour tells its beginning, which lies in
+    // the period; one of the period began before it.
+    let last_before = |all: &[Document], moment: Timestamp| {
+        all.iter().rposition(|document| entry(document).at < moment).unwrap()
+    };
+    let late = last_before(&all, to + SignedDuration::from_mins(15));
+    let early = last_before(&all, to);
+    let before = [all[late].clone(), all[early].clone()];
+    redate(&mut all[late], from + SignedDuration::from_secs(30));
+    redate(&mut all[early], from - SignedDuration::from_mins(15));
+    let replace = async |document: &Document| {
+        let only = doc! { "_id": document.get_i64("_id").unwrap() };
+        entries.replace_one(only, document).await.unwrap();
+    };
+    replace(&all[late]).await;
+    replace(&all[early]).await;
+
+    let fit = |fits: &dyn Fn(&CommittedEntry) -> bool| -> Vec<u64> {
+        all.iter().rev().map(entry).filter(fits).map(|entry| entry.seq).collect()
+    };
+    let in_period = |entry: &CommittedEntry| entry.at >= from && entry.at < to;
+    let wanted = fit(&in_period);
+    assert!(wanted.len() >= 59 && wanted[0] == late as u64, "{wanted:?}");
+    let period = format!("from={from}&to={to}");
+    assert_eq!(only_page(owner, &period).await, wanted);
+    let wanted = fit(&|entry| in_period(entry) && entry.action == "batch.update");
+    assert!(wanted.len() >= 10, "{wanted:?}");
+    let query = format!("{period}&action=batch.update");
+    assert_eq!(only_page(owner, &query).await, wanted);
+    // Where the trail does not reach, nothing is.
+    let (year, past) = ("2001-01-01T00:00:00Z", "2000-01-01T00:00:00Z");
+    assert!(only_page(owner, &format!("from={past}&to={year}")).await.is_empty());
+    assert!(only_page(owner, &format!("to={year}")).await.is_empty());
+    assert!(only_page(owner, "from=9999-12-30T00:00:00Z").await.is_empty());
+
+    // The entry that a period is looked for by is held against its leaf as well.
+    let older = last_before(&all, from - SignedDuration::from_mins(20));
+    let only = doc! { "_id": all[older].get_i64("_id").unwrap() };
+    let forged = from - SignedDuration::from_mins(20) - SignedDuration::from_millis(1);
+    let change = doc! { "$set": { "at": DateTime::from_millis(forged.as_millisecond()) } };
+    entries.update_one(only, change).await.unwrap();
+    let mut list = Function::deployed(&stack, "list-audit-entries").await;
+    let event = Event::new("GET", "/v1/audit", &[], address()).token(owner.token());
+    let event = event.query(&[("from", &from.to_string()), ("to", &to.to_string())]);
+    let answer = list.request(&event).await;
+    replace(&all[older]).await;
+    for document in &before {
+        replace(document).await;
+    }
+    assert_eq!(answer.status, 500, "{}", answer.body);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_cursor_stays_where_it_is_while_others_write() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("cursors", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 30).await;
+    let before = stored(&stack, &tenant).await.1.len() as u64;
+    let done = Cell::new(false);
+    let write = async {
+        let mut written = 0;
+        while !done.get() {
+            some_entries(&tenant, 1).await;
+            written += 1;
+        }
+        written
+    };
+    let read = async {
+        let (mut seen, mut pages) = (Vec::new(), 0);
+        let mut path = "/v1/audit?limit=3".to_owned();
+        loop {
+            let page = owner.get(&path).await.expect(200).json();
+            let items = page["items"].as_array().unwrap();
+            seen.extend(items.iter().map(|item| item["seq"].as_u64().unwrap()));
+            pages += 1;
+            match page["next_cursor"].as_str() {
+                Some(next) => path = format!("/v1/audit?limit=3&cursor={next}"),
+                None => break,
+            }
+        }
+        done.set(true);
+        (seen, pages)
+    };
+    let (written, (seen, pages)) = futures::join!(write, read);
+    assert!(written > 1 && pages > 10, "{written} entries were written during {pages} pages");
+    // From the newest that the first page had to the first of all, each once.
+    let newest = seen[0];
+    assert!(newest + 1 >= before, "{newest} of {before}");
+    assert_eq!(seen, (0..=newest).rev().collect::<Vec<u64>>());
     tenant.finish().await;
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mongodb::ClientSession;
 use mongodb::bson::{
     Bson, DateTime, Document, deserialize_from_bson, deserialize_from_document, doc,
@@ -16,7 +16,7 @@ use mongodb::options::{ReturnDocument, UpdateOneModel, WriteModel};
 use zeroize::Zeroizing;
 
 use super::read::bytes;
-use super::{Id, StoreError, Tenant, TenantId, bson_time, schema};
+use super::{Id, StoreError, Tenant, TenantId, bson_time, schema, time_of};
 use crate::audit::entry::{Actor, ActorKind, CommittedEntry, Draft, Personal, Resource};
 use crate::audit::merkle::{Hash, TreeHead};
 use crate::crypto::{CryptoError, Envelope, Place, Subject};
@@ -45,6 +45,18 @@ const CANDIDATES: i64 = 200;
 const ROUNDS: u32 = 5;
 /// Field with the blind index of the source address.
 pub(super) const IP_INDEX: &str = "ip";
+/// Most that lies between the moment that an entry tells and that at which it was
+/// appended: a job tells its beginning and may run for 15 minutes, and the clocks
+/// of two hosts may differ. Entries are numbered as they are appended, so that
+/// their times are in the order of their numbers but for this.
+const SKEW: SignedDuration = SignedDuration::from_mins(20);
+/// Where the entry next to a moment is looked for first: a server that sorts all
+/// that it finds, as the local one does, then has little to sort.
+const NEAR: SignedDuration = SignedDuration::from_hours(1);
+/// The members of a query for which there is an index that leads on to the
+/// number, the one that mostly finds least first.
+const INDEXED: [&str; 5] =
+    [IP_INDEX, "entry.resource.id", "entry.actor.id", "entry.action", "entry.resource.type"];
 
 /// What a transaction found in the head document.
 pub(super) struct Head {
@@ -257,6 +269,7 @@ impl AuditFilter {
             let only = if blinds.len() == 1 { blinds.pop() } else { None };
             query.insert(IP_INDEX, only.unwrap_or_else(|| doc! { "$in": blinds }.into()));
         }
+        // Fields as in `INDEXED`.
         for (field, value) in [
             ("entry.actor.id", self.actor.as_ref()),
             ("entry.action", self.action.as_ref()),
@@ -282,12 +295,12 @@ impl AuditFilter {
     }
 
     /// Whether one index has all that fits, newest first and little else. The
-    /// id of a resource has its type with it.
+    /// id of a resource has its type with it; of a period the numbers are known,
+    /// but for some entries at its ends.
     fn is_indexed(&self) -> bool {
         let by_resource = self.resource_type.is_some() || self.resource_id.is_some();
         let members = [self.actor.is_some(), self.action.is_some(), by_resource, self.ip.is_some()];
-        let period = self.from.is_some() || self.to.is_some();
-        !period && members.into_iter().filter(|wanted| *wanted).count() <= 1
+        members.into_iter().filter(|wanted| *wanted).count() <= 1
     }
 
     /// Whether a record that the database found fits: of a source address it
@@ -438,6 +451,27 @@ pub(super) fn seq_of(document: &Document) -> Result<u64, StoreError> {
     u64::try_from(seq).map_err(StoreError::defect)
 }
 
+/// The stages that find the newest of the entries with numbers in `range` that
+/// fit `query`, at most `limit`. The first condition is one that a single index
+/// answers; MongoDB puts both together and chooses by itself, the local server
+/// uses an index for no other.
+fn newest_first(query: &Document, range: &Range<u64>, limit: i64) -> Vec<Document> {
+    let mut rest = query.clone();
+    let mut found = doc! { "_id": { "$gte": bound(range.start), "$lt": bound(range.end) } };
+    let leading = INDEXED.into_iter().find(|field| rest.contains_key(field));
+    for field in [Some("tenant_id"), leading].into_iter().flatten() {
+        if let Some(value) = rest.remove(field) {
+            found.insert(field, value);
+        }
+    }
+    vec![
+        doc! { "$match": found },
+        doc! { "$match": rest },
+        doc! { "$sort": { "tenant_id": 1, "_id": -1 } },
+        doc! { "$limit": limit },
+    ]
+}
+
 fn bound(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
@@ -457,7 +491,10 @@ impl Tenant {
     /// At most `limit` audit entries that fit, newest first, from below
     /// `before`. Reads no more than 5 times 200 entries, or 5 times `limit` if
     /// that is more, and where no index leads to them the database looks at no
-    /// more than some 104,000; there it can stop before anything is found.
+    /// more than some 104,000; there it can stop before anything is found. A
+    /// period is looked for where its entries are, give or take 20 minutes; one
+    /// that tells a time further from when it was appended is found without a
+    /// period only.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
@@ -474,21 +511,24 @@ impl Tenant {
             Some(before) => before,
             None => self.audit_tree().await?.size(),
         };
+        let period = self.numbers_of_period(filter).await?;
+        before = before.min(period.end);
+        let first = period.start.min(before);
         // What is rare is then looked for in all that is older.
         let window = if filter.is_indexed() { u64::MAX } else { WINDOW };
-        let mut from = before.saturating_sub(LATELY);
+        let mut from = before.saturating_sub(LATELY).max(first);
         let mut fitting = Vec::new();
         for _ in 0..ROUNDS {
             let records = self.newest_within(&query, from..before, at_once).await?;
             let exhausted = i64::try_from(records.len()).is_ok_and(|found| found < at_once);
             let last = records.last().map(|record| record.entry.seq);
             fitting.extend(records.into_iter().filter(|record| filter.fits(record)));
-            if fitting.len() >= most || (exhausted && from == 0) {
+            if fitting.len() >= most || (exhausted && from == first) {
                 fitting.truncate(most);
                 return Ok(AuditPage { records: fitting, stopped: None });
             }
             (before, from) = if exhausted {
-                (from, from.saturating_sub(window))
+                (from, from.saturating_sub(window).max(first))
             } else {
                 (last.unwrap_or(from), from)
             };
@@ -524,18 +564,68 @@ impl Tenant {
         range: Range<u64>,
         limit: i64,
     ) -> Result<Vec<AuditRecord>, StoreError> {
-        let mut query = query.clone();
-        query.insert("_id", doc! { "$gte": bound(range.start), "$lt": bound(range.end) });
         let found: Vec<Document> = self
             .audit_entries()
-            .find(query)
-            .sort(doc! { "tenant_id": 1, "_id": -1 })
-            .limit(limit)
+            .aggregate(newest_first(query, &range, limit))
             .max_time(QUERY_LIMIT)
             .await?
             .try_collect()
             .await?;
         self.audit_records(&found).await
+    }
+
+    /// Between which numbers the entries of the filter's period are, and some
+    /// others at the ends. What is more than [`SKEW`] older than its beginning
+    /// was appended before all of it, what is as much younger than its end after
+    /// all of it.
+    async fn numbers_of_period(&self, filter: &AuditFilter) -> Result<Range<u64>, StoreError> {
+        let mut numbers = 0..u64::MAX;
+        if let Some(from) = filter.from {
+            let at = |ago| bound_of_time(from.checked_sub(ago).unwrap_or(Timestamp::MIN));
+            let near = doc! { "$gte": at(SKEW + NEAR), "$lt": at(SKEW) };
+            let rest = doc! { "$lt": at(SKEW + NEAR) };
+            if let Some(older) = self.next_in_time(near, rest, -1).await? {
+                numbers.start = older + 1;
+            }
+        }
+        if let Some(to) = filter.to {
+            let at = |later| bound_of_time(to.checked_add(later).unwrap_or(Timestamp::MAX));
+            let near = doc! { "$gte": at(SKEW), "$lt": at(SKEW + NEAR) };
+            let rest = doc! { "$gte": at(SKEW + NEAR) };
+            if let Some(younger) = self.next_in_time(near, rest, 1).await? {
+                numbers.end = younger;
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// The number of the entry whose time is `near`, or else in the `rest`: of
+    /// several the earliest for the order 1, the latest for -1.
+    async fn next_in_time(
+        &self,
+        near: Document,
+        rest: Document,
+        order: i32,
+    ) -> Result<Option<u64>, StoreError> {
+        for at in [near, rest] {
+            let found = self
+                .audit_entries()
+                .find_one(doc! { "tenant_id": self.id().as_str(), "at": at })
+                .sort(doc! { "tenant_id": order, "at": order, "_id": -order })
+                .max_time(QUERY_LIMIT)
+                .await?;
+            if let Some(found) = found {
+                // What others are looked for by must itself be what was recorded.
+                let (entry, _) = recorded(&found)?;
+                if time_of(found.get("at")) != Some(entry.at) {
+                    let seq = entry.seq;
+                    let what = format!("audit entry {seq} is found under another time");
+                    return Err(StoreError::defect(what));
+                }
+                return Ok(Some(entry.seq));
+            }
+        }
+        Ok(None)
     }
 
     /// Audit entries that fit, oldest first, with numbers in `range`, at most
@@ -600,18 +690,46 @@ mod tests {
         assert!(all.is_indexed());
         let actor = AuditFilter { actor: some("a"), ..all.clone() };
         assert!(actor.is_indexed());
-        let resource =
-            AuditFilter { resource_type: some("t"), resource_id: some("r"), ..all.clone() };
+        let resource = AuditFilter { resource_type: some("t"), resource_id: some("r"), ..all };
         assert!(resource.is_indexed());
+        let period = AuditFilter { from: Some(Timestamp::UNIX_EPOCH), ..actor.clone() };
+        assert!(period.is_indexed());
         for wider in [
             AuditFilter { action: some("b"), ..actor.clone() },
-            AuditFilter { resource_type: some("t"), ..actor.clone() },
+            AuditFilter { resource_type: some("t"), ..actor },
             AuditFilter { ip: some("::1"), ..resource },
-            AuditFilter { from: Some(Timestamp::UNIX_EPOCH), ..all.clone() },
-            AuditFilter { to: Some(Timestamp::UNIX_EPOCH), ..actor },
+            AuditFilter { action: some("b"), ..period },
         ] {
             assert!(!wider.is_indexed(), "{wider:?}");
         }
+    }
+
+    #[test]
+    fn the_first_condition_is_one_that_an_index_answers() {
+        let numbers = doc! { "$gte": 3_i64, "$lt": i64::MAX };
+        let query = |members: Document| {
+            let mut query = doc! { "tenant_id": "acme" };
+            query.extend(members);
+            newest_first(&query, &(3..u64::MAX), 7)
+        };
+        let later = doc! { "at": { "$gte": 1 } };
+        let mut both = doc! { "entry.action": "a", "entry.actor.id": "u" };
+        both.extend(later.clone());
+        let mut rest = doc! { "entry.action": "a" };
+        rest.extend(later.clone());
+        let found = doc! { "_id": &numbers, "tenant_id": "acme", "entry.actor.id": "u" };
+        assert_eq!(
+            query(both),
+            [
+                doc! { "$match": found },
+                doc! { "$match": rest },
+                doc! { "$sort": { "tenant_id": 1, "_id": -1 } },
+                doc! { "$limit": 7_i64 },
+            ]
+        );
+        let only = query(later.clone());
+        assert_eq!(only[0], doc! { "$match": { "_id": numbers, "tenant_id": "acme" } });
+        assert_eq!(only[1], doc! { "$match": later });
     }
 
     #[test]

@@ -54,9 +54,9 @@ struct Query {
     /// Source address.
     #[schemars(with = "Option<String>", extend("format" = "ip"))]
     ip: Option<IpAddr>,
-    /// At most this many; 50 unless given. Where a period, an address or several
-    /// filters are asked for, a page may hold fewer, or none, though it is not
-    /// the last: the one without `next_cursor` is.
+    /// At most this many; 50 unless given. Where an address or several filters
+    /// are asked for, a page may hold fewer, or none, though it is not the last:
+    /// the one without `next_cursor` is.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<i64>,
     /// Where the page before ended.

@@ -220,8 +220,22 @@ fn what_is_shown_fits_the_filter_that_is_stated() {
             format!("entry 1 does not fit the filter that the header states, by its {member}");
         assert!(error.ends_with(&expected), "{error}");
     }
-    let wrong = serde_json::json!({ "action": 1 });
-    assert!(matches!(check(&log.bundle([1], Some(wrong))).unwrap_err().fault, Fault::Filter));
+    // Nothing but a filter explains that something is left out.
+    for wrong in [
+        serde_json::json!({ "action": 1 }),
+        serde_json::json!({}),
+        serde_json::json!([]),
+        serde_json::json!([null, null, null, null, null, null, null, 1]),
+        serde_json::json!("all"),
+        serde_json::json!({ "actor": null }),
+        serde_json::json!({ "action": "batch.update", "colour": "red" }),
+        serde_json::json!({ "volume": 0 }),
+        serde_json::json!({ "ip": "somewhere" }),
+    ] {
+        let error = check(&log.bundle([1], Some(wrong.clone()))).unwrap_err();
+        assert!(matches!(error.fault, Fault::Filter), "{wrong}: {error}");
+    }
+    assert!(check(&log.bundle([1], Some(serde_json::json!({ "volume": 2 })))).is_ok());
 }
 
 #[test]

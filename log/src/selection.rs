@@ -1,12 +1,17 @@
 //! By what the entries of a bundle were chosen, as its header states it.
 
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The members of a stated filter that an entry can be held against. The source
-/// address is not among them: an entry commits to it without showing it.
-#[derive(Debug, Default, Deserialize)]
+/// A stated filter. Entries are held against all of its members but two: the
+/// source address, to which an entry commits without showing it, and the volume,
+/// which says that others hold the rest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Selection {
     actor: Option<String>,
     action: Option<String>,
@@ -14,12 +19,21 @@ pub(crate) struct Selection {
     resource_id: Option<String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    #[expect(dead_code, reason = "only its form is checked")]
+    ip: Option<IpAddr>,
+    #[expect(dead_code, reason = "only its form is checked")]
+    volume: Option<NonZeroU64>,
 }
 
 impl Selection {
-    /// The selection that a header states; `None` when a member is of a form
-    /// that no filter has.
+    /// The selection that a header states; `None` when it is none that an export
+    /// can have: without a member, or with one that it does not know or whose form
+    /// is another. Nothing else may explain that an entry is left out.
     pub(crate) fn of(filter: &Value) -> Option<Self> {
+        let members = filter.as_object()?;
+        if members.is_empty() || members.values().any(Value::is_null) {
+            return None;
+        }
         serde_json::from_value(filter.clone()).ok()
     }
 

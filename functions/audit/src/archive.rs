@@ -2,17 +2,18 @@
 //! from which nobody can delete them before their time.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{DeleteMarkerEntry, ObjectVersion};
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::DeleteMarkerEntry;
 use jiff::Timestamp;
 use keystone::audit::chain::Link;
 use keystone::config::Setting;
 use keystone::platform::Platform;
-use keystone::tenant::{StoreError, TenantId};
+use keystone::tenant::{SignedCheckpoint, StoreError, TenantId};
 
 /// The archive.
 pub struct Archive {
@@ -39,6 +40,12 @@ fn previous_of(prefix: &str, name: &str) -> Option<u64> {
     name.strip_prefix(prefix)?.strip_prefix("after-")?.strip_suffix(".json")?.parse().ok()
 }
 
+/// When an object was put, to the second.
+fn time_of(last_modified: Option<&DateTime>) -> Result<Timestamp, StoreError> {
+    let at = last_modified.ok_or_else(|| StoreError::defect("an object has no time"))?;
+    Timestamp::from_second(at.secs()).map_err(StoreError::defect)
+}
+
 /// A checkpoint in the archive.
 #[derive(Debug)]
 pub struct Archived {
@@ -52,12 +59,20 @@ pub struct Archived {
 /// it extends; its own is the next.
 #[derive(Debug, Default)]
 pub struct Holdings {
-    /// Those that there are.
-    pub extended: BTreeSet<u64>,
+    /// Those that there are, and when the first version of each was archived, to
+    /// the second.
+    pub extended: BTreeMap<u64, Timestamp>,
     /// Those with a delete marker, behind which S3 hides an object.
     pub hidden: BTreeSet<u64>,
     /// Those with several versions: something was put over the first.
     pub replaced: BTreeSet<u64>,
+}
+
+impl Holdings {
+    /// When the checkpoint was archived that extends what this one says to extend.
+    pub fn archived_at(&self, signed: &SignedCheckpoint) -> Option<Timestamp> {
+        self.extended.get(&signed.link.previous).copied()
+    }
 }
 
 impl Archive {
@@ -130,10 +145,20 @@ impl Archive {
         let prefix = prefix(tenant);
         let mut holdings = Holdings::default();
         for page in self.versions(&prefix, None).await? {
-            let names = page.versions().iter().filter_map(ObjectVersion::key);
-            for previous in names.filter_map(|name| previous_of(&prefix, name)) {
-                if !holdings.extended.insert(previous) {
-                    holdings.replaced.insert(previous);
+            for version in page.versions() {
+                let Some(previous) = version.key().and_then(|name| previous_of(&prefix, name))
+                else {
+                    continue;
+                };
+                let at = time_of(version.last_modified())?;
+                match holdings.extended.entry(previous) {
+                    Entry::Vacant(first) => {
+                        first.insert(at);
+                    }
+                    Entry::Occupied(mut known) => {
+                        holdings.replaced.insert(previous);
+                        *known.get_mut() = at.min(*known.get());
+                    }
                 }
             }
             let markers = page.delete_markers().iter().filter_map(DeleteMarkerEntry::key);
@@ -188,8 +213,7 @@ impl Archive {
             Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
             got => got.map_err(|error| StoreError::unavailable("s3", &error))?,
         };
-        let at = object.last_modified.ok_or_else(|| StoreError::defect("an object has no time"))?;
-        let at = Timestamp::from_second(at.secs()).map_err(StoreError::defect)?;
+        let at = time_of(object.last_modified())?;
         let body =
             object.body.collect().await.map_err(|error| StoreError::unavailable("s3", &error))?;
         let link = serde_json::from_slice(&body.into_bytes()).map_err(StoreError::defect)?;

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use jiff::{SignedDuration, Timestamp};
 use keystone::audit::chain::{Chain, Link};
 use keystone::audit::merkle::{Hash, TreeHead};
 use keystone::audit::note::VerifierKey;
@@ -13,6 +14,10 @@ use crate::archive::Holdings;
 
 /// Findings that are kept in words; more are counted.
 const MOST_FINDINGS: usize = 100;
+
+/// A checkpoint is archived as soon as it is signed, by a run of 15 minutes at
+/// most that tells its beginning.
+const SIGNED_WITHIN: SignedDuration = SignedDuration::from_mins(20);
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -160,22 +165,34 @@ impl<'k> Check<'k> {
         }
     }
 
-    /// A stored checkpoint of as many entries as were fed.
-    pub fn checkpoint(&mut self, signed: &SignedCheckpoint) {
+    /// A stored checkpoint of as many entries as were fed, and when it was
+    /// archived. One that does not follow is one finding: those after it are held
+    /// against it.
+    pub fn checkpoint(&mut self, signed: &SignedCheckpoint, archived_at: Option<Timestamp>) {
         self.checkpoints += 1;
-        match self.chain.add(&signed.link, self.keys) {
-            Ok(checkpoint) => {
-                let (size, root) = (checkpoint.size, checkpoint.root);
-                if size != signed.size {
-                    let of = signed.size;
-                    self.findings
-                        .add(format!("the checkpoint stored for {of} entries signs {size}"));
-                }
-                self.root("stored", size, root);
+        let mut opened = self.chain.add(&signed.link, self.keys).cloned();
+        if let Err(fault) = opened {
+            self.findings.add(format!("the checkpoint of {} entries: {fault}", signed.size));
+            let mut anew = Chain::default();
+            opened = anew.add(&signed.link, self.keys).cloned();
+            if opened.is_ok() {
+                self.chain = anew;
             }
-            Err(fault) => {
-                self.findings.add(format!("the checkpoint of {} entries: {fault}", signed.size));
+        }
+        if let Ok(checkpoint) = opened {
+            let (size, root) = (checkpoint.size, checkpoint.root);
+            if size != signed.size {
+                let of = signed.size;
+                self.findings.add(format!("the checkpoint stored for {of} entries signs {size}"));
             }
+            self.root("stored", size, root);
+        }
+        let apart = archived_at.map(|archived| signed.at.duration_since(archived).abs());
+        if let Some(archived) = archived_at.filter(|_| apart > Some(SIGNED_WITHIN)) {
+            self.findings.add(format!(
+                "the checkpoint of {} entries is stored as of {}, and was archived at {archived}",
+                signed.size, signed.at
+            ));
         }
     }
 
@@ -275,8 +292,11 @@ impl<'k> Check<'k> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use keystone::audit::checkpoint::Checkpoint;
     use keystone::audit::delta::delta;
     use keystone::audit::entry::{Actor, ActorKind, Draft, Outcome, Resource};
+    use keystone::audit::merkle::consistency_proof;
     use keystone::tenant::Id;
     use serde_json::json;
 
@@ -357,7 +377,7 @@ mod tests {
     #[test]
     fn what_was_done_to_the_archive_is_found() {
         let mut check = Check::new("acme", &[]);
-        let extended = [0, 4, 9].into();
+        let extended = [0, 4, 9].map(|previous| (previous, Timestamp::UNIX_EPOCH)).into();
         check.holdings(&Holdings { extended, ..Holdings::default() });
         assert_eq!(check.findings.count, 0);
         check.holdings(&Holdings {
@@ -370,13 +390,96 @@ mod tests {
         assert!(named[1].contains("of 9 entries has another version"), "{named:?}");
     }
 
+    const ORIGIN: &str = "keystone.example/audit/acme";
+
+    fn signer() -> (Ed25519KeyPair, VerifierKey) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+        let key = VerifierKey::new(ORIGIN, pair.public_key().as_ref().try_into().unwrap()).unwrap();
+        (pair, key)
+    }
+
+    /// The entries of a trail and its checkpoint after every second of them.
+    fn trail(size: u64) -> (Vec<EntryParts>, Vec<SignedCheckpoint>) {
+        let (pair, key) = signer();
+        let (mut tree, mut leaves) = (TreeHead::empty(), Vec::new());
+        let (mut entries, mut checkpoints) = (Vec::new(), Vec::new());
+        for seq in 0..size {
+            let mut parts = entry("customer", "/email");
+            parts.entry.seq = seq;
+            parts.leaf = parts.entry.leaf_hash().unwrap();
+            parts.nodes = tree.append(parts.leaf);
+            leaves.push(parts.leaf);
+            entries.push(parts);
+            if seq % 2 == 1 {
+                let (size, root) = (tree.size(), tree.root());
+                let checkpoint = Checkpoint { origin: ORIGIN.into(), size, root };
+                let signature = pair.sign(checkpoint.text().as_bytes());
+                let note = checkpoint.sign(&key, signature.as_ref()).unwrap();
+                let proof = consistency_proof(&leaves, size - 2, size).unwrap();
+                let link = Link::new(note, size - 2, proof);
+                checkpoints.push(SignedCheckpoint { size, at: Timestamp::UNIX_EPOCH, link });
+            }
+        }
+        (entries, checkpoints)
+    }
+
+    fn found_in(
+        entries: Vec<EntryParts>,
+        checkpoints: &[SignedCheckpoint],
+        archived_at: Timestamp,
+    ) -> Vec<String> {
+        let keys = [signer().1];
+        let mut check = Check::new("acme", &keys);
+        for (seq, parts) in (0..).zip(entries) {
+            for signed in checkpoints.iter().filter(|signed| signed.size == seq) {
+                check.checkpoint(signed, Some(archived_at));
+            }
+            check.entry(&StoredEntry { seq, parts: Ok(parts) }, &HashSet::new());
+        }
+        check.findings.named
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_missing_is_one_finding() {
+        let at = Timestamp::UNIX_EPOCH;
+        let (entries, checkpoints) = trail(21);
+        assert_eq!(found_in(entries, &checkpoints, at), [""; 0]);
+        let (entries, mut checkpoints) = trail(21);
+        checkpoints.remove(1);
+        let finding = "the checkpoint of 6 entries: the checkpoint of 6 entries extends one of \
+                       4, but the one before has 2";
+        assert_eq!(found_in(entries, &checkpoints, at), [finding]);
+        // What follows is still held against the entries.
+        let (mut entries, mut checkpoints) = trail(21);
+        checkpoints.remove(1);
+        let last = entries.len() - 2;
+        entries[last].entry.action = "customer.delete".into();
+        entries[last].leaf = entries[last].entry.leaf_hash().unwrap();
+        let named = found_in(entries, &checkpoints, at);
+        assert!(named[0].contains("extends one of 4"), "{named:?}");
+        let changed = "the stored checkpoint of 20 entries signs the root";
+        assert!(named.iter().any(|finding| finding.starts_with(changed)), "{named:?}");
+    }
+
+    #[test]
+    fn a_checkpoint_was_archived_when_it_was_signed() {
+        let within = Timestamp::UNIX_EPOCH + SIGNED_WITHIN;
+        let (entries, checkpoints) = trail(3);
+        assert_eq!(found_in(entries, &checkpoints, within), [""; 0]);
+        let (entries, checkpoints) = trail(3);
+        let later = within + SignedDuration::from_secs(1);
+        let finding = "the checkpoint of 2 entries is stored as of 1970-01-01T00:00:00Z, and was \
+                       archived at 1970-01-01T00:20:01Z";
+        assert_eq!(found_in(entries, &checkpoints, later), [finding]);
+    }
+
     #[test]
     fn documents_that_no_read_comes_by_are_found() {
         let mut head = TreeHead::empty();
         head.append(Hash::of(&[b"0"]));
         let found = |count, misplaced: &[&str]| {
             let mut check = Check::new("acme", &[]);
-            let misplaced: Vec<String> = misplaced.iter().map(ToString::to_string).collect();
+            let misplaced: Vec<String> = misplaced.iter().map(|id| (*id).to_owned()).collect();
             check.documents(count, &misplaced, false, &head);
             check.findings.named
         };

@@ -1,6 +1,6 @@
 //! Checks every audit trail against itself, its checkpoints and the archive.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -8,7 +8,7 @@ use keystone::Problem;
 use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::audit::keys::CheckpointKeys;
-use keystone::audit::merkle::verify_inclusion;
+use keystone::audit::merkle::{TreeHead, verify_inclusion};
 use keystone::crypto::Subject;
 use keystone::job::Job;
 use keystone::tenant::{
@@ -164,8 +164,8 @@ impl Archived<'_> {
     async fn destructions(&self) -> Result<Destructions, Problem> {
         let provider = self.registry.provider(self.job.now).await?;
         let keys = self.keys.of_tenant(provider.id().as_str())?;
-        let newest = match self.archive.holdings(provider.id()).await?.extended.last() {
-            Some(previous) => self.archive.after(provider.id(), *previous).await?,
+        let newest = match self.archive.holdings(provider.id()).await?.extended.last_key_value() {
+            Some((previous, _)) => self.archive.after(provider.id(), *previous).await?,
             None => None,
         };
         let checkpoint = newest.and_then(|newest| newest.link.open(&keys).ok());
@@ -181,27 +181,29 @@ struct Destructions {
 }
 
 impl Destructions {
-    /// Whether it is proved that the tenant `id` was destroyed: by an entry that
-    /// leads to the archived checkpoint, or, if it is newer, to the head, which
-    /// the check of the provider's own trail holds against all others.
-    async fn prove(&self, id: &TenantId) -> Result<bool, Problem> {
-        let proved = async {
-            let Some(record) = self.provider.destruction_of(id).await? else {
-                return Ok(false);
-            };
-            let (seq, head) = (record.entry.seq, self.provider.audit_tree().await?);
-            let (size, root) = match &self.checkpoint {
-                Some(signed) if signed.size > seq => (signed.size, signed.root),
-                _ => (head.size(), head.root()),
-            };
-            let proof = self.provider.audit_inclusion(seq, size).await?;
-            Ok(verify_inclusion(&record.leaf, seq, size, &proof, &root).is_ok())
-        };
-        match proved.await {
-            // What was changed proves nothing.
+    /// Whether it is proved that the tenant `id` was destroyed. What was changed
+    /// proves nothing.
+    async fn prove(&self, id: &TenantId) -> Result<bool, StoreError> {
+        match self.entry_of(id).await {
             Err(StoreError::Defect(_)) => Ok(false),
-            other => Ok(other?),
+            other => other,
         }
+    }
+
+    /// Whether an entry says so that leads to the archived checkpoint, or, if it is
+    /// newer, to the head, which the check of the provider's own trail holds
+    /// against all others.
+    async fn entry_of(&self, id: &TenantId) -> Result<bool, StoreError> {
+        let Some(record) = self.provider.destruction_of(id).await? else {
+            return Ok(false);
+        };
+        let (seq, head) = (record.entry.seq, self.provider.audit_tree().await?);
+        let (size, root) = match &self.checkpoint {
+            Some(signed) if signed.size > seq => (signed.size, signed.root),
+            _ => (head.size(), head.root()),
+        };
+        let proof = self.provider.audit_inclusion(seq, size).await?;
+        Ok(verify_inclusion(&record.leaf, seq, size, &proof, &root).is_ok())
     }
 }
 
@@ -233,7 +235,7 @@ async fn check(
     let keys = keys.of_tenant(tenant.id().as_str())?;
     // Read first: what is written during the check is left to the next one.
     let holdings = archive.holdings(tenant.id()).await?;
-    let mut archived = holdings.extended.clone();
+    let mut archived: BTreeSet<u64> = holdings.extended.keys().copied().collect();
     let (mut newest, mut spoilt) = (None, None);
     if let Some(previous) = archived.last() {
         match archive.after(tenant.id(), *previous).await {
@@ -279,7 +281,7 @@ async fn check(
             // Those of as many entries as were seen; or of none.
             while let Some(signed) = checkpoints.up_to(entry.seq).await? {
                 archived.remove(&signed.link.previous);
-                check.checkpoint(&signed);
+                check.checkpoint(&signed, holdings.archived_at(&signed));
             }
             if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size == entry.seq) {
                 check.archived(link);
@@ -291,24 +293,14 @@ async fn check(
             break;
         }
     }
-    // An entry and the head that counts it are committed together, so a head
-    // that is read later counts every entry that was seen.
-    let beyond = tenant.stored_audit_entries(head.size(), 1).await?;
-    let misplaced = tenant.misplaced_audit_documents(MISPLACED).await?;
-    let documents = tenant.count_audit_documents().await?;
-    let later = tenant.audit_tree().await?;
-    if let Some(entry) = beyond.first().filter(|entry| entry.seq >= later.size()) {
-        check.beyond(entry.seq, &later);
-    }
-    let more = i64::try_from(misplaced.len()) == Ok(MISPLACED);
-    check.documents(documents, &misplaced, more, &later);
+    beside_the_trail(tenant, &head, &mut check).await?;
     let checked_to = check.entries();
     while let Some(signed) = checkpoints.up_to(u64::MAX).await? {
         // One that was signed during the check covers entries written since.
         let is_new = signed.size > head.size() && !archived.contains(&signed.link.previous);
         archived.remove(&signed.link.previous);
         if !is_new {
-            check.checkpoint(&signed);
+            check.checkpoint(&signed, holdings.archived_at(&signed));
         }
     }
     if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size >= checked_to) {
@@ -337,6 +329,26 @@ async fn check(
         total.checkpoints += count;
     }
     Ok(findings)
+}
+
+/// Looks for what stands among the entries and is none that `head` counts.
+async fn beside_the_trail(
+    tenant: &Tenant,
+    head: &TreeHead,
+    check: &mut Check<'_>,
+) -> Result<(), StoreError> {
+    let beyond = tenant.stored_audit_entries(head.size(), 1).await?;
+    let misplaced = tenant.misplaced_audit_documents(MISPLACED).await?;
+    let documents = tenant.count_audit_documents().await?;
+    // An entry and the head that counts it are committed together, so a head
+    // that is read later counts every entry that was seen.
+    let later = tenant.audit_tree().await?;
+    if let Some(entry) = beyond.first().filter(|entry| entry.seq >= later.size()) {
+        check.beyond(entry.seq, &later);
+    }
+    let more = i64::try_from(misplaced.len()) == Ok(MISPLACED);
+    check.documents(documents, &misplaced, more, &later);
+    Ok(())
 }
 
 /// Whether an erasure of `subject` is on record; a record that was changed is

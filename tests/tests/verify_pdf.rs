@@ -120,7 +120,7 @@ async fn sign(stack: &Stack, pdf: Vec<u8>) -> Vec<u8> {
     prepared.finish(signed.signature.unwrap().as_ref()).unwrap()
 }
 
-fn verify(pdf: &[u8], ca: &Path, key: &VerifierKey) -> (i32, String) {
+fn verify(pdf: &[u8], ca: &Path, key: &VerifierKey, more: &[&str]) -> (i32, String) {
     let name = u64::from_be_bytes(random::bytes().unwrap());
     let file: PathBuf = std::env::temp_dir().join(format!("{name:016x}.pdf"));
     std::fs::write(&file, pdf).unwrap();
@@ -130,6 +130,7 @@ fn verify(pdf: &[u8], ca: &Path, key: &VerifierKey) -> (i32, String) {
         .arg("--root")
         .arg(ca)
         .args(["--vkey", &key.to_string()])
+        .args(more)
         .env_clear()
         .output()
         .unwrap();
@@ -151,12 +152,18 @@ async fn a_signed_report_is_verified_to_its_last_byte() {
     let ca = PathBuf::from(stack.value("ROOT_CA"));
     let (bundle, key) = bundle();
     let signed = sign(&stack, pdf(&[("bundle.jsonl", &bundle), ("other.txt", b"other")])).await;
-    let (code, said) = verify(&signed, &ca, &key);
+    let (code, said) = verify(&signed, &ca, &key, &[]);
     assert!(code == 0 && said.starts_with("VERIFIED: signed report with 3 of 3 entries"), "{said}");
     assert!(said.contains("covers every byte") && said.contains("Keystone Root CA"), "{said}");
 
+    // By no other certificate than the one that it names.
+    let certificate = said.split_once("SHA-256 of the certificate ").unwrap().1.get(..64).unwrap();
+    assert_eq!(verify(&signed, &ca, &key, &["--signer", certificate]).0, 0);
+    let (code, said) = verify(&signed, &ca, &key, &["--signer", &"0".repeat(64)]);
+    assert!(code == 1 && said.contains("another certificate signed"), "{said}");
+
     let refused = |pdf: &[u8], ca: &Path, key: &VerifierKey, reason: &str| {
-        let (code, said) = verify(pdf, ca, key);
+        let (code, said) = verify(pdf, ca, key, &[]);
         assert!(code == 1 && said.contains(reason), "wanted: {reason}\nsaid: {said}");
     };
     let changed = "the document was changed after it was signed";

@@ -1,5 +1,6 @@
 //! The command line.
 
+use keystone_log::merkle::Hash;
 use keystone_log::note::VerifierKey;
 
 use crate::Failure;
@@ -21,6 +22,8 @@ Options:
   --vkey KEY        a verifier key of the audit trail, name+id+base64; may be repeated
   --vkey-file FILE  a file with one verifier key on each line
   --root FILE       PEM certificate of the authority that you trust to certify the report key
+  --signer SHA-256  the only certificate that may have signed, by the hash of its DER form, hex;
+                    without it any that the authority certifies for documents
 
 Get the verifier key apart from the export: GET /v1/trust/audit-keys?tenant=SLUG, or from your
 contract. A key that comes with the export shows nothing.
@@ -35,7 +38,7 @@ Exit codes:
 pub(crate) enum Command {
     Help,
     Bundle(Vec<String>),
-    Pdf { files: Vec<String>, root: String },
+    Pdf { files: Vec<String>, root: String, signer: Option<Hash> },
     Proof(String),
     Checkpoints(Vec<String>),
 }
@@ -51,7 +54,7 @@ impl Args {
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
         let unusable = |why: &str| Failure::Unusable(why.to_owned());
         let mut arguments = arguments;
-        let (mut words, mut keys, mut root) = (Vec::new(), Vec::new(), None);
+        let (mut words, mut keys, mut root, mut signer) = (Vec::new(), Vec::new(), None, None);
         while let Some(argument) = arguments.next() {
             let mut value = || {
                 arguments
@@ -70,6 +73,10 @@ impl Args {
                     }
                 }
                 "--root" => root = Some(value()?),
+                "--signer" => {
+                    let hash = value()?.parse::<Hash>();
+                    signer = Some(hash.map_err(|_| unusable("--signer is no SHA-256 in hex"))?);
+                }
                 option if option.starts_with("--") => {
                     return Err(Failure::Unusable(format!("there is no option {option}")));
                 }
@@ -92,7 +99,7 @@ impl Args {
             "bundle" => Command::Bundle(files),
             "pdf" => {
                 let root = root.ok_or_else(|| unusable("a PDF needs --root, whom you trust"))?;
-                Command::Pdf { files, root }
+                Command::Pdf { files, root, signer }
             }
             "checkpoints" => Command::Checkpoints(files),
             other => return Err(Failure::Unusable(format!("there is no command {other}"))),
@@ -122,9 +129,13 @@ mod tests {
     fn commands_and_options_come_in_any_order() {
         let args = parse(&["--vkey", KEY, "pdf", "--root", "ca.pem", "a.pdf"]).unwrap();
         assert!(
-            matches!(args.command, Command::Pdf { files, root } if files == ["a.pdf"] && root == "ca.pem")
+            matches!(args.command, Command::Pdf { files, root, signer: None } if files == ["a.pdf"] && root == "ca.pem")
         );
         assert_eq!(args.keys.len(), 1);
+        let hash = "00ff".repeat(16);
+        let args = parse(&["pdf", "a", "--vkey", KEY, "--root", "r", "--signer", &hash]).unwrap();
+        let Command::Pdf { signer: Some(signer), .. } = args.command else { panic!("no signer") };
+        assert_eq!(signer.to_string(), hash);
         assert!(matches!(parse(&["--help"]).unwrap().command, Command::Help));
     }
 
@@ -141,6 +152,7 @@ mod tests {
             &["bundle", "a", "--vkey"],
             &["bundle", "a", "--vkey", "x"],
             &["bundle", "a", "--vkey", KEY, "--nonsense"],
+            &["pdf", "a", "--vkey", KEY, "--root", "r", "--signer", "00ff"],
         ] {
             assert!(matches!(parse(wrong), Err(Failure::Unusable(_))), "{wrong:?}");
         }

@@ -64,7 +64,9 @@ fn main() -> ExitCode {
     let outcome = arguments().and_then(Args::parse).and_then(|args| match &args.command {
         Command::Help => Ok(None),
         Command::Bundle(files) => bundle::verify_files(files, &args.keys).map(Some),
-        Command::Pdf { files, root } => pdf::verify_files(files, root, &args.keys).map(Some),
+        Command::Pdf { files, root, signer } => {
+            pdf::verify_files(files, root, *signer, &args.keys).map(Some)
+        }
         Command::Proof(file) => proof::verify_file(file, &args.keys).map(Some),
         Command::Checkpoints(files) => chain::verify_files(files, &args.keys).map(Some),
     });

@@ -4,6 +4,8 @@
 mod cms_signature;
 mod path;
 
+use der::Encode;
+use keystone_log::merkle::Hash;
 use keystone_log::note::VerifierKey;
 use lopdf::{Dictionary, Document, Object, Stream};
 use x509_cert::Certificate;
@@ -22,10 +24,12 @@ const MAX_BYTES: u64 = 1 << 30;
 /// reaches 32 MiB.
 const MAX_ATTACHED: usize = 256 << 20;
 
-/// Verifies signed reports against a root certificate in a PEM file.
+/// Verifies signed reports against a root certificate in a PEM file, and the hash
+/// of the `only` certificate that may have signed, if one is given.
 pub(crate) fn verify_files(
     files: &[String],
     root: &str,
+    only: Option<Hash>,
     keys: &[VerifierKey],
 ) -> Result<Report, Failure> {
     let roots = std::fs::read(root).map_err(|error| Failure::unreadable(root, &error))?;
@@ -33,7 +37,7 @@ pub(crate) fn verify_files(
     let (mut signatures, mut bundles) = (Vec::new(), Vec::new());
     for file in files {
         let (signature, bundle) =
-            verify_file(file, &roots, keys).map_err(|failure| failure.of(file, files))?;
+            verify_file(file, &roots, only, keys).map_err(|failure| failure.of(file, files))?;
         signatures.extend(signature);
         bundles.push(bundle);
     }
@@ -60,6 +64,7 @@ pub(crate) fn verify_files(
 fn verify_file(
     file: &str,
     roots: &[Certificate],
+    only: Option<Hash>,
     keys: &[VerifierKey],
 ) -> Result<([String; 2], Bundle), Failure> {
     let length = std::fs::metadata(file).map_err(|error| Failure::unreadable(file, &error))?.len();
@@ -73,6 +78,11 @@ fn verify_file(
     let signature = signature(&document)?;
     let (content, cms) = signed_parts(&bytes, signature)?;
     let signed = cms_signature::verify(&cms, &content).map_err(Failure::refused)?;
+    let fingerprint = Hash::of(&[&signed.signer.to_der().map_err(Failure::refused)?]);
+    if only.is_some_and(|only| only != fingerprint) {
+        let why = format!("another certificate signed, with the SHA-256 {fingerprint}");
+        return Err(Failure::refused(why));
+    }
     let at = signing_time(signature)?;
     let names =
         path::verify(&signed.signer, &signed.certificates, roots, at).map_err(Failure::refused)?;
@@ -85,7 +95,8 @@ fn verify_file(
             bytes.len()
         ),
         format!(
-            "It was made by the key that {} is certified for; {} up to the given root.",
+            "It was made by the key that {} is certified for (SHA-256 of the certificate \
+             {fingerprint}); {} up to the given root.",
             names.first().map_or("nobody", String::as_str),
             names.join(", then ")
         ),

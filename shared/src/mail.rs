@@ -2,11 +2,11 @@
 //!
 //! A message is written into the tenant's outbox in the transaction of the
 //! change that it tells of, sealed, because it may carry a token. A job sends
-//! what is due, at least once.
+//! what is due, at least once; another records what came back (docs/adr/0042).
 
 use std::time::Duration;
 
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageTag};
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::DateTime;
 use schemars::JsonSchema;
@@ -24,6 +24,11 @@ const LEASE: SignedDuration = SignedDuration::from_mins(2);
 const ATTEMPTS: i32 = 10;
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// The tag with which SES says whose outbox a message was in.
+pub const TENANT_TAG: &str = "tenant";
+/// The tag with which SES says which message of the outbox it was.
+pub const MAIL_TAG: &str = "mail";
 
 /// A message to one person, in plain text and HTML.
 #[derive(Serialize, Deserialize)]
@@ -49,6 +54,15 @@ pub enum State {
     Sent,
     /// Given up after the last attempt.
     Failed,
+    /// It came back: the mail service took it, the recipient's did not.
+    Bounced,
+}
+
+impl State {
+    /// Whether the message is known not to have arrived.
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::Failed | Self::Bounced)
+    }
 }
 
 /// A message in the outbox.
@@ -75,7 +89,8 @@ impl Entity for Queued {
 pub struct Progress {
     /// Where it stands.
     pub state: State,
-    /// When it was sent or given up; while it waits, when it was written.
+    /// When it was sent or given up, or came back; while it waits, when it was
+    /// written.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
 }
@@ -136,7 +151,7 @@ pub async fn deliver_due(
     for _ in 0..limit {
         let Some(queued) = tenant.claim_due_mail(by.now, LEASE).await? else { break };
         let sent = match tenant.open(place(queued.id), &queued.entity.message).await {
-            Ok(mail) => send(platform, mail.expose()).await,
+            Ok(mail) => send(platform, (tenant, queued.id), mail.expose()).await,
             Err(error) => Err(error.into()),
         };
         match sent {
@@ -178,7 +193,37 @@ async fn conclude(
         .await
 }
 
-async fn send(platform: &Platform, mail: &Mail) -> Result<(), StoreError> {
+/// Records that the message `id` came back; false when there is nothing to
+/// record: there is no such message, it was given up, or it is known. In what
+/// order events come, and how often, makes no difference.
+///
+/// # Errors
+/// 503 when the database does not answer; 412 when somebody else had the message
+/// just then.
+pub async fn bounce(
+    tenant: &Tenant,
+    by: &crate::tenant::Attribution,
+    id: Id,
+) -> Result<bool, Problem> {
+    let mut nothing_new = false;
+    let done = tenant
+        .audited(by, "mail.bounce", async |tx: &mut WriteTx<'_>| {
+            let before =
+                tx.get::<Queued>(id).await?.filter(|queued| !queued.entity.state.is_lost());
+            nothing_new = before.is_none();
+            let before = before.ok_or(Problem::Stale)?;
+            tx.replace(&before, Queued { state: State::Bounced, ..before.entity.clone() }).await?;
+            Ok(())
+        })
+        .await;
+    if nothing_new { Ok(false) } else { done.map(|()| true) }
+}
+
+async fn send(
+    platform: &Platform,
+    (tenant, id): (&Tenant, Id),
+    mail: &Mail,
+) -> Result<(), StoreError> {
     let content = |text: &str| {
         Content::builder().data(text).charset("UTF-8").build().map_err(StoreError::defect)
     };
@@ -186,10 +231,15 @@ async fn send(platform: &Platform, mail: &Mail) -> Result<(), StoreError> {
         .subject(content(&mail.subject)?)
         .body(Body::builder().text(content(&mail.text)?).html(content(&mail.html)?).build())
         .build();
+    let tag = |name: &str, value: String| {
+        MessageTag::builder().name(name).value(value).build().map_err(StoreError::defect)
+    };
     platform
         .ses()
         .await?
         .send_email()
+        .email_tags(tag(TENANT_TAG, tenant.id().to_string())?)
+        .email_tags(tag(MAIL_TAG, id.to_string())?)
         .from_email_address(platform.setting(Setting::MailFrom)?)
         .destination(Destination::builder().to_addresses(&mail.to).build())
         .content(EmailContent::builder().simple(message).build())

@@ -162,6 +162,29 @@ impl Aws {
         assert_eq!(done["FailedEntryCount"], 0, "{done}");
     }
 
+    /// The pattern of a rule of the default bus.
+    pub async fn event_pattern(&self, rule: &str) -> Value {
+        let input = json!({ "Name": rule });
+        let found = self.json_call("events", "1.1", "AWSEvents.DescribeRule", &input).await;
+        let pattern = found["EventPattern"].as_str().expect("the rule has a pattern");
+        serde_json::from_str(pattern).expect("a pattern is JSON")
+    }
+
+    /// Whether events of this kind go where a rule with this pattern sends them.
+    pub async fn fits_pattern(&self, pattern: &Value, event: &Value) -> bool {
+        let input = json!({ "EventPattern": pattern.to_string(), "Event": event.to_string() });
+        let found = self.json_call("events", "1.1", "AWSEvents.TestEventPattern", &input).await;
+        found["Result"].as_bool().expect("yes or no")
+    }
+
+    /// Sends a message to a queue.
+    pub async fn send_message(&self, queue: &str, message: &Value) {
+        let input = json!({ "QueueName": queue });
+        let found = self.json_call("sqs", "1.0", "AmazonSQS.GetQueueUrl", &input).await;
+        let input = json!({ "QueueUrl": found["QueueUrl"], "MessageBody": message.to_string() });
+        self.json_call("sqs", "1.0", "AmazonSQS.SendMessage", &input).await;
+    }
+
     /// Lets KMS rotate a key, or not.
     pub async fn set_key_rotation(&self, key: &str, on: bool) {
         let action = if on { "EnableKeyRotation" } else { "DisableKeyRotation" };

@@ -14,6 +14,7 @@
 
 pub mod authenticator;
 pub mod aws;
+pub mod bounce;
 pub mod breach;
 pub mod bulk;
 pub mod client;

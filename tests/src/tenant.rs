@@ -23,6 +23,7 @@ const BESIDE: &[&str] = &[
     "tenant.invite_again",
     "tenant.begin_closing",
     "tenant.call_closing_off",
+    "mail.bounce",
     "mail.send",
     "data_key.create",
     "data_key.reseal",

@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use keystone::auth::Role;
 use keystone::clock;
+use keystone_tests::bounce;
 use keystone_tests::breach::{delivery, notify, refused};
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::trail::Trail;
@@ -281,6 +282,100 @@ async fn a_mail_service_that_fails_delays_the_notice_and_is_told_of() {
     let shown = incident(tenant.owner()).await;
     assert_eq!(timeline(&shown), ["confirmed", "published", "told_by_hand", "mail_sent"]);
     assert_eq!(shown["clocks"]["yours"]["started_at"], shown["by_hand"]["at"]);
+    tenant.finish().await;
+}
+
+/// What the tenant was told of its only incident left as this message.
+async fn mail_of(stack: &Stack, slug: &str) -> String {
+    let incidents = collection(stack, slug, "incidents").await;
+    let found = incidents.find_one(doc! {}).await.unwrap().unwrap();
+    let told = found.get_array("told").unwrap()[0].as_document().unwrap();
+    told.get_str("mail_id").unwrap().to_owned()
+}
+
+/// The emulator's SES tells of no bounces. So the rule's pattern is asked whether
+/// SES's documented event fits, and that event is put into the rule's queue.
+#[tokio::test]
+async fn a_notice_that_comes_back_was_not_delivered() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("comes-back", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let detail = breach(&[slug], 25);
+    notify(&stack, "BreachConfirmed", &detail).await;
+    assert!(stack.mails_after_drain(&email, NOTICE).await);
+    watch(&stack).await;
+    watch(&stack).await;
+    assert_eq!(actions_about(&stack, id(&detail)).await, ["breach.confirm", "breach.settle"]);
+
+    let pattern = stack.aws().event_pattern(&stack.function("bounces")).await;
+    let set = pattern["detail"]["mail"]["tags"]["ses:configuration-set"][0].as_str().unwrap();
+    let mail = mail_of(&stack, slug).await;
+    let permanent = ("Permanent", "General");
+    let event = bounce::event(set, (slug, &mail), &email, permanent);
+    assert!(stack.aws().fits_pattern(&pattern, &event).await);
+    let other = bounce::event("of-another-deployment", (slug, &mail), &email, permanent);
+    assert!(!stack.aws().fits_pattern(&pattern, &other).await);
+    let mut delivered_event = event.clone();
+    delivered_event["detail-type"] = json!("Email Delivered");
+    assert!(!stack.aws().fits_pattern(&pattern, &delivered_event).await);
+
+    // What is none of ours or may have arrived changes nothing.
+    let nobody = "01890000-0000-7000-8000-000000000000";
+    for ignored in [
+        bounce::event(set, ("nobody-here", &mail), &email, permanent),
+        bounce::event(set, (slug, nobody), &email, permanent),
+        bounce::event(set, (slug, "no-id"), &email, permanent),
+        bounce::event(set, (slug, &mail), &email, ("Transient", "General")),
+    ] {
+        assert_eq!(bounce::record(&stack, &ignored).await, 0, "{ignored}");
+    }
+    let state = async || incident(tenant.owner()).await["told"][0]["mail"]["state"].clone();
+    assert_eq!(state().await, "sent");
+
+    let began = clock::now();
+    stack.aws().send_message(&stack.function("bounces"), &event).await;
+    for _ in 0..200 {
+        if state().await == "bounced" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(state().await, "bounced");
+    // It comes once more, or late: nothing new.
+    assert_eq!(bounce::record(&stack, &event).await, 0);
+    assert_eq!(drain(&stack, slug).await["sent"], 0, "and it is not sent again");
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(timeline(&shown), ["confirmed", "published", "mail_bounced"]);
+    assert_eq!(shown["clocks"]["ours"]["state"], "late");
+    assert_eq!(shown["clocks"]["yours"]["started_at"], Value::Null);
+
+    // The watcher looks again at what was settled, and alarms.
+    watch(&stack).await;
+    watch(&stack).await;
+    let reopened = ["breach.confirm", "breach.settle", "breach.reopen"];
+    assert_eq!(actions_about(&stack, id(&detail)).await, reopened);
+    let known = delivered(&stack, id(&detail), slug).await;
+    assert_eq!(known.get_array("alarms").unwrap(), &[24_i64.into()]);
+    let letter = known.get_array("letters").unwrap()[0].as_document().unwrap();
+    assert_eq!(letter.get_str("state").unwrap(), "bounced");
+    let logs = stack.logs(began - SignedDuration::from_secs(1)).await;
+    assert!(logs.contains(&mail), "which message it was is logged");
+    assert!(!logs.contains(&email), "whose address it has is not");
+    let at_risk = logs.lines().filter(|line| line.contains("\"breach_notices_at_risk\":"));
+    assert!(at_risk.into_iter().any(|line| !line.contains("\"breach_notices_at_risk\":0")));
+
+    // Somebody telephones.
+    let told = json!({
+        "incident": id(&detail), "tenant": slug, "at": hours_ago(0), "how": "Una telephoned",
+    });
+    notify(&stack, "BreachToldByHand", &told).await;
+    watch(&stack).await;
+    watch(&stack).await;
+    let settled = ["breach.confirm", "breach.settle", "breach.reopen", "breach.settle"];
+    assert_eq!(actions_about(&stack, id(&detail)).await, settled);
+    let shown = incident(tenant.owner()).await;
+    assert_eq!(timeline(&shown), ["confirmed", "published", "mail_bounced", "told_by_hand"]);
+    assert_eq!(shown["clocks"]["ours"]["state"], "within_deadline");
     tenant.finish().await;
 }
 

@@ -8,7 +8,7 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, ToSpan};
 use keystone::auth::Role;
 use keystone::{calendar, clock, random};
-use keystone_tests::{Client, Stack, Tenant, stack};
+use keystone_tests::{Client, Stack, Tenant, bounce, stack};
 use mongodb::Collection;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
@@ -246,6 +246,16 @@ async fn given_up(stack: &Stack, tenant: &Tenant<'_>, change: &str) {
     assert_eq!(changed.unwrap().modified_count, 1);
 }
 
+/// Lets the tenant's message about the change come back.
+async fn comes_back(stack: &Stack, tenant: &Tenant<'_>, change: &str) {
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let notices = database.collection::<Document>("sub_processor_notices");
+    let told = notices.find_one(doc! { "_id": change }).await.unwrap().unwrap();
+    let of = (tenant.slug(), told.get_str("mail").unwrap());
+    let event = bounce::event("a-set", of, "gone@keystone.example", ("Permanent", "NoEmail"));
+    assert_eq!(bounce::record(stack, &event).await, 1);
+}
+
 /// Makes every notice of the change one that was sent so many days ago.
 async fn sent_days_ago(stack: &Stack, change: &str, days: i64) {
     let client = stack.database().await;
@@ -299,6 +309,12 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     given_up(&stack, &tenant, id).await;
     assert_eq!(announce(&stack, &new).await["told"], 1);
     assert_eq!(announce(&stack, &new).await["told"], 0);
+    // And one that came back.
+    comes_back(&stack, &tenant, id).await;
+    let told = tenant.owner().get("/v1/sub-processor-changes").await.expect(200).json();
+    assert_eq!(told["items"][0]["delivered_at"], Value::Null);
+    assert_eq!(announce(&stack, &new).await["told"], 1);
+    assert_eq!(announce(&stack, &new).await["told"], 0);
     let other = json!({ "id": id, "name": "Other" });
     let mut renamed = new.clone();
     renamed["sub_processor"]["name"] = other["name"].clone();
@@ -346,6 +362,11 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     sent_days_ago(&stack, id, 29).await;
     let waiting = watch(&stack).await["waiting"].to_string();
     assert!(waiting.contains(id) && waiting.contains("until"), "{waiting}");
+    sent_days_ago(&stack, id, 30).await;
+    comes_back(&stack, &tenant, id).await;
+    let waiting = watch(&stack).await["waiting"].to_string();
+    assert!(waiting.contains(id) && waiting.contains("undelivered"), "{waiting}");
+    assert_eq!(state().await, "announced");
     sent_days_ago(&stack, id, 30).await;
     watch(&stack).await;
     assert_eq!(state().await, "active");

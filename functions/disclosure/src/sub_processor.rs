@@ -278,7 +278,7 @@ struct Delivery {
 
 /// Announces a change to every customer. The same call again goes on where the
 /// one before ended: it tells nobody twice, but for those whose message was given
-/// up, and says how far each message came.
+/// up or came back, and says how far each message came.
 ///
 /// # Errors
 /// 422 when the day is less than 30 days away, the countries are missing or a
@@ -376,7 +376,7 @@ async fn keep(
 }
 
 /// Tells a tenant, in one transaction with the message to its primary contact;
-/// false when it was told before and the message was not given up.
+/// false when it was told before and the message is not known to be lost.
 async fn tell(
     tenant: &Tenant,
     by: &Attribution,
@@ -387,7 +387,7 @@ async fn tell(
     let before = tenant.get::<Told>(id).await?;
     if let Some(told) = &before {
         let sent = mail::progress(tenant, told.entity.mail).await?;
-        if sent.is_none_or(|sent| sent.state != mail::State::Failed) {
+        if sent.is_none_or(|sent| !sent.state.is_lost()) {
             return Ok(false);
         }
     }
@@ -468,7 +468,8 @@ pub struct ToldView {
     /// When the notice was written.
     #[schemars(with = "String", extend("format" = "date-time"))]
     told_at: Timestamp,
-    /// When the mail service took the message to the primary contact.
+    /// When the mail service took the message to the primary contact; absent also
+    /// when it came back.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     delivered_at: Option<Timestamp>,
     /// The tenant's objection.

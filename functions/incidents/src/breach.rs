@@ -99,7 +99,7 @@ impl Delivery {
     }
 
     /// Whether the tenant was told all that is known of `breach`. Who was told by
-    /// hand needs no notice that was given up.
+    /// hand needs no notice by mail.
     pub fn is_settled(&self, breach: &Breach) -> bool {
         let waits = self.letters.iter().any(|letter| letter.state == MailState::Pending);
         self.letters.len() > breach.updates.len() && !waits && !self.has_failed()
@@ -110,11 +110,11 @@ impl Delivery {
         delivered_at(&self.letters, self.by_hand_at)
     }
 
-    /// Whether a letter was given up that nobody has made up for: who was told by
-    /// hand knows what the first one says, and not what came later.
+    /// Whether a letter was given up or came back that nobody has made up for: who
+    /// was told by hand knows what the first one says, and not what came later.
     pub fn has_failed(&self) -> bool {
         let made_up = usize::from(self.by_hand_at.is_some());
-        self.letters.iter().skip(made_up).any(|letter| letter.state == MailState::Failed)
+        self.letters.iter().skip(made_up).any(|letter| letter.state.is_lost())
     }
 
     /// Both clocks at `now`.
@@ -344,6 +344,7 @@ pub(crate) mod tests {
         assert!(!settled(&breach, &[]));
         assert!(!settled(&breach, &[MailState::Pending]));
         assert!(!settled(&breach, &[MailState::Failed]));
+        assert!(!settled(&breach, &[MailState::Bounced]));
         assert!(settled(&breach, &[MailState::Sent]));
         breach.updates.push(Update { text: "more".into(), at: Timestamp::UNIX_EPOCH });
         assert!(!settled(&breach, &[MailState::Sent]));
@@ -357,10 +358,12 @@ pub(crate) mod tests {
         assert_eq!(delivery(&[]).delivered_at(), None);
         assert_eq!(delivery(&[MailState::Pending]).delivered_at(), None);
         assert_eq!(delivery(&[MailState::Failed]).delivered_at(), None);
+        assert_eq!(delivery(&[MailState::Bounced]).delivered_at(), None);
         assert_eq!(delivery(&[MailState::Sent, MailState::Failed]).delivered_at(), hour);
         assert!(delivery(&[MailState::Sent, MailState::Failed]).has_failed());
         // Or one whose content somebody told by hand.
-        let mut told = delivery(&[MailState::Failed]);
+        assert!(delivery(&[MailState::Bounced]).has_failed());
+        let mut told = delivery(&[MailState::Bounced]);
         told.by_hand_at = Some(Timestamp::UNIX_EPOCH);
         assert_eq!(told.delivered_at(), told.by_hand_at);
         assert!(!told.has_failed());

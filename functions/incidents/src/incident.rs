@@ -170,6 +170,8 @@ pub enum What {
     MailSent,
     /// The mail could not be sent and was given up.
     MailFailed,
+    /// The mail came back: it did not reach your primary contact.
+    MailBounced,
     /// You were told in another way than by mail.
     ToldByHand,
     /// Our 72 hours were over before the notice was delivered.
@@ -186,6 +188,7 @@ impl What {
             Self::Published => "published in the console, mail written",
             Self::MailSent => "mail sent to the primary contact",
             Self::MailFailed => "mail given up",
+            Self::MailBounced => "mail came back",
             Self::ToldByHand => "told by hand",
             Self::DeadlineMissed => "72 hours over without delivery",
             Self::Acknowledged => "acknowledged",
@@ -274,6 +277,9 @@ impl IncidentView {
                 MailState::Failed => {
                     entries.push(entry(told.mail.since, What::MailFailed, sequence));
                 }
+                MailState::Bounced => {
+                    entries.push(entry(told.mail.since, What::MailBounced, sequence));
+                }
             }
         }
         if let Some(by_hand) = &self.by_hand {
@@ -348,6 +354,12 @@ pub(crate) mod tests {
         ];
         assert_eq!(entries, expected);
         assert_eq!(told.clocks.yours.deadline, Some(hour(74)));
+        // What came back was not delivered, whatever was said before.
+        let back = view(&[MailState::Bounced], hour(73));
+        assert_eq!(back.clocks.ours.delivered_at, None);
+        let entries: Vec<_> = back.entries().iter().map(|one| one.what).collect();
+        let wanted = [What::Confirmed, What::Published, What::MailBounced, What::DeadlineMissed];
+        assert_eq!(entries, wanted);
         let late = view(&[MailState::Pending], hour(73));
         assert_eq!(late.entries().last().map(|one| one.what), Some(What::DeadlineMissed));
         assert_eq!(late.clocks.yours.started_at, None);

@@ -255,6 +255,7 @@ impl Table for ToldTable<'_> {
             MailState::Pending => "waits".to_owned(),
             MailState::Sent => format!("sent {}", time(told.mail.since)),
             MailState::Failed => format!("given up {}", time(told.mail.since)),
+            MailState::Bounced => format!("came back {}", time(told.mail.since)),
         };
         cell(2, &state);
         cell(3, told.text.as_deref().unwrap_or("The notice: all of the section above."));
@@ -308,7 +309,7 @@ mod tests {
         let texts = ["plain", "controls \u{0}\u{202e} and 🧀, 乳製品, مرحبا", &"long ".repeat(400)];
         for (text, letters) in texts.into_iter().zip([
             vec![],
-            vec![MailState::Sent, MailState::Failed],
+            vec![MailState::Sent, MailState::Failed, MailState::Bounced],
             vec![MailState::Pending; 200],
         ]) {
             let mut incident = view(&letters, Timestamp::UNIX_EPOCH);

@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use keystone::mail::{Progress, State as MailState};
 use keystone::tenant::{Enrolled, Filter, Page, Registry, Stored, Tenant, WriteTx};
 use keystone::{Problem, telemetry};
 use serde::Serialize;
@@ -19,13 +20,17 @@ use crate::incident;
 /// After so long a run looks at no further tenant; the next goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(10);
 
+/// So long after a letter went out it is looked whether it came back. SES tries
+/// to deliver for 14 hours.
+const BOUNCES: SignedDuration = SignedDuration::from_hours(24);
+
 /// What a run saw.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Watched {
     /// Tenants still to be told something.
     pub waiting: u64,
     /// Of them, those not notified 24 hours after confirmation, and those to
-    /// whom a letter was given up: somebody has to do something.
+    /// whom a letter was given up or came back: somebody has to do something.
     pub at_risk: u64,
     /// Alarms that were raised now.
     pub alarms: u64,
@@ -44,9 +49,9 @@ struct Watch<'a, 'r> {
     first_problem: Option<Problem>,
 }
 
-/// Looks at every breach of which somebody is still to be told. A tenant whose
-/// stores do not answer does not stop the others, and its clock is watched all
-/// the same.
+/// Looks at every breach of which somebody is still to be told, and then at those
+/// of which a letter may still come back. A tenant whose stores do not answer does
+/// not stop the others, and its clock is watched all the same.
 ///
 /// # Errors
 /// The first problem, after everything else was looked at; beside it what was
@@ -56,32 +61,48 @@ pub async fn watch(
     provider: &Tenant,
     teller: &Teller<'_>,
 ) -> Result<(Watched, Option<Problem>), Problem> {
-    let open = Filter::all().eq("state", "open");
-    let mut after = None;
     let mut seen = Watched::default();
     let mut first_problem = None;
     let deadline = Instant::now() + RUN_LIMIT;
-    loop {
-        let page = provider.list::<Breach>(open.clone(), Page { after, limit: 100 }).await?;
-        after = page.last().map(|last| last.id);
-        if after.is_none() {
-            return Ok((seen, first_problem));
+    for breach in to_watch(provider, teller.by.now).await? {
+        let tenants = reachable(registry).await?;
+        let mut watch =
+            Watch { registry, provider, teller, tenants, deadline, seen, first_problem };
+        if let Err(problem) = watch.look_at(&breach).await {
+            watch.first_problem.get_or_insert(problem);
         }
-        for breach in &page {
-            let tenants = reachable(registry).await?;
-            let mut watch =
-                Watch { registry, provider, teller, tenants, deadline, seen, first_problem };
-            if let Err(problem) = watch.look_at(breach).await {
-                watch.first_problem.get_or_insert(problem);
+        (seen, first_problem) = (watch.seen, watch.first_problem);
+    }
+    Ok((seen, first_problem))
+}
+
+/// The open breaches, then those that were settled lately.
+async fn to_watch(provider: &Tenant, now: Timestamp) -> Result<Vec<Stored<Breach>>, Problem> {
+    let mut found = Vec::new();
+    for state in ["open", "settled"] {
+        let in_state = Filter::all().eq("state", state);
+        let mut after = None;
+        loop {
+            let page = Page { after, limit: 100 };
+            let page = provider.list::<Breach>(in_state.clone(), page).await?;
+            after = page.last().map(|last| last.id);
+            if after.is_none() {
+                break;
             }
-            (seen, first_problem) = (watch.seen, watch.first_problem);
+            // A settled breach is as it was when it was settled, and its letters
+            // went out before.
+            found.extend(page.into_iter().filter(|breach| {
+                breach.entity.state == State::Open || breach.updated_at + BOUNCES > now
+            }));
         }
     }
+    Ok(found)
 }
 
 impl Watch<'_, '_> {
     async fn look_at(&mut self, breach: &Stored<Breach>) -> Result<(), Problem> {
         let mut settled = true;
+        let mut told = Vec::new();
         let mut after = None;
         loop {
             let page = deliveries(self.provider, breach.id, after).await?;
@@ -89,11 +110,24 @@ impl Watch<'_, '_> {
             if after.is_none() {
                 break;
             }
-            for delivery in &page {
-                settled &= self.look_at_one(breach, delivery).await?;
+            for delivery in page {
+                if !delivery.entity.is_settled(&breach.entity) {
+                    settled &= self.look_at_one(breach, &delivery).await?;
+                } else if delivery.entity.may_come_back(self.teller.by.now) {
+                    told.push(delivery);
+                }
             }
         }
-        if settled { self.settle(breach).await } else { Ok(()) }
+        // Who was told waits for those who were not.
+        for delivery in &told {
+            settled &= self.look_at_one(breach, delivery).await?;
+        }
+        match (breach.entity.state, settled) {
+            (State::Open, true) => self.turn(breach, State::Settled, "breach.settle").await,
+            // A letter came back.
+            (State::Settled, false) => self.turn(breach, State::Open, "breach.reopen").await,
+            _ => Ok(()),
+        }
     }
 
     /// Whether the tenant of this delivery was told all.
@@ -102,13 +136,11 @@ impl Watch<'_, '_> {
         breach: &Stored<Breach>,
         stored: &Stored<Delivery>,
     ) -> Result<bool, Problem> {
-        if stored.entity.is_settled(&breach.entity) {
-            return Ok(true);
-        }
         if Instant::now() >= self.deadline {
-            self.count(&stored.entity, false);
+            let settled = stored.entity.is_settled(&breach.entity);
+            self.count(&stored.entity, settled);
             self.first_problem.get_or_insert(Problem::Unavailable);
-            return Ok(false);
+            return Ok(settled);
         }
         let mut gone = false;
         let seen = match self.see(breach, &stored.entity).await {
@@ -208,12 +240,17 @@ impl Watch<'_, '_> {
             .await
     }
 
-    async fn settle(&self, breach: &Stored<Breach>) -> Result<(), Problem> {
-        let settled = Breach { state: State::Settled, ..breach.entity.clone() };
+    async fn turn(
+        &self,
+        breach: &Stored<Breach>,
+        state: State,
+        action: &'static str,
+    ) -> Result<(), Problem> {
+        let after = Breach { state, ..breach.entity.clone() };
         let done = self
             .provider
-            .audited(self.teller.by, "breach.settle", async |tx: &mut WriteTx<'_>| {
-                tx.replace(breach, settled.clone()).await?;
+            .audited(self.teller.by, action, async |tx: &mut WriteTx<'_>| {
+                tx.replace(breach, after.clone()).await?;
                 Ok(())
             })
             .await;
@@ -222,6 +259,15 @@ impl Watch<'_, '_> {
             Err(Problem::Stale) => Ok(()),
             done => done,
         }
+    }
+}
+
+impl Delivery {
+    /// Whether a letter went out so lately that it may still come back.
+    fn may_come_back(&self, now: Timestamp) -> bool {
+        let lately =
+            |letter: &Progress| letter.state == MailState::Sent && letter.since + BOUNCES > now;
+        self.letters.iter().any(lately)
     }
 }
 
@@ -242,9 +288,6 @@ fn next(mut after: Delivery, now: Timestamp) -> Delivery {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-    use keystone::mail::State as MailState;
-
     use super::*;
     use crate::breach::tests::delivery;
 
@@ -274,7 +317,23 @@ mod tests {
         assert_eq!(at(&delivery(&pending), &pending, hours(61)).alarms, [24, 48, 60]);
         // What is delivered raises none.
         assert!(at(&delivery(&pending), &[MailState::Sent], hours(61)).alarms.is_empty());
-        assert_eq!(at(&delivery(&pending), &[MailState::Failed], hours(25)).alarms, [24]);
+        for lost in [MailState::Failed, MailState::Bounced] {
+            assert_eq!(at(&delivery(&pending), &[lost], hours(25)).alarms, [24]);
+        }
+        // Nor does what was sent and came back.
+        let sent = delivery(&[MailState::Sent]);
+        assert_eq!(at(&sent, &[MailState::Bounced], hours(49)).alarms, [24, 48]);
+    }
+
+    #[test]
+    fn a_letter_may_come_back_for_a_day() {
+        // It went out in the first hour.
+        let sent = delivery(&[MailState::Failed, MailState::Sent]);
+        assert!(sent.may_come_back(hours(24)));
+        assert!(!sent.may_come_back(hours(25)));
+        for other in [MailState::Pending, MailState::Failed, MailState::Bounced] {
+            assert!(!delivery(&[other]).may_come_back(hours(2)));
+        }
     }
 
     #[test]
@@ -285,6 +344,7 @@ mod tests {
         let missed = at(&none, &[MailState::Pending], hours(72) + second);
         assert!(missed.missed);
         assert!(at(&missed, &[MailState::Failed], hours(80)).missed);
+        assert!(at(&delivery(&[MailState::Sent]), &[MailState::Bounced], hours(80)).missed);
         // Sent in the first hour, and read back only now.
         assert!(!at(&missed, &[MailState::Sent], hours(80)).missed);
         let mut late = delivery(&[MailState::Sent]);

@@ -6,4 +6,5 @@ pub mod drain_outbox;
 pub mod maintain_keys;
 pub mod prepare_tenants;
 pub mod provision_tenant;
+pub mod record_bounce;
 pub mod rotate_session_secret;

@@ -410,7 +410,7 @@ fn the_tables_of_asvs_name_files_and_tests_that_there_are() {
         }
         // `file.rs`: `test`, `test` (what of it); unit `file.rs`: `test`
         for part in test.split(';') {
-            let outside = part.split('(').flat_map(|text| text.rsplit(')').next());
+            let outside = part.split('(').filter_map(|text| text.rsplit(')').next());
             let mut names = quoted(&outside.collect::<String>()).into_iter();
             let Some(file) = names.next() else { continue };
             let text = named_in_asvs(&file).unwrap_or_else(|| panic!("there is no {file}: {row}"));

@@ -413,9 +413,10 @@ fn the_tables_of_asvs_name_files_and_tests_that_there_are() {
             let outside = part.split('(').filter_map(|text| text.rsplit(')').next());
             let mut names = quoted(&outside.collect::<String>()).into_iter();
             let Some(file) = names.next() else { continue };
-            let text = named_in_asvs(&file).unwrap_or_else(|| panic!("there is no {file}: {row}"));
+            let source =
+                named_in_asvs(&file).unwrap_or_else(|| panic!("there is no {file}: {row}"));
             for name in names {
-                let is_there = text.contains(&format!("fn {name}("));
+                let is_there = source.contains(&format!("fn {name}("));
                 assert!(is_there, "{file} has no {name}: {row}");
                 tests += 1;
             }

@@ -404,8 +404,8 @@ fn the_tables_of_asvs_name_files_and_tests_that_there_are() {
         };
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
         let [_, _, _, how, tested] = cells[..] else { continue };
-        let named = [quoted(how), quoted(tested)].concat();
-        for file in named.iter().filter(|name| name.contains(".rs")) {
+        let files = [quoted(how), quoted(tested)].concat();
+        for file in files.iter().filter(|name| name.contains(".rs")) {
             assert!(named_in_asvs(file).is_some(), "there is no {file}: {row}");
         }
         // `file.rs`: `test`, `test` (what of it); unit `file.rs`: `test`

@@ -272,21 +272,22 @@ mod tests {
             let mut message = vec![0; usize::try_from(length).unwrap() - header.len()];
             connection.read_exact(&mut message)?;
             let command = Document::from_reader(&message[5..]).unwrap();
-            let mut answer = match command.keys().next().unwrap().as_str() {
-                "find" => doc! {
-                    "cursor": { "id": 0_i64, "ns": "keystone_control.tenants", "firstBatch": [] },
-                },
-                _ => doc! {
-                    "isWritablePrimary": true, "ismaster": true, "helloOk": true,
-                    "minWireVersion": 0, "maxWireVersion": 21, "maxBsonObjectSize": 16_777_216,
-                    "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000,
-                    "logicalSessionTimeoutMinutes": 30,
-                },
+            let mut answer = doc! {
+                "isWritablePrimary": true, "ismaster": true, "helloOk": true,
+                "minWireVersion": 0, "maxWireVersion": 21, "maxBsonObjectSize": 16_777_216,
+                "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000,
+                "logicalSessionTimeoutMinutes": 30,
             };
-            if is_member.load(Ordering::Relaxed) && answer.contains_key("ismaster") {
+            if is_member.load(Ordering::Relaxed) {
                 answer.extend(doc! {
                     "setName": "rs0", "hosts": [&host], "me": &host, "primary": &host,
                 });
+            }
+            if command.contains_key("find") {
+                let cursor = doc! {
+                    "id": 0_i64, "ns": "keystone_control.tenants", "firstBatch": [],
+                };
+                answer = doc! { "cursor": cursor };
             }
             answer.insert("ok", 1.0);
             let mut section = vec![0; 5];

@@ -180,6 +180,14 @@ async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
             ("DELETE", "/v1/mfa/totp".into(), "", Value::Null),
             ("PATCH", format!("{PATH}/{}", asked.id()), &step, checked("confirmed")),
         ];
+        // What was mailed to a thief of the viewer's session.
+        let thief = tenant.address_of("thief");
+        let password = tenant.credentials(Role::Viewer)["password"].clone();
+        let moved = json!({ "email": thief, "password": password });
+        tenant.user(Role::Viewer).post("/v1/auth/email", &moved).await.must(204);
+        let token = tenant.mailed_token(&thief, "/email-change/").await;
+        let link = json!({ "tenant": tenant.slug(), "token": token });
+        let stranger = tenant.stranger();
         let mut held = tenant.hold_writes().await;
         let begun = Instant::now();
         let answers = join_all(requests.iter().map(|(method, path, etag, body)| {
@@ -198,7 +206,18 @@ async fn nothing_follows_from_a_session_that_was_ended_meanwhile() {
             tenant.count_up(&mut held, collection, &document, count).await;
             held.commit_transaction().await.unwrap();
         };
-        let (answers, ()) = futures::join!(answers, ended);
+        let confirmed = async {
+            let answer = stranger.post("/v1/auth/email/confirm", &link).await;
+            (answer, begun.elapsed())
+        };
+        // Only the end of all sessions is about the viewer too.
+        let (answers, ()) = if all {
+            let (mut answers, confirmed, ended) = futures::join!(answers, confirmed, ended);
+            answers.push(confirmed);
+            (answers, ended)
+        } else {
+            futures::join!(answers, ended)
+        };
         for (answer, after) in answers {
             answer.must(401);
             assert!(after >= WAIT, "it did not wait: {answer}");

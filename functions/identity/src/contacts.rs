@@ -37,7 +37,7 @@ pub async fn tell(
 
 /// Whom the change concerns, each address once.
 fn concerned<'c>(before: &'c Contacts, after: &'c Contacts) -> Vec<Told<'c>> {
-    let mut told = BTreeMap::new();
+    let mut told: BTreeMap<String, Told<'c>> = BTreeMap::new();
     for ((name, former), (_, next)) in before.receivers().into_iter().zip(after.receivers()) {
         let (was, is) = (canonical_email(&former.email), canonical_email(&next.email));
         if was == is {

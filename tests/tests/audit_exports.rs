@@ -105,6 +105,8 @@ async fn check_pdf(stack: &Stack, tenant: &Tenant<'_>, bytes: &[u8], size: u64) 
     for part in ["Page 1 of", "How to verify this report", "BRCGS 3.9", "certifies nothing"] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
+    let unfiltered = |line: &str| line.split_whitespace().eq(["Filter", "none"]);
+    assert!(text.lines().any(unfiltered), "the report does not say that it has no filter: {text}");
     let taken = folder.file("bundle.jsonl", b"");
     let out = Command::new("pdfdetach")
         .args(["-savefile", "bundle.jsonl", "-o"])
@@ -117,6 +119,44 @@ async fn check_pdf(stack: &Stack, tenant: &Tenant<'_>, bytes: &[u8], size: u64) 
     let entries =
         attached.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{\"entry"));
     assert_eq!(entries.count() as u64, size);
+}
+
+#[tokio::test]
+async fn a_failed_sign_in_is_told_from_a_sign_in() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("failed-sign-in", &[]).await;
+    let owner = tenant.owner();
+    let email = tenant.emails().remove(0);
+    let guess = json!({ "tenant": tenant.slug(), "email": email, "password": "not the password" });
+    tenant.stranger().post("/v1/auth/login", &guess).await.must(401);
+    let filter = json!({ "action": "session.create" });
+
+    let id = ask(owner, "pdf", &filter).await;
+    let volumes = fetch(&stack, owner, &id).await;
+    let folder = Folder::new(&format!("{}-pdf", tenant.slug()));
+    let text = pdftotext(&folder.file("report.pdf", &volumes[0].bytes));
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let said = |phrase: &[&str]| words.windows(phrase.len()).filter(|at| *at == phrase).count();
+    let rows = |who: &str, outcome: &str| said(&[who, "session.create", outcome]);
+    assert_eq!((rows("anonymous", "FAILED"), rows("user", "success")), (1, 1), "{text}");
+    assert_eq!((rows("anonymous", "success"), rows("user", "FAILED")), (0, 0), "{text}");
+    let counts = ["session.create", "FAILED:", "1", "session.create", "success:", "1"];
+    assert_eq!(said(&counts), 1, "{text}");
+    assert_eq!(said(&["Filter", "action:", "session.create"]), 1, "{text}");
+
+    let id = ask(owner, "csv", &filter).await;
+    let volumes = fetch(&stack, owner, &id).await;
+    let mut table = csv::Reader::from_reader(volumes[0].bytes.as_slice());
+    let header = table.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let outcomes: Vec<(String, String)> = table
+        .records()
+        .map(Result::unwrap)
+        .map(|row| (row[column("actor_kind")].into(), row[column("outcome")].into()))
+        .collect();
+    let pair = |kind: &str, outcome: &str| (kind.to_owned(), outcome.to_owned());
+    assert_eq!(outcomes, [pair("user", "success"), pair("anonymous", "failed")]);
+    tenant.finish().await;
 }
 
 #[tokio::test]

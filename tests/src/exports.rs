@@ -38,9 +38,20 @@ pub async fn ask(client: &Client, format: &str, filter: &Value) -> String {
     id
 }
 
+/// Asks for an export of everything that no deployed worker takes up; gives its
+/// id.
+pub async fn ask_unseen(stack: &Stack, tenant: &Tenant<'_>, format: &str) -> String {
+    ask_unseen_for(stack, tenant, format, &json!({})).await
+}
+
 /// Asks for an export that no deployed worker takes up, since its message goes
 /// to a queue that does not exist; gives its id.
-pub async fn ask_unseen(stack: &Stack, tenant: &Tenant<'_>, format: &str) -> String {
+pub async fn ask_unseen_for(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    format: &str,
+    filter: &Value,
+) -> String {
     let mut environment = stack.environment("create-audit-export").await;
     let lost = format!("{}-lost", stack.value("EXPORT_QUEUE"));
     environment.insert("EXPORT_QUEUE".into(), lost);
@@ -48,7 +59,7 @@ pub async fn ask_unseen(stack: &Stack, tenant: &Tenant<'_>, format: &str) -> Str
     let mut function = Function::start(&binary, &environment).await;
     let event = Event::new("POST", "/v1/audit/exports", &[], stack::address())
         .token(tenant.owner().token())
-        .json(&json!({ "format": format }));
+        .json(&json!({ "format": format, "filter": filter }));
     let answer = function.request(&event).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     tenant.vouch_for(&event.request_id());

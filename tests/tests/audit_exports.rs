@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use keystone::auth::Role;
 use keystone_tests::exports::{
-    ask, ask_unseen, contents, end_lease, fetch, fetch_done, message, proved, published_keys,
-    volumes_of, worker,
+    ask, ask_unseen, ask_unseen_for, contents, end_lease, fetch, fetch_done, message, proved,
+    published_keys, volumes_of, worker,
 };
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, keystone_verify, pdfsig, pdftotext, pyhanko};
@@ -21,12 +21,17 @@ use serde_json::{Value, json};
 async fn something(tenant: &Tenant<'_>) {
     let admin = tenant.user(Role::Admin);
     for worker in [admin, tenant.owner()] {
-        let product = worker.post("/v1/products", &samples::product()).await.expect(201).id();
-        let batch = worker.post("/v1/batches", &samples::batch(&product)).await.expect(201);
-        let change = json!({ "state": "on_hold", "origin": null });
-        let path = format!("/v1/batches/{}", batch.id());
-        worker.patch(&path, &batch.etag(), &change).await.must(200);
+        something_by(worker).await;
     }
+}
+
+/// A product, and two changes of a batch of it.
+async fn something_by(worker: &Client) {
+    let product = worker.post("/v1/products", &samples::product()).await.expect(201).id();
+    let batch = worker.post("/v1/batches", &samples::batch(&product)).await.expect(201);
+    let change = json!({ "state": "on_hold", "origin": null });
+    let path = format!("/v1/batches/{}", batch.id());
+    worker.patch(&path, &batch.etag(), &change).await.must(200);
 }
 
 /// The recorded SHA-256 of each volume of an export, in order.
@@ -206,6 +211,34 @@ async fn an_export_has_exactly_what_the_query_finds() {
         found.sort_unstable();
         assert_eq!(exported, found, "{filter}");
         assert_eq!(exported.is_empty(), filter["action"] == "nothing.like_it", "{filter}");
+    }
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_filtered_export_in_volumes_has_all_that_fits() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("filtered-volumes", &[]).await;
+    for _ in 0..2 {
+        something_by(tenant.owner()).await;
+    }
+    let trail = tenant.audit_trail().await;
+    let mut wanted: Vec<u64> = trail
+        .iter()
+        .filter(|entry| entry["resource"]["type"] == "batch")
+        .map(|entry| entry["seq"].as_u64().unwrap())
+        .collect();
+    wanted.sort_unstable();
+    assert_eq!(wanted.len(), 4);
+    // With the last that fits in a full volume there is no empty one after it.
+    for (most, volumes) in [(3, 2), (2, 2), (1, 4)] {
+        let filter = json!({ "resource_type": "batch" });
+        let id = ask_unseen_for(&stack, &tenant, "jsonl", &filter).await;
+        let ended = worker(&stack, most).await.invoke(&message(tenant.slug(), &id)).await;
+        assert_eq!(ended, json!(["done"]));
+        let fetched = fetch_done(&stack, tenant.owner(), &id).await;
+        assert_eq!(fetched.len(), volumes, "at most {most} in a volume");
+        assert_eq!(proved(&tenant, &contents(&fetched)).await, wanted);
     }
     tenant.finish().await;
 }

@@ -1,5 +1,6 @@
 //! Exports of the audit trail, as somebody who wants one uses them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use keystone::audit::bundle::{Shown, verify};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::event::Event;
 use crate::runtime_api::{Function, build_directory};
+use crate::verdicts::keystone_verify;
 use crate::{Client, Stack, Tenant, stack};
 
 /// A fetched volume.
@@ -132,6 +134,24 @@ pub async fn proved(tenant: &Tenant<'_>, bundles: &[&[u8]]) -> Vec<u64> {
         assert_eq!(verified.header.tenant, tenant.slug());
     }
     numbers
+}
+
+/// Exit code and words of `keystone-verify` on these volumes of an export, all at
+/// once, as an auditor runs it with the keys that the vendor publishes.
+pub async fn verify_together(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    format: &str,
+    files: &[PathBuf],
+) -> (Option<i32>, String) {
+    let keys = published_keys(tenant).await;
+    let mut arguments = vec![if format == "pdf" { "pdf" } else { "bundle" }];
+    arguments.extend(files.iter().map(|file| file.to_str().expect("a path in UTF-8")));
+    arguments.extend(keys.iter().flat_map(|key| ["--vkey", key.as_str()]));
+    if format == "pdf" {
+        arguments.extend(["--root", stack.value("ROOT_CA")]);
+    }
+    keystone_verify(&arguments)
 }
 
 /// The bytes of fetched volumes.

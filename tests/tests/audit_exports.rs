@@ -9,7 +9,7 @@ use std::time::Duration;
 use keystone::auth::Role;
 use keystone_tests::exports::{
     ask, ask_unseen, ask_unseen_for, contents, end_lease, fetch, fetch_done, message, proved,
-    published_keys, volumes_of, worker,
+    published_keys, verify_together, volumes_of, worker,
 };
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, keystone_verify, pdfsig, pdftotext, pyhanko};
@@ -359,17 +359,7 @@ async fn are_together_the_whole(
     files: &[PathBuf],
     size: u64,
 ) {
-    let keys = published_keys(tenant).await;
-    let verify = |files: &[PathBuf]| {
-        let mut arguments = vec![if format == "pdf" { "pdf" } else { "bundle" }];
-        arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
-        arguments.extend(keys.iter().flat_map(|key| ["--vkey", key.as_str()]));
-        if format == "pdf" {
-            arguments.extend(["--root", stack.value("ROOT_CA")]);
-        }
-        keystone_verify(&arguments)
-    };
-    let (code, words) = verify(files);
+    let (code, words) = verify_together(stack, tenant, format, files).await;
     let whole = format!("{size} of {size} entries, all of the audit trail of {}", tenant.slug());
     assert!(code == Some(0) && words.contains(&whole), "{words}");
     assert!(words.contains("Nothing is left out"), "{words}");
@@ -378,7 +368,7 @@ async fn are_together_the_whole(
     let mut some = files.to_vec();
     some.remove(1);
     some.reverse();
-    let (code, words) = verify(&some);
+    let (code, words) = verify_together(stack, tenant, format, &some).await;
     assert!(code == Some(0) && words.contains("a part of the audit trail"), "{words}");
     assert!(words.contains("125 entries are left out: 125 to 249."), "{words}");
 }

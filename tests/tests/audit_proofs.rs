@@ -723,7 +723,7 @@ async fn an_export_of_a_trail_that_was_tampered_with_is_refused() {
     some_entries(&tenant, 4).await;
     let (entries, before) = stored(&stack, &tenant).await;
     let created = |document: &&Document| {
-        document.get_document("entry").unwrap().get_str("action") == Ok("product.create")
+        document.get_document("entry").unwrap().get_str("action").unwrap() == "product.create"
     };
     let products: Vec<&Document> = before.iter().filter(created).collect();
     assert_eq!(products.len(), 4);

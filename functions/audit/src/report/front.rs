@@ -81,7 +81,9 @@ const SHOWS: [&str; 3] = [
      was done through the product, by whom, when, with the values before and after. What was tried \
      and not done has the outcome FAILED, or DENIED where it was not allowed.",
     "Who acted stands as kind and id, never as a name: the tenant's list of users says whose id it \
-     is, for as long as that person is not erased.",
+     is, for as long as that person is not erased. A character that these fonts have no letter \
+     for, such as a Chinese one, is printed as its number, \\u{4e73}; the attached bundle has the \
+     text as it is.",
     "It does not show that what people entered is true, nor what was done outside the product. A \
      personal value that was erased by law stands as \"erased\"; that it existed stays \
      provable. A filtered report shows what fits the filter and says nothing of the rest.",

@@ -1,5 +1,6 @@
 //! Exports of the audit trail, as somebody who wants one uses them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use keystone::audit::bundle::{Shown, verify};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::event::Event;
 use crate::runtime_api::{Function, build_directory};
+use crate::verdicts::keystone_verify;
 use crate::{Client, Stack, Tenant, stack};
 
 /// A fetched volume.
@@ -38,9 +40,20 @@ pub async fn ask(client: &Client, format: &str, filter: &Value) -> String {
     id
 }
 
+/// Asks for an export of everything that no deployed worker takes up; gives its
+/// id.
+pub async fn ask_unseen(stack: &Stack, tenant: &Tenant<'_>, format: &str) -> String {
+    ask_unseen_for(stack, tenant, format, &json!({})).await
+}
+
 /// Asks for an export that no deployed worker takes up, since its message goes
 /// to a queue that does not exist; gives its id.
-pub async fn ask_unseen(stack: &Stack, tenant: &Tenant<'_>, format: &str) -> String {
+pub async fn ask_unseen_for(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    format: &str,
+    filter: &Value,
+) -> String {
     let mut environment = stack.environment("create-audit-export").await;
     let lost = format!("{}-lost", stack.value("EXPORT_QUEUE"));
     environment.insert("EXPORT_QUEUE".into(), lost);
@@ -48,7 +61,7 @@ pub async fn ask_unseen(stack: &Stack, tenant: &Tenant<'_>, format: &str) -> Str
     let mut function = Function::start(&binary, &environment).await;
     let event = Event::new("POST", "/v1/audit/exports", &[], stack::address())
         .token(tenant.owner().token())
-        .json(&json!({ "format": format }));
+        .json(&json!({ "format": format, "filter": filter }));
     let answer = function.request(&event).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     tenant.vouch_for(&event.request_id());
@@ -121,6 +134,24 @@ pub async fn proved(tenant: &Tenant<'_>, bundles: &[&[u8]]) -> Vec<u64> {
         assert_eq!(verified.header.tenant, tenant.slug());
     }
     numbers
+}
+
+/// Exit code and words of `keystone-verify` on these volumes of an export, all at
+/// once, as an auditor runs it with the keys that the vendor publishes.
+pub async fn verify_together(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    format: &str,
+    files: &[PathBuf],
+) -> (Option<i32>, String) {
+    let keys = published_keys(tenant).await;
+    let mut arguments = vec![if format == "pdf" { "pdf" } else { "bundle" }];
+    arguments.extend(files.iter().map(|file| file.to_str().expect("a path in UTF-8")));
+    arguments.extend(keys.iter().flat_map(|key| ["--vkey", key.as_str()]));
+    if format == "pdf" {
+        arguments.extend(["--root", stack.value("ROOT_CA")]);
+    }
+    keystone_verify(&arguments)
 }
 
 /// The bytes of fetched volumes.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use keystone::auth::Role;
 use keystone_tests::exports::{
-    ask, ask_unseen, contents, end_lease, fetch, fetch_done, message, proved, published_keys,
-    volumes_of, worker,
+    ask, ask_unseen, ask_unseen_for, contents, end_lease, fetch, fetch_done, message, proved,
+    published_keys, verify_together, volumes_of, worker,
 };
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, keystone_verify, pdfsig, pdftotext, pyhanko};
@@ -21,12 +21,17 @@ use serde_json::{Value, json};
 async fn something(tenant: &Tenant<'_>) {
     let admin = tenant.user(Role::Admin);
     for worker in [admin, tenant.owner()] {
-        let product = worker.post("/v1/products", &samples::product()).await.expect(201).id();
-        let batch = worker.post("/v1/batches", &samples::batch(&product)).await.expect(201);
-        let change = json!({ "state": "on_hold", "origin": null });
-        let path = format!("/v1/batches/{}", batch.id());
-        worker.patch(&path, &batch.etag(), &change).await.must(200);
+        something_by(worker).await;
     }
+}
+
+/// A product, and two changes of a batch of it.
+async fn something_by(worker: &Client) {
+    let product = worker.post("/v1/products", &samples::product()).await.expect(201).id();
+    let batch = worker.post("/v1/batches", &samples::batch(&product)).await.expect(201);
+    let change = json!({ "state": "on_hold", "origin": null });
+    let path = format!("/v1/batches/{}", batch.id());
+    worker.patch(&path, &batch.etag(), &change).await.must(200);
 }
 
 /// The recorded SHA-256 of each volume of an export, in order.
@@ -105,6 +110,8 @@ async fn check_pdf(stack: &Stack, tenant: &Tenant<'_>, bytes: &[u8], size: u64) 
     for part in ["Page 1 of", "How to verify this report", "BRCGS 3.9", "certifies nothing"] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
+    let unfiltered = |line: &str| line.split_whitespace().eq(["Filter", "none"]);
+    assert!(text.lines().any(unfiltered), "the report does not say that it has no filter: {text}");
     let taken = folder.file("bundle.jsonl", b"");
     let out = Command::new("pdfdetach")
         .args(["-savefile", "bundle.jsonl", "-o"])
@@ -117,6 +124,44 @@ async fn check_pdf(stack: &Stack, tenant: &Tenant<'_>, bytes: &[u8], size: u64) 
     let entries =
         attached.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{\"entry"));
     assert_eq!(entries.count() as u64, size);
+}
+
+#[tokio::test]
+async fn a_failed_sign_in_is_told_from_a_sign_in() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("failed-sign-in", &[]).await;
+    let owner = tenant.owner();
+    let email = tenant.emails().remove(0);
+    let guess = json!({ "tenant": tenant.slug(), "email": email, "password": "not the password" });
+    tenant.stranger().post("/v1/auth/login", &guess).await.must(401);
+    let filter = json!({ "action": "session.create" });
+
+    let id = ask(owner, "pdf", &filter).await;
+    let volumes = fetch(&stack, owner, &id).await;
+    let folder = Folder::new(&format!("{}-pdf", tenant.slug()));
+    let text = pdftotext(&folder.file("report.pdf", &volumes[0].bytes));
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let said = |phrase: &[&str]| words.windows(phrase.len()).filter(|at| *at == phrase).count();
+    let rows = |who: &str, outcome: &str| said(&[who, "session.create", outcome]);
+    assert_eq!((rows("anonymous", "FAILED"), rows("user", "success")), (1, 1), "{text}");
+    assert_eq!((rows("anonymous", "success"), rows("user", "FAILED")), (0, 0), "{text}");
+    let counts = ["session.create", "FAILED:", "1", "session.create", "success:", "1"];
+    assert_eq!(said(&counts), 1, "{text}");
+    assert_eq!(said(&["Filter", "action:", "session.create"]), 1, "{text}");
+
+    let id = ask(owner, "csv", &filter).await;
+    let volumes = fetch(&stack, owner, &id).await;
+    let mut table = csv::Reader::from_reader(volumes[0].bytes.as_slice());
+    let header = table.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let outcomes: Vec<(String, String)> = table
+        .records()
+        .map(Result::unwrap)
+        .map(|row| (row[column("actor_kind")].into(), row[column("outcome")].into()))
+        .collect();
+    let pair = |kind: &str, outcome: &str| (kind.to_owned(), outcome.to_owned());
+    assert_eq!(outcomes, [pair("user", "success"), pair("anonymous", "failed")]);
+    tenant.finish().await;
 }
 
 #[tokio::test]
@@ -166,6 +211,34 @@ async fn an_export_has_exactly_what_the_query_finds() {
         found.sort_unstable();
         assert_eq!(exported, found, "{filter}");
         assert_eq!(exported.is_empty(), filter["action"] == "nothing.like_it", "{filter}");
+    }
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_filtered_export_in_volumes_has_all_that_fits() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("filtered-volumes", &[]).await;
+    for _ in 0..2 {
+        something_by(tenant.owner()).await;
+    }
+    let trail = tenant.audit_trail().await;
+    let mut wanted: Vec<u64> = trail
+        .iter()
+        .filter(|entry| entry["resource"]["type"] == "batch")
+        .map(|entry| entry["seq"].as_u64().unwrap())
+        .collect();
+    wanted.sort_unstable();
+    assert_eq!(wanted.len(), 4);
+    // With the last that fits in a full volume there is no empty one after it.
+    for (most, volumes) in [(3, 2), (2, 2), (1, 4)] {
+        let filter = json!({ "resource_type": "batch" });
+        let id = ask_unseen_for(&stack, &tenant, "jsonl", &filter).await;
+        let ended = worker(&stack, most).await.invoke(&message(tenant.slug(), &id)).await;
+        assert_eq!(ended, json!(["done"]));
+        let fetched = fetch_done(&stack, tenant.owner(), &id).await;
+        assert_eq!(fetched.len(), volumes, "at most {most} in a volume");
+        assert_eq!(proved(&tenant, &contents(&fetched)).await, wanted);
     }
     tenant.finish().await;
 }
@@ -286,17 +359,7 @@ async fn are_together_the_whole(
     files: &[PathBuf],
     size: u64,
 ) {
-    let keys = published_keys(tenant).await;
-    let verify = |files: &[PathBuf]| {
-        let mut arguments = vec![if format == "pdf" { "pdf" } else { "bundle" }];
-        arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
-        arguments.extend(keys.iter().flat_map(|key| ["--vkey", key.as_str()]));
-        if format == "pdf" {
-            arguments.extend(["--root", stack.value("ROOT_CA")]);
-        }
-        keystone_verify(&arguments)
-    };
-    let (code, words) = verify(files);
+    let (code, words) = verify_together(stack, tenant, format, files).await;
     let whole = format!("{size} of {size} entries, all of the audit trail of {}", tenant.slug());
     assert!(code == Some(0) && words.contains(&whole), "{words}");
     assert!(words.contains("Nothing is left out"), "{words}");
@@ -305,7 +368,7 @@ async fn are_together_the_whole(
     let mut some = files.to_vec();
     some.remove(1);
     some.reverse();
-    let (code, words) = verify(&some);
+    let (code, words) = verify_together(stack, tenant, format, &some).await;
     assert!(code == Some(0) && words.contains("a part of the audit trail"), "{words}");
     assert!(words.contains("125 entries are left out: 125 to 249."), "{words}");
 }

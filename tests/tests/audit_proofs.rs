@@ -17,7 +17,10 @@ use keystone::audit::note::VerifierKey;
 use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
 use keystone_tests::event::Event;
-use keystone_tests::exports::{ask, ask_unseen, end_lease, fetch, message, volumes_of, worker};
+use keystone_tests::exports::{
+    ask, ask_unseen, ask_unseen_for, contents, end_lease, fetch, message, proved, volumes_of,
+    worker,
+};
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::stack::{address, random, root};
 use keystone_tests::{Client, Stack, Tenant, bulk, samples};
@@ -673,10 +676,8 @@ async fn an_entry_in_anothers_place_is_neither_shown_nor_overlooked() {
     tenant.finish().await;
 }
 
-/// The export, which must have ended because of what `said`, with so many
-/// volumes and none to fetch.
-async fn is_refused(stack: &Stack, tenant: &Tenant<'_>, export: &str, said: &str, volumes: usize) {
-    assert!(said.contains("lead to the root"), "{said}");
+/// The export, which must have ended with so many volumes and none to fetch.
+async fn is_refused(stack: &Stack, tenant: &Tenant<'_>, export: &str, volumes: usize) {
     let path = format!("/v1/audit/exports/{export}");
     let view = tenant.owner().get(&path).await.expect(200).json();
     assert_eq!(view["state"], "contradicted", "{view}");
@@ -709,7 +710,8 @@ async fn an_export_of_other_entries_than_were_signed_is_refused() {
         entries.replace_one(third.clone(), &forged).await.unwrap();
         let said = run.failure(&event).await;
         entries.replace_one(third.clone(), &before[3]).await.unwrap();
-        is_refused(&stack, &tenant, &id, &said, 0).await;
+        assert!(said.contains("lead to the root"), "{said}");
+        is_refused(&stack, &tenant, &id, 0).await;
         // The message comes once more, and the export stays as it is.
         assert_eq!(run.invoke(&event).await, json!(["nothing"]));
     }
@@ -738,7 +740,8 @@ async fn an_export_of_other_entries_than_were_signed_is_refused() {
     entries.replace_one(third.clone(), &before[3]).await.unwrap();
     let (_, all) = stored(&stack, &tenant).await;
     rehash(&stack, &tenant, &all).await;
-    is_refused(&stack, &tenant, &id, &said, 1).await;
+    assert!(said.contains("lead to the root"), "{said}");
+    is_refused(&stack, &tenant, &id, 1).await;
 
     // Nor is what a run noted of the checkpoint believed by the next.
     let id = ask_unseen(&stack, &tenant, "csv").await;
@@ -756,6 +759,102 @@ async fn an_export_of_other_entries_than_were_signed_is_refused() {
     // The true trail is exported as ever.
     let id = ask(owner, "csv", &json!({})).await;
     assert_eq!(fetch(&stack, owner, &id).await.len(), 1);
+    self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
+    tenant.finish().await;
+}
+
+/// What somebody who may write to the database does to the document of an
+/// entry; `other` is that of another entry.
+type Tampering = fn(found: &mut Document, other: &Document);
+
+/// Tampering with one document, the filter of the export that meets it, and why
+/// it is refused.
+fn tamperings(address: &str) -> [(Tampering, Value, &'static str); 9] {
+    let by_action = || json!({ "action": "product.create" });
+    let by_ip = json!({ "ip": address });
+    [
+        (|found, _| set_in(found, "outcome", "denied"), json!({}), "was changed"),
+        (
+            |found, other| {
+                for field in ["entry", "leaf", "at", "personal", "ip"] {
+                    found.insert(field, other.get(field).unwrap().clone());
+                }
+            },
+            json!({}),
+            "holds the entry with the number",
+        ),
+        (
+            |found, _| set_in(found, "seq", 999_i64),
+            json!({}),
+            "holds the entry with the number 999",
+        ),
+        (|found, _| drop(found.insert("entry", Document::new())), json!({}), "cannot be read"),
+        // What the database would no longer find by the filter is no less looked at.
+        (|found, _| set_in(found, "action", "mail.send"), by_action(), "was changed"),
+        (|found, _| forge(found), by_action(), "lead to the root"),
+        (
+            |found, _| {
+                let long_ago: jiff::Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
+                found.insert("at", DateTime::from_millis(long_ago.as_millisecond()));
+            },
+            json!({ "from": "2021-01-01T00:00:00Z" }),
+            "under another time",
+        ),
+        (|found, _| drop(found.insert("ip", Bson::Null)), by_ip.clone(), "by its source address"),
+        (
+            |found, _| drop(found.insert("personal", Vec::<Bson>::new())),
+            by_ip,
+            "was removed, and whose it is was not erased",
+        ),
+    ]
+}
+
+fn set_in(found: &mut Document, member: &str, value: impl Into<Bson>) {
+    found.get_document_mut("entry").unwrap().insert(member, value);
+}
+
+#[tokio::test]
+async fn an_export_of_a_trail_that_was_tampered_with_is_refused() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("tampered-export", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 4).await;
+    let (entries, before) = stored(&stack, &tenant).await;
+    let created = |document: &&Document| {
+        document.get_document("entry").unwrap().get_str("action").unwrap() == "product.create"
+    };
+    let products: Vec<&Document> = before.iter().filter(created).collect();
+    assert_eq!(products.len(), 4);
+    let (first, found) = (products[0], products[1]);
+    let only = doc! { "_id": found.get_i64("_id").unwrap() };
+    let mut run = worker(&stack, 500).await;
+    for (tamper, filter, why) in tamperings(&owner.address().to_string()) {
+        let id = ask_unseen_for(&stack, &tenant, "jsonl", &filter).await;
+        let mut tampered = found.clone();
+        tamper(&mut tampered, first);
+        entries.replace_one(only.clone(), &tampered).await.unwrap();
+        let said = run.failure(&message(tenant.slug(), &id)).await;
+        entries.replace_one(only.clone(), found).await.unwrap();
+        assert!(said.contains(why), "wanted: {why}\nsaid: {said}");
+        is_refused(&stack, &tenant, &id, 0).await;
+    }
+
+    // One is gone, whether or not its hashes are needed for the checkpoint.
+    for gone in &products {
+        let only = doc! { "_id": gone.get_i64("_id").unwrap() };
+        let id = ask_unseen(&stack, &tenant, "csv").await;
+        entries.delete_one(only).await.unwrap();
+        let said = run.failure(&message(tenant.slug(), &id)).await;
+        entries.insert_one(*gone).await.unwrap();
+        assert!(said.contains("is missing") || said.contains("has no hash of height"), "{said}");
+        is_refused(&stack, &tenant, &id, 0).await;
+    }
+
+    // The true trail is exported, with each of them.
+    let id = ask(owner, "jsonl", &json!({ "action": "product.create" })).await;
+    let volumes = fetch(&stack, owner, &id).await;
+    assert_eq!(proved(&tenant, &contents(&volumes)).await.len(), 4);
     self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
     tenant.finish().await;
 }

@@ -128,7 +128,12 @@ impl<'p> Publisher<'p> {
     ) -> Result<(Checkpoint, Option<(u64, Vec<Hash>)>), Problem> {
         let id = tenant.id().as_str();
         let broken = |what: String| contradicted(tenant, &what);
-        let tree = tenant.audit_tree().await?;
+        // A head that is none, or hashes that are gone, are no less of a fault.
+        let unreadable = |error| match error {
+            StoreError::Trail(what) | StoreError::Defect(what) => broken(what),
+            other => other.into(),
+        };
+        let tree = tenant.audit_tree().await.map_err(unreadable)?;
         let head =
             Checkpoint { origin: self.keys.origin(id), size: tree.size(), root: tree.root() };
         // Every trail begins with the provisioning of its tenant; a note of no
@@ -153,10 +158,10 @@ impl<'p> Publisher<'p> {
             };
         }
         // The head is one document; the hashes beside the entries must agree.
-        if tenant.audit_root(head.size).await? != head.root {
+        if tenant.audit_root(head.size).await.map_err(unreadable)? != head.root {
             return Err(broken("the head is not that of the stored entries".into()));
         }
-        let proof = tenant.audit_consistency(old.size, head.size).await?;
+        let proof = tenant.audit_consistency(old.size, head.size).await.map_err(unreadable)?;
         verify_consistency(old.size, head.size, &proof, &old.root, &head.root)
             .map_err(|error| broken(format!("{} to {} entries: {error}", old.size, head.size)))?;
         Ok((head, Some((old.size, proof))))

@@ -443,8 +443,8 @@ pub(super) fn recorded(document: &Document) -> Result<(CommittedEntry, Hash), St
 /// The number under which an entry, or the size under which a checkpoint, is
 /// stored.
 pub(super) fn seq_of(document: &Document) -> Result<u64, StoreError> {
-    let seq = document.get_i64("_id").map_err(StoreError::defect)?;
-    u64::try_from(seq).map_err(StoreError::defect)
+    let seq = document.get_i64("_id").ok().and_then(|seq| u64::try_from(seq).ok());
+    seq.ok_or_else(|| StoreError::Trail("something stored in the trail has no number".into()))
 }
 
 /// The stages that find the newest of the entries with numbers in `range` that

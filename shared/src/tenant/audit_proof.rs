@@ -2,6 +2,7 @@
 //! stored entries as they are, for whoever checks them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -72,7 +73,7 @@ impl Tenant {
     /// The roots of perfect subtrees of the audit tree, in one query.
     ///
     /// # Errors
-    /// [`StoreError::Defect`] when the trail does not hold one of them;
+    /// [`StoreError::Trail`] when the trail does not hold one of them;
     /// otherwise when the database does not answer.
     pub async fn audit_subtrees(&self, wanted: &[Subtree]) -> Result<Vec<Hash>, StoreError> {
         if wanted.is_empty() {
@@ -91,7 +92,10 @@ impl Tenant {
         for document in found {
             let seq = seq_of(&document)?;
             let stored = document.get("nodes").cloned().unwrap_or(Bson::Null);
-            nodes.insert(seq, deserialize_from_bson(stored)?);
+            let stored = deserialize_from_bson(stored).map_err(|error| {
+                StoreError::Trail(format!("the tree hashes of entry {seq} cannot be read: {error}"))
+            });
+            nodes.insert(seq, stored?);
         }
         wanted
             .iter()
@@ -99,7 +103,7 @@ impl Tenant {
                 let of_entry = nodes.get(last);
                 of_entry.and_then(|of_entry| of_entry.get(*height as usize)).copied().ok_or_else(
                     || {
-                        StoreError::defect(format!(
+                        StoreError::Trail(format!(
                             "the audit trail has no hash of height {height} at entry {last}"
                         ))
                     },
@@ -121,8 +125,8 @@ impl Tenant {
     /// (RFC 6962 §2.1.1), from stored hashes.
     ///
     /// # Errors
-    /// As [`Tenant::audit_subtrees`]; [`StoreError::Defect`] also when `seq` is
-    /// not below `size`.
+    /// As [`Tenant::audit_subtrees`]; [`StoreError::Defect`] when `seq` is not
+    /// below `size`.
     pub async fn audit_inclusion(&self, seq: u64, size: u64) -> Result<Vec<Hash>, StoreError> {
         self.joined(inclusion_subtrees(seq, size).map_err(StoreError::defect)?).await
     }
@@ -131,8 +135,8 @@ impl Tenant {
     /// first `from` (RFC 6962 §2.1.2), from stored hashes.
     ///
     /// # Errors
-    /// As [`Tenant::audit_subtrees`]; [`StoreError::Defect`] also when `from` is
-    /// above `to`.
+    /// As [`Tenant::audit_subtrees`]; [`StoreError::Defect`] when `from` is above
+    /// `to`.
     pub async fn audit_consistency(&self, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
         self.joined(consistency_subtrees(from, to).map_err(StoreError::defect)?).await
     }
@@ -247,9 +251,35 @@ impl Tenant {
         limit: i64,
     ) -> Result<Vec<StoredEntry>, StoreError> {
         let from = i64::try_from(from).map_err(StoreError::defect)?;
+        self.stored_entries(doc! { "$gte": from }, limit).await
+    }
+
+    /// Audit entries as they are stored, oldest first, with numbers in `range`,
+    /// all of which come at once.
+    ///
+    /// # Errors
+    /// As [`Tenant::stored_audit_entries`].
+    pub async fn stored_audit_entries_within(
+        &self,
+        range: Range<u64>,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let number = |number: u64| i64::try_from(number).map_err(StoreError::defect);
+        let limit = number(range.end.saturating_sub(range.start))?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let numbers = doc! { "$gte": number(range.start)?, "$lt": number(range.end)? };
+        self.stored_entries(numbers, limit).await
+    }
+
+    async fn stored_entries(
+        &self,
+        numbers: Document,
+        limit: i64,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
         let found: Vec<Document> = self
             .audit_entries()
-            .find(doc! { "tenant_id": self.id().as_str(), "_id": { "$gte": from } })
+            .find(doc! { "tenant_id": self.id().as_str(), "_id": numbers })
             .sort(doc! { "tenant_id": 1, "_id": 1 })
             .limit(limit)
             .await?
@@ -261,7 +291,7 @@ impl Tenant {
         for document in found {
             let Ok(seq) = seq_of(&document) else { continue };
             let parts = match self.entry_parts(document).await {
-                Err(StoreError::Defect(what)) => Err(what),
+                Err(StoreError::Trail(what) | StoreError::Defect(what)) => Err(what),
                 parts => Ok(parts?),
             };
             entries.push(StoredEntry { seq, parts });

@@ -142,6 +142,10 @@ pub enum StoreError {
     /// Two transactions met; the whole transaction is to be run again.
     #[error("transient transaction conflict")]
     Conflict,
+    /// The stored audit trail is not what was recorded. Never shown to a client
+    /// but where a trail is published or exported, which then ends.
+    #[error("{0}")]
+    Trail(String),
     /// A defect of ours or of the data. Never shown to a client.
     #[error("{0}")]
     Defect(String),
@@ -254,7 +258,7 @@ impl From<StoreError> for Problem {
                  not changed until the restriction is lifted."
                     .into(),
             ),
-            StoreError::Defect(what) => {
+            StoreError::Trail(what) | StoreError::Defect(what) => {
                 tracing::error!(cause = what, "defect");
                 Self::Internal
             }

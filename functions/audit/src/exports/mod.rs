@@ -13,6 +13,7 @@ mod rows;
 mod run;
 mod view;
 mod volume;
+mod walk;
 
 use jiff::Timestamp;
 use keystone::Problem;
@@ -20,7 +21,7 @@ use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::merkle::Hash;
 use keystone::audit::note::VerifierKey;
 use keystone::crypto::{Place, Sealed, Subject, at_rest_option};
-use keystone::tenant::{AuditFilter, Entity, Id, StoreError, Stored, Tenant, Work, schema};
+use keystone::tenant::{Entity, Id, StoreError, Stored, Tenant, Work, schema};
 use keystone_report::KEPT;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -303,11 +304,6 @@ pub async fn unfinished(tenant: &Tenant) -> Result<Vec<Stored<Export>>, StoreErr
         found.extend(tenant.list::<Export>(of_state, page).await?);
     }
     Ok(found)
-}
-
-/// The filter in the form in which the trail is read.
-fn wanted(filter: &FilterInput) -> AuditFilter {
-    filter.clone().into()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Entries and filters in words, for people who read a report.
 
 use keystone::Problem;
+use keystone::audit::entry::ActorKind;
 use keystone::tenant::AuditRecord;
 use serde_json::Value;
 
@@ -15,15 +16,22 @@ use crate::view::AuditEntryView;
 pub fn row(record: &AuditRecord) -> Result<Row, Problem> {
     let view = AuditEntryView::new(record)?;
     let entry = &record.entry;
+    let kind = match entry.actor.kind {
+        ActorKind::User => "user",
+        ActorKind::Job => "job",
+        ActorKind::Operator => "operator",
+        ActorKind::Anonymous => "anonymous",
+    };
     let actor = match &entry.actor.role {
-        Some(role) => format!("{} ({role})", entry.actor.id),
-        None => entry.actor.id.clone(),
+        Some(role) => format!("{kind} {} ({role})", entry.actor.id),
+        None => format!("{kind} {}", entry.actor.id),
     };
     Ok(Row {
         seq: entry.seq,
         at: entry.at,
         actor,
         action: entry.action.clone(),
+        outcome: entry.outcome,
         resource: format!("{} {}", entry.resource.kind, entry.resource.id),
         source_ip: view.source_ip.as_ref().map(in_words).unwrap_or_default(),
         request_id: entry.request_id.clone(),

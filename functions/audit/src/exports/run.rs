@@ -19,7 +19,8 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::volume::Volume;
-use super::{Export, File, Progress, Snapshot, State, wanted};
+use super::walk::{Walk, fits};
+use super::{Export, File, Progress, Snapshot, State};
 use crate::checkpoints::Publisher;
 use crate::filter::FilterInput;
 
@@ -44,6 +45,29 @@ pub enum Ended {
     Elsewhere,
     /// Too many runs came no further; it is given up.
     GivenUp,
+}
+
+/// Why a volume is not made.
+pub enum Stop {
+    /// The trail is not what was signed: the export ends.
+    Contradicted(String),
+    /// Anything else, which another run may not meet.
+    Failed(Problem),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Trail(fault) => Self::Contradicted(fault),
+            other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
+    }
 }
 
 /// What the making of a volume needs to know.
@@ -145,6 +169,7 @@ async fn write_volumes(
     if let Some(fault) = snapshot.fault(&keys) {
         return Err(refuse(tenant, clock, id, &fault).await);
     }
+    let mut walk = Walk::new(tenant, export.entity.next()..snapshot.size, &filter);
     // A trail without an entry that fits is reported too: as an empty volume.
     while export.entity.next() < snapshot.size {
         if clock.is_over() {
@@ -162,7 +187,13 @@ async fn write_volumes(
             made_at: clock.now(),
             signer: &signer,
         };
-        let written = write_volume(&context, clock, lease, &storage).await?;
+        let written = match write_volume(&context, clock, lease, &storage, &mut walk).await {
+            Ok(written) => written,
+            Err(Stop::Contradicted(fault)) => {
+                return Err(refuse(tenant, clock, id, &fault).await);
+            }
+            Err(Stop::Failed(problem)) => return Err(problem),
+        };
         export = add_file(tenant, clock, &export, &written).await?;
         tenant.keep_work(lease, true, clock.now(), LEASE).await?;
     }
@@ -170,44 +201,47 @@ async fn write_volumes(
     Ok(Ended::Done)
 }
 
-/// Writes and stores one volume. Nothing is signed or stored before its entries
-/// were shown to lead to the root that the checkpoint signs: that each is its
-/// stored leaf's says nothing where both were changed.
+/// Writes and stores one volume. Nothing is signed or stored before all entries
+/// that were looked at, shown or not, lead to the root that the checkpoint
+/// signs: that each is its stored leaf's says nothing where both were changed.
 async fn write_volume(
     context: &Context<'_, '_>,
     clock: &Clock,
     lease: &mut Lease<Progress>,
     storage: &Storage,
-) -> Result<File, Problem> {
-    let (tenant, export) = (context.tenant, &context.export.entity);
-    let wanted = wanted(&context.filter);
-    let mut volume = Volume::new(export.format, context.snapshot.size)?;
+    walk: &mut Walk<'_>,
+) -> Result<File, Stop> {
+    let (tenant, format) = (context.tenant, context.export.entity.format);
+    let (start, end) = (walk.next(), context.snapshot.size);
+    let mut volume = Volume::new(context, start).await?;
     let most = most_entries(context.platform)?;
-    let (mut next, mut entries) = (export.next(), 0_u64);
-    let end = context.snapshot.size;
-    let mut batches = tenant.audit_entries_within(&wanted, next..end, most).await?;
-    while let Some(batch) = batches.next().await? {
-        volume.add(context, &batch.records).await?;
-        entries += batch.records.len() as u64;
-        next = batch.next;
-        lease.work.percent = percent(next, end);
-        tenant.keep_work(lease, false, clock.now(), LEASE).await?;
-        if volume.is_full() {
+    let mut entries = 0;
+    loop {
+        let Some(record) = walk.peek() else {
+            // Where little fits, the time may be over before the volume is full.
+            let is_late = clock.is_over() && walk.next() > start;
+            if is_late || !walk.read().await? {
+                break;
+            }
+            lease.work.percent = percent(walk.next(), end);
+            tenant.keep_work(lease, false, clock.now(), LEASE).await?;
+            continue;
+        };
+        if !fits(&context.filter, record) {
+            volume.hide(record);
+        } else if entries == most || volume.is_full() {
+            // A full volume takes up what does not fit, so none is empty after it.
             break;
+        } else {
+            volume.show(record)?;
+            entries += 1;
         }
+        walk.step();
     }
-    // A full volume may have been the last with anything in it.
-    if next < end {
-        let mut rest = tenant.audit_entries_within(&wanted, next..end, 1).await?;
-        if let Some(rest) = rest.next().await?
-            && rest.records.is_empty()
-        {
-            next = rest.next;
-        }
-    }
+    let upto = walk.next();
     let (bundle, shown) = volume.close(context).await?;
     if let Err(fault) = verify(bundle.as_slice(), context.keys, |_| ()) {
-        return Err(refuse(tenant, clock, context.export.id, &fault.to_string()).await);
+        return Err(Stop::Contradicted(fault.to_string()));
     }
     let bytes = shown.file(context, bundle).await?;
     // Whoever else writes this volume meanwhile does so under another name, so
@@ -217,16 +251,17 @@ async fn write_volume(
         tenant.id(),
         context.export.id,
         random::id(clock.now()).map_err(StoreError::from)?,
-        export.format.extension()
+        format.extension()
     );
     let (size, sha256) = (bytes.len() as u64, Hash::of(&[&bytes]));
+    lease.work.percent = percent(upto, end);
     tenant.keep_work(lease, false, clock.now(), LEASE).await?;
-    storage.put(&key, export.format.media_type(), bytes, sha256).await?;
-    Ok(File { key, entries, upto: next, size, sha256 })
+    storage.put(&key, format.media_type(), bytes, sha256).await?;
+    Ok(File { key, entries, upto, size, sha256 })
 }
 
 /// Entries that a volume holds at most.
-fn most_entries(platform: &Platform) -> Result<u32, StoreError> {
+fn most_entries(platform: &Platform) -> Result<u64, StoreError> {
     let text = platform.setting(Setting::ExportVolumeEntries)?;
     let most = text.parse().ok().filter(|most| *most > 0);
     most.ok_or_else(|| StoreError::defect("a volume must hold at least one entry"))

@@ -10,7 +10,7 @@ use super::rows::row;
 use super::{Context, Format, pdf};
 use crate::report::Row;
 
-/// A volume ends with the batch in which its machine-readable part reaches
+/// A volume ends with the entry with which its machine-readable part reaches
 /// this many bytes.
 const ENOUGH_BYTES: usize = 32 << 20;
 
@@ -32,37 +32,36 @@ pub enum Content {
 }
 
 impl Volume {
-    /// An empty volume over the tree of `size` leaves.
+    /// An empty volume whose first entry to look at is `start`.
     ///
     /// # Errors
-    /// As [`Table::new`].
-    pub fn new(format: Format, size: u64) -> Result<Self, StoreError> {
-        let content = match format {
+    /// As [`Evidence::new`].
+    pub async fn new(context: &Context<'_, '_>, start: u64) -> Result<Self, StoreError> {
+        let shown = match context.export.entity.format {
             Format::Pdf => Content::Pdf(Vec::new()),
             Format::Jsonl => Content::Jsonl,
             Format::Csv => Content::Csv(Box::new(Table::new()?)),
         };
-        Ok(Self { evidence: Evidence::new(size), content })
+        Ok(Self { evidence: Evidence::new(context, start).await?, content: shown })
     }
 
-    /// Adds entries in the order of the trail.
+    /// Adds the next entry of the trail.
     ///
     /// # Errors
-    /// [`Problem`] when a stored record was tampered with or the database does
-    /// not answer.
-    pub async fn add(
-        &mut self,
-        context: &Context<'_, '_>,
-        records: &[AuditRecord],
-    ) -> Result<(), Problem> {
-        for record in records {
-            match &mut self.content {
-                Content::Pdf(rows) => rows.push(row(record)?),
-                Content::Jsonl => {}
-                Content::Csv(table) => table.push(record)?,
-            }
+    /// [`Problem`] when it is not the next, or its values are not those that it
+    /// commits to.
+    pub fn show(&mut self, record: &AuditRecord) -> Result<(), Problem> {
+        match &mut self.content {
+            Content::Pdf(rows) => rows.push(row(record)?),
+            Content::Jsonl => {}
+            Content::Csv(table) => table.push(record)?,
         }
-        Ok(self.evidence.add(context, records).await?)
+        Ok(self.evidence.show(record)?)
+    }
+
+    /// Passes over the next entry of the trail, which does not fit.
+    pub fn hide(&mut self, record: &AuditRecord) {
+        self.evidence.hide(record);
     }
 
     /// Whether it is to be finished now.
@@ -77,8 +76,8 @@ impl Volume {
     /// The evidence bundle, to be verified before anything is made of the rest.
     ///
     /// # Errors
-    /// As [`Volume::add`].
-    pub async fn close(self, context: &Context<'_, '_>) -> Result<(Vec<u8>, Content), Problem> {
+    /// As [`Evidence::new`].
+    pub async fn close(self, context: &Context<'_, '_>) -> Result<(Vec<u8>, Content), StoreError> {
         Ok((self.evidence.finish(context).await?, self.content))
     }
 }

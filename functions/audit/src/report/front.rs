@@ -76,9 +76,14 @@ const VERIFY: [&str; 4] = [
 ];
 
 /// What the report is good for, and what it is not.
-const SHOWS: [&str; 2] = [
+const SHOWS: [&str; 3] = [
     "It shows which entries stood in this tenant's audit trail when it had the size on page 1: what \
-     was done through the product, by whom, when, with the values before and after.",
+     was done through the product, by whom, when, with the values before and after. What was tried \
+     and not done has the outcome FAILED, or DENIED where it was not allowed.",
+    "Who acted stands as kind and id, never as a name: the tenant's list of users says whose id it \
+     is, for as long as that person is not erased. A character that these fonts have no letter \
+     for, such as a Chinese one, is printed as its number, \\u{4e73}; the attached bundle has the \
+     text as it is.",
     "It does not show that what people entered is true, nor what was done outside the product. A \
      personal value that was erased by law stands as \"erased\"; that it existed stays \
      provable. A filtered report shows what fits the filter and says nothing of the rest.",
@@ -111,6 +116,10 @@ fn summary(pen: &mut Pen<'_>, report: &AuditReport<'_>) {
     for line in report.filter {
         pen.fact("Filter", line);
     }
+    if report.filter.is_empty() {
+        let whole = report.from.is_none() && report.to.is_none();
+        pen.fact("Filter", if whole { "none" } else { "none beside the period" });
+    }
     let shown = match (report.rows.first(), report.rows.last()) {
         (Some(first), Some(last)) => {
             format!("{}, numbers {} to {}", report.rows.len(), first.seq, last.seq)
@@ -128,9 +137,10 @@ fn summary(pen: &mut Pen<'_>, report: &AuditReport<'_>) {
     for key in report.keys {
         pen.fact("Verifier key", key);
     }
-    pen.heading(11.0, 15.0, "Entries per action");
+    pen.heading(11.0, 15.0, "Entries per action and outcome");
+    let counts = per_action(report).into_iter();
     let counts: Vec<String> =
-        per_action(report).iter().map(|(action, count)| format!("{action}: {count}")).collect();
+        counts.map(|((action, outcome), count)| format!("{action} {outcome}: {count}")).collect();
     pen.paragraph(&counts.join("   "));
 }
 

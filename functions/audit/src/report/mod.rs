@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use keystone_report::{Attachment, Fonts, Part, Pen, Report, ReportError, time};
 
-use table::Entries;
 pub use table::Row;
+use table::{Entries, outcome_in_words};
 
 /// What a report of the trail shows.
 pub struct AuditReport<'a> {
@@ -71,18 +71,21 @@ pub fn render(mut audit: AuditReport<'_>) -> Result<Vec<u8>, ReportError> {
     keystone_report::render(&fonts, report)
 }
 
-/// How many entries there are of each action, in the order of their names.
-fn per_action<'a>(report: &'a AuditReport<'_>) -> BTreeMap<&'a str, usize> {
+/// How many entries there are of each action and outcome, in the order of their
+/// names.
+fn per_action<'a>(report: &'a AuditReport<'_>) -> BTreeMap<(&'a str, &'static str), usize> {
     let mut counts = BTreeMap::new();
     for row in report.rows {
-        *counts.entry(row.action.as_str()).or_insert(0) += 1;
+        *counts.entry((row.action.as_str(), outcome_in_words(row.outcome))).or_insert(0) += 1;
     }
     counts
 }
 
 #[cfg(test)]
 mod tests {
+    use keystone::audit::entry::Outcome;
     use keystone::audit::merkle::Hash;
+    use keystone_report::Table as _;
 
     use super::*;
 
@@ -93,8 +96,9 @@ mod tests {
         Row {
             seq,
             at: Timestamp::UNIX_EPOCH,
-            actor: "0199-user (admin)".into(),
+            actor: "user 0199-user (admin)".into(),
             action: "batch.update".into(),
+            outcome: Outcome::Success,
             resource: "batch 0199-batch".into(),
             source_ip: "192.0.2.1".into(),
             request_id: "request".into(),
@@ -125,6 +129,30 @@ mod tests {
 
     fn pages(pdf: &[u8]) -> usize {
         lopdf::Document::load_mem(pdf).unwrap().get_pages().len()
+    }
+
+    #[test]
+    fn what_failed_is_not_told_like_what_was_done() {
+        let signed_in = Row { action: "session.create".into(), ..row(1, "a") };
+        let failed = Row { outcome: Outcome::Failed, ..signed_in.clone() };
+        let denied = Row { outcome: Outcome::Denied, ..signed_in.clone() };
+        let rows = [signed_in.clone(), failed, denied, signed_in];
+        let mut outcomes = Vec::new();
+        for index in 0..rows.len() {
+            Entries(&rows).row(index, &mut |column, text| {
+                if Entries(&rows).columns()[column].heading == "Outcome" {
+                    outcomes.push(text.to_owned());
+                }
+            });
+        }
+        assert_eq!(outcomes, ["success", "FAILED", "DENIED", "success"]);
+        let report = report(&rows, Vec::new());
+        let counts: Vec<_> = per_action(&report).into_iter().collect();
+        let action = "session.create";
+        assert_eq!(
+            counts,
+            [((action, "DENIED"), 1), ((action, "FAILED"), 1), ((action, "success"), 2)]
+        );
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! The table of entries.
 
 use jiff::Timestamp;
+use keystone::audit::entry::Outcome;
 use keystone::audit::merkle::Hash;
 use keystone_report::{Column, Table, time};
 
 /// One entry of the table.
+#[derive(Clone)]
 pub struct Row {
     /// Number in the trail.
     pub seq: u64,
     /// When the action took place.
     pub at: Timestamp,
-    /// Who acted.
+    /// Who acted: kind, id and role.
     pub actor: String,
-    /// What was done.
+    /// What was done, or tried.
     pub action: String,
+    /// How it ended.
+    pub outcome: Outcome,
     /// What was acted on.
     pub resource: String,
     /// Source address.
@@ -26,14 +30,25 @@ pub struct Row {
     pub leaf: Hash,
 }
 
-const COLUMNS: [Column; 7] = [
+/// An outcome as reports show it: one that is no success stands out, since the
+/// action has the same name.
+pub const fn outcome_in_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::Denied => "DENIED",
+        Outcome::Failed => "FAILED",
+    }
+}
+
+const COLUMNS: [Column; 8] = [
     Column { heading: "No.", width: 36.0 },
     Column { heading: "Time (UTC)", width: 62.0 },
     Column { heading: "Actor", width: 118.0 },
     Column { heading: "Action", width: 74.0 },
+    Column { heading: "Outcome", width: 44.0 },
     Column { heading: "Resource", width: 118.0 },
     Column { heading: "Source IP", width: 68.0 },
-    Column { heading: "Change, request and leaf hash", width: 294.0 },
+    Column { heading: "Change, request and leaf hash", width: 250.0 },
 ];
 
 /// The entries of a report.
@@ -58,12 +73,13 @@ impl Table for Entries<'_> {
         cell(1, &time(row.at));
         cell(2, &row.actor);
         cell(3, &row.action);
-        cell(4, &row.resource);
-        cell(5, &row.source_ip);
+        cell(4, outcome_in_words(row.outcome));
+        cell(5, &row.resource);
+        cell(6, &row.source_ip);
         for change in &row.changes {
-            cell(6, change);
+            cell(7, change);
         }
-        cell(6, &format!("request {}", row.request_id));
-        cell(6, &format!("leaf {}", row.leaf));
+        cell(7, &format!("request {}", row.request_id));
+        cell(7, &format!("leaf {}", row.leaf));
     }
 }

@@ -185,7 +185,7 @@ impl Destructions {
     /// proves nothing.
     async fn prove(&self, id: &TenantId) -> Result<bool, StoreError> {
         match self.entry_of(id).await {
-            Err(StoreError::Defect(_)) => Ok(false),
+            Err(StoreError::Trail(_) | StoreError::Defect(_)) => Ok(false),
             other => other,
         }
     }
@@ -239,7 +239,7 @@ async fn check(
     let (mut newest, mut spoilt) = (None, None);
     if let Some(previous) = archived.last() {
         match archive.after(tenant.id(), *previous).await {
-            Err(StoreError::Defect(why)) => spoilt = Some(why),
+            Err(StoreError::Trail(why) | StoreError::Defect(why)) => spoilt = Some(why),
             other => newest = other?,
         }
     }
@@ -248,7 +248,7 @@ async fn check(
         (newest.link.open(&keys).map_or(u64::MAX, |checkpoint| checkpoint.size), newest.link)
     });
     let head = match tenant.audit_tree().await {
-        Err(StoreError::Defect(what)) => {
+        Err(StoreError::Trail(what) | StoreError::Defect(what)) => {
             return Ok(Findings::only(format!("the head is none of a tree: {what}")));
         }
         other => other?,
@@ -355,7 +355,7 @@ async fn beside_the_trail(
 /// none.
 async fn is_recorded(tenant: &Tenant, subject: Subject) -> Result<bool, StoreError> {
     match erasure::recorded(tenant, subject).await {
-        Err(StoreError::Defect(_)) => Ok(false),
+        Err(StoreError::Trail(_) | StoreError::Defect(_)) => Ok(false),
         other => other,
     }
 }
@@ -376,7 +376,7 @@ impl Checkpoints<'_> {
     async fn up_to(&mut self, size: u64) -> Result<Option<SignedCheckpoint>, Problem> {
         if self.page.is_empty() && !self.done {
             match self.tenant.checkpoints_after(self.last, CHECKPOINTS).await {
-                Err(StoreError::Defect(why)) => self.spoilt = Some(why),
+                Err(StoreError::Trail(why) | StoreError::Defect(why)) => self.spoilt = Some(why),
                 other => self.page = other?,
             }
             self.done = self.page.is_empty();

@@ -18,6 +18,10 @@ echo "-> cfn-lint"
 echo "-> sam validate"
 .local/venvs/sam/bin/sam validate --lint --template template.yaml
 
+echo "-> resources of the stack"
+"$python" infra/local/venvs.py emulator
+.local/venvs/emulator/bin/python -W ignore infra/local/count_resources.py
+
 echo "-> the local database's shorter ways"
 "$python" infra/local/venvs.py database
 .local/venvs/database/bin/python infra/local/test_database_shortcuts.py

@@ -241,7 +241,7 @@ async fn a_value_that_was_tampered_with_does_not_stop_a_rotation() {
     // It fails the list that it is in; the log says which value of which document.
     let begun = keystone::clock::now();
     let admin = tenant.user(Role::Admin);
-    admin.request("GET", "/v1/customers").once().send().await.must(500);
+    admin.request("GET", "/v1/customers").once().broken().send().await.must(500);
     let mut named = false;
     for _ in 0..20 {
         let logs = stack.logs(begun).await;

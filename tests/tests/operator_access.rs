@@ -23,7 +23,7 @@ const PATH: &str = "/v1/operator-accesses";
 const PARALLEL: usize = 6;
 
 /// All that operators may do; what a route does not stand here for, it refuses.
-const SERVED: [&str; 21] = [
+const SERVED: [&str; 22] = [
     "get-batch",
     "get-batch-evidence",
     "get-capture",
@@ -43,6 +43,7 @@ const SERVED: [&str; 21] = [
     "list-recalls",
     "list-sites",
     "list-sub-processor-changes",
+    "list-sub-processor-uses",
     "list-suppliers",
     "trace-batch",
 ];

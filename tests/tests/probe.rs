@@ -184,5 +184,5 @@ async fn canaries_are_made_by_nobody_else_and_stay() {
         "operator": "test-operator", "tenant": one, "action": "begin", "reason": "By mistake.",
     });
     let refused = stack.aws().invoke_to_the_end(stack.value("CLOSE_TENANT_FUNCTION"), &close).await;
-    assert_eq!(refused["errorType"], "Not found", "{refused}");
+    assert_eq!(refused["errorType"], "not-found", "{refused}");
 }

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use keystone::audit::merkle::Hash;
 use keystone::config::Setting;
 use keystone::platform::Platform;
-use keystone::tenant::StoreError;
+use keystone::tenant::{StoreError, TenantId};
 
 /// For how long a file can be fetched; the bucket deletes it soon after.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -66,12 +66,21 @@ impl Storage {
         Ok(())
     }
 
-    /// A link to a file, good for [`LINK_LIFE`], under which it is saved as
-    /// `file_name`. Signed here: no store is asked.
+    /// A link to a file of `tenant`, good for [`LINK_LIFE`], under which it is
+    /// saved as `file_name`. Signed here: no store is asked. The key says whose a
+    /// file is (`<kind>/<tenant>/...`), since the role may read every tenant's.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be signed.
-    pub async fn link(&self, key: &str, file_name: &str) -> Result<String, StoreError> {
+    /// [`StoreError`] when the file is another tenant's, or it cannot be signed.
+    pub async fn link(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+        file_name: &str,
+    ) -> Result<String, StoreError> {
+        if key.split('/').nth(1) != Some(tenant.as_str()) {
+            return Err(StoreError::defect("a file of another tenant"));
+        }
         let signed = self
             .client
             .get_object()

@@ -2,6 +2,7 @@
 //! ciphertext to where it does not belong.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -208,6 +209,33 @@ async fn a_key_is_followed_by_another_after_a_year() {
     );
     assert_eq!(shown["items"][1]["state"], "retired");
     assert_eq!(on_keys(&stack, &tenant).await.len(), 1);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_request_is_sealed_whole() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("kept", &[Role::Admin]).await;
+    let admin = tenant.user(Role::Admin);
+    let send = |body: &Value| {
+        admin.request("POST", "/v1/customers").header("idempotency-key", "once").json(body)
+    };
+    let body = samples::customer("1 Kept Street", "+353861112221");
+    let first = send(&body).send().await.expect(201);
+    assert_eq!(send(&body).replayed().send().await.expect(201).id(), first.id());
+    let mut other = body.clone();
+    other["phone"] = "+353861112223".into();
+    send(&other).replayed().send().await.must(409);
+    // A hash of the request beside it would let every number be tried.
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let kept = database.collection::<Document>("idempotency").find_one(doc! {}).await.unwrap();
+    let kept = kept.unwrap();
+    let fields: BTreeSet<&str> = kept.keys().map(String::as_str).collect();
+    let plain = ["_id", "created_at", "reply", "tenant_id", "updated_at", "version"];
+    assert_eq!(fields, BTreeSet::from(plain));
+    let reply: BTreeSet<&str> =
+        kept.get_document("reply").unwrap().keys().map(String::as_str).collect();
+    assert_eq!(reply, BTreeSet::from(["ct", "kid", "sub", "v"]));
     tenant.finish().await;
 }
 

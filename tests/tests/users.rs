@@ -281,6 +281,43 @@ async fn no_mailbox_is_flooded_with_invitations() {
 }
 
 #[tokio::test]
+async fn only_mails_that_leave_are_counted_and_all_of_them() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("counted", &[Role::Admin]).await;
+    let (owner, admin) = (tenant.owner(), tenant.user(Role::Admin));
+    // What is refused uses up nobody's count.
+    let chief = json!({
+        "email": tenant.address_of("chief"), "name": "Chief", "role": "super_admin",
+    });
+    for _ in 0..10 {
+        admin.post("/v1/users", &chief).await.must(403);
+    }
+    owner.post("/v1/users", &chief).await.must(201);
+
+    // Who is told each time that others receive in their place, too.
+    let mut told = 0;
+    for turn in 0..12 {
+        let security = match turn % 2 {
+            0 => json!({ "name": "Aide", "email": tenant.address_of(&format!("aide-{turn}")) }),
+            _ => Value::Null,
+        };
+        let etag = owner.get("/v1/tenant").await.expect(200).etag();
+        let patch = json!({ "contacts": { "security": security } });
+        let answer = owner.patch("/v1/tenant", &etag, &patch).await;
+        if answer.status == 429 {
+            break;
+        }
+        answer.must(200);
+        told += 1;
+    }
+    assert_eq!(told, 10, "ten to the primary contact");
+    let locks = owner.get("/v1/audit?action=session.lock").await.expect(200).json();
+    assert_eq!(locks["items"][0]["actor"]["id"], owner.claims()["sub"], "{locks}");
+    assert_eq!(locks["items"].as_array().unwrap().len(), 1, "{locks}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn the_first_super_admin_is_invited_again_by_the_operator() {
     let stack = Stack::load();
     let tenant = stack.unattended_tenant("unattended").await;

@@ -85,9 +85,11 @@ impl<'p> Publisher<'p> {
         let broken = |what: String| contradicted(tenant, &what);
         let keys = self.keys.of_tenant(tenant.id().as_str())?;
         let mut chain = Chain::default();
-        let mut last = tenant.last_checkpoint().await?;
+        let unreadable = |error| unreadable(tenant, error);
+        let mut last = tenant.last_checkpoint().await.map_err(unreadable)?;
         if let Some(stored) = &last {
-            let archived = self.archive.after(tenant.id(), stored.link.previous).await?;
+            let archived = self.archive.after(tenant.id(), stored.link.previous).await;
+            let archived = archived.map_err(unreadable)?;
             if archived.is_none_or(|archived| archived.link != stored.link) {
                 let size = stored.size;
                 return Err(broken(format!("the one stored for {size} entries is not archived")));
@@ -101,7 +103,8 @@ impl<'p> Publisher<'p> {
         }
         loop {
             let previous = last.as_ref().map_or(0, |last| last.size);
-            let Some(archived) = self.archive.after(tenant.id(), previous).await? else {
+            let archived = self.archive.after(tenant.id(), previous).await;
+            let Some(archived) = archived.map_err(unreadable)? else {
                 return Ok(last);
             };
             let checkpoint =
@@ -128,11 +131,7 @@ impl<'p> Publisher<'p> {
     ) -> Result<(Checkpoint, Option<(u64, Vec<Hash>)>), Problem> {
         let id = tenant.id().as_str();
         let broken = |what: String| contradicted(tenant, &what);
-        // A head that is none, or hashes that are gone, are no less of a fault.
-        let unreadable = |error| match error {
-            StoreError::Trail(what) | StoreError::Defect(what) => broken(what),
-            other => other.into(),
-        };
+        let unreadable = |error| unreadable(tenant, error);
         let tree = tenant.audit_tree().await.map_err(unreadable)?;
         let head =
             Checkpoint { origin: self.keys.origin(id), size: tree.size(), root: tree.root() };
@@ -193,6 +192,14 @@ async fn store(tenant: &Tenant, archived: &SignedCheckpoint) -> Result<(), Store
     match tenant.keep_checkpoint(archived).await {
         Err(StoreError::Duplicate) => Ok(()),
         done => done,
+    }
+}
+
+/// What cannot be read is no less of a fault than what does not fit.
+fn unreadable(tenant: &Tenant, error: StoreError) -> Problem {
+    match error {
+        StoreError::Trail(what) | StoreError::Defect(what) => contradicted(tenant, &what),
+        other => other.into(),
     }
 }
 

@@ -7,6 +7,8 @@ use keystone::auth::user::canonical_email;
 use keystone::tenant::{Contact, Contacts, WriteTx};
 use keystone::{Problem, letters, mail};
 
+use crate::sign_in::Unasked;
+
 /// Somebody whom a change of the contacts concerns.
 struct Told<'c> {
     contact: &'c Contact,
@@ -20,15 +22,17 @@ struct Told<'c> {
 /// their place in silence, and whoever receives it from now on.
 ///
 /// # Errors
-/// As [`mail::enqueue`].
+/// As [`Unasked::count`] and [`mail::enqueue`].
 pub async fn tell(
     tx: &mut WriteTx<'_>,
     now: Timestamp,
+    unasked: &mut Unasked<'_>,
     before: &Contacts,
     after: &Contacts,
 ) -> Result<(), Problem> {
     for told in concerned(before, after) {
         let Told { contact, lost, given } = &told;
+        unasked.count(&contact.email).await?;
         let letter = letters::contacts_changed(tx.tenant().profile(), contact, lost, given)?;
         mail::enqueue(tx, now, contact.subject(), &letter).await?;
     }

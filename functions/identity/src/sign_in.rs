@@ -1,14 +1,16 @@
 //! What all ways to a session share.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::entry::{Actor, ActorKind, Outcome, Resource};
 use keystone::auth::session::{SessionRecord, SessionSubject};
 use keystone::auth::throttle::{AccountKey, AdmitError, Cleared, LockedBy};
 use keystone::auth::token::Claims;
-use keystone::auth::user::{User, UserStatus};
+use keystone::auth::user::{User, UserStatus, canonical_email};
 use keystone::crypto::Subject;
-use keystone::http::{Call, Request};
+use keystone::http::{Call, Reply, Request};
 use keystone::platform::Platform;
 use keystone::tenant::{Attribution, Id, Stored, Tenant};
 use keystone::{letters, mail};
@@ -153,17 +155,57 @@ pub async fn denied(platform: &Platform, request: &Request, denial: AdmitError) 
     denied_to(platform, request, denial, None).await
 }
 
-/// Counts a mail to `address`, whose reader did not ask for it.
-///
-/// # Errors
-/// 429 when ten were sent there in a quarter of an hour, 503 when a store does
-/// not answer: none must be sent then.
-pub async fn may_mail(call: &Call, address: &str) -> Result<(), Problem> {
-    let (platform, request) = (call.platform(), call.request());
-    let recipient = AccountKey::new(call.tenant().id().as_str(), address);
-    match platform.throttle().await?.count_unasked(request.now, &recipient).await {
-        Ok(()) => Ok(()),
-        Err(denial) => Err(denied(platform, request, denial).await),
+/// Counts the mails of a request whose readers did not ask for them. They are
+/// counted where they are written, in the transaction, after all that may refuse
+/// the request: else whoever may send none could use up somebody's count.
+pub struct Unasked<'c> {
+    call: &'c Call,
+    /// Addresses that were counted; the transaction may run again.
+    counted: BTreeSet<String>,
+    denial: Option<AdmitError>,
+}
+
+impl<'c> Unasked<'c> {
+    /// None yet.
+    pub const fn new(call: &'c Call) -> Self {
+        Self { call, counted: BTreeSet::new(), denial: None }
+    }
+
+    /// Counts a mail to `address`.
+    ///
+    /// # Errors
+    /// When ten were sent there in a quarter of an hour, or the throttle does not
+    /// answer: it must not be sent then. [`Unasked::settle`] has the answer.
+    pub async fn count(&mut self, address: &str) -> Result<(), Problem> {
+        let address = canonical_email(address);
+        if self.counted.contains(&address) {
+            return Ok(());
+        }
+        let recipient = AccountKey::new(self.call.tenant().id().as_str(), &address);
+        let throttle = self.call.platform().throttle().await?;
+        if let Err(denial) = throttle.count_unasked(self.call.now(), &recipient).await {
+            self.denial = Some(denial);
+            return Err(Problem::Unavailable);
+        }
+        self.counted.insert(address);
+        Ok(())
+    }
+
+    /// The `outcome` of the transaction, or that a mail was one too many. The
+    /// first of a window is recorded, with who asked for it.
+    ///
+    /// # Errors
+    /// 429 then; otherwise those of the outcome.
+    pub async fn settle(self, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
+        let Some(denial) = self.denial else { return outcome };
+        if matches!(denial, AdmitError::Locked { first: true, .. }) {
+            let facts = json!({ "locked": "recipient" });
+            let (by, about) =
+                (self.call.attribution()?, resource(Some(self.call.principal().user())));
+            let tenant = self.call.tenant();
+            tenant.record(&by, "session.lock", about, Outcome::Denied, facts).await?;
+        }
+        Err(denial.into())
     }
 }
 

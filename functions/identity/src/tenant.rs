@@ -211,15 +211,6 @@ impl ContactsPatch {
 }
 
 impl SettingsPatch {
-    /// The addresses that the patch names, each once and in one spelling.
-    pub fn addresses(&self) -> BTreeSet<String> {
-        let named = self.contacts.iter().flat_map(|contacts| {
-            let others = [&contacts.security, &contacts.billing].into_iter();
-            contacts.primary.iter().chain(others.flatten().flatten())
-        });
-        named.map(|contact| canonical_email(&contact.email)).collect()
-    }
-
     /// Says of the contacts that the patch names which user of the tenant each
     /// is: the one with the address, or the one who stood there with it before
     /// and has another by now.

@@ -80,7 +80,7 @@ pub async fn make(call: &Call, incident: Id) -> Result<Made, Problem> {
     let storage = Storage::new(call.platform()).await?;
     storage.put(&key, "application/pdf", pdf, sha256).await?;
     let name = format!("{slug}-incident-{incident}.pdf");
-    let url = storage.link(&key, &name).await?;
+    let url = storage.link(slug, &key, &name).await?;
     Ok(Made { incident_id: incident, name, size, sha256: sha256.to_string(), url })
 }
 

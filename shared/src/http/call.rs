@@ -278,20 +278,19 @@ impl Call {
                     return Err(already_answered());
                 }
                 let reply = work(tx).await?;
-                let sealed = tx.tenant().seal(reply_place(key.id), tx.subject(), &reply).await?;
-                let kept = Kept { fingerprint: key.fingerprint.clone(), reply: sealed };
-                tx.keep(key.id, kept).await?;
+                let answered =
+                    Answered { fingerprint: key.fingerprint.clone(), reply: reply.clone() };
+                let place = reply_place(key.id);
+                let sealed = tx.tenant().seal(place, tx.subject(), &answered).await?;
+                tx.keep(key.id, Kept { reply: sealed }).await?;
                 Ok(reply)
             })
             .await;
-        match first {
-            Some(kept) if kept.fingerprint == key.fingerprint => {
-                let reply = self.tenant.open_kept(reply_place(key.id), Some(&kept.reply)).await?;
-                Ok(reply.ok_or(Problem::NotFound)?.expose().clone())
-            }
-            Some(_) => Err(already_answered()),
-            None => outcome,
-        }
+        let Some(kept) = first else { return outcome };
+        let answered = self.tenant.open_kept(reply_place(key.id), Some(&kept.reply)).await?;
+        let answered = answered.ok_or(Problem::NotFound)?;
+        let Answered { fingerprint, reply } = answered.expose();
+        if *fingerprint == key.fingerprint { Ok(reply.clone()) } else { Err(already_answered()) }
     }
 
     /// Records that sealed personal data of `resource` is disclosed in clear, of
@@ -440,9 +439,17 @@ fn already_answered() -> Problem {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    fingerprint: String,
     #[serde(with = "at_rest")]
-    reply: Sealed<Reply>,
+    reply: Sealed<Answered>,
+}
+
+/// The answer, and a hash of what was asked. The hash is sealed as well: beside
+/// what is sealed, it would let whoever has the database try every telephone
+/// number against it.
+#[derive(Serialize, Deserialize)]
+struct Answered {
+    fingerprint: String,
+    reply: Reply,
 }
 
 impl Entity for Kept {

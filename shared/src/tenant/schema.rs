@@ -264,7 +264,7 @@ pub const IDEMPOTENCY: Collection = Collection {
     portable: Portable::Nothing,
     append_only: false,
     // Answers may hold credentials; what else they say stands in its own place.
-    people: Some(People { references: &[], withheld: &["reply", "fingerprint"] }),
+    people: Some(People { references: &[], withheld: &["reply"] }),
 };
 
 /// Erasures of subjects, as evidence.

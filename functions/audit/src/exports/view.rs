@@ -139,7 +139,7 @@ impl ExportView {
         let storage = Storage::new(call.platform()).await?;
         let life = SignedDuration::try_from(LINK_LIFE).map_err(|_| Problem::Internal)?;
         for (shown, file) in view.files.iter_mut().zip(&stored.entity.files) {
-            shown.url = Some(storage.link(&file.key, &shown.name).await?);
+            shown.url = Some(storage.link(call.tenant().id(), &file.key, &shown.name).await?);
             shown.url_expires_at = Some(call.now() + life);
         }
         Ok(view)

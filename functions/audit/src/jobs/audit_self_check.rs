@@ -73,8 +73,10 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
     let mut count = 0;
     let mut first_problem = None;
     let tenants = registry.round(Visit::Kept, input.tenant.as_deref(), (job.now, EVERY)).await?;
+    let mut visited = HashSet::new();
     for enrolled in tenants {
         let id = enrolled.id().clone();
+        visited.insert(id.clone());
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;
             check(&job, &tenant, &keys, &archive, deadline, &mut total).await
@@ -94,7 +96,7 @@ pub async fn handle(job: Job) -> Result<Checked, Problem> {
         }
     }
     let archived = Archived { job: &job, registry: &registry, keys: &keys, archive: &archive };
-    match archived.unread(input.tenant.as_deref()).await {
+    match archived.unread(input.tenant.as_deref(), &visited).await {
         Ok(unread) => {
             for (id, why) in unread {
                 tracing::error!(tenant = %id, why, "an archived trail is not checked");
@@ -132,12 +134,17 @@ struct Archived<'a> {
 }
 
 impl Archived<'_> {
-    /// These tenants, each with the reason.
-    async fn unread(&self, only: Option<&str>) -> Result<Vec<(TenantId, &'static str)>, Problem> {
+    /// These tenants, each with the reason. What counts is whom this run
+    /// `visited`: a state may be another again by now.
+    async fn unread(
+        &self,
+        only: Option<&str>,
+        visited: &HashSet<TenantId>,
+    ) -> Result<Vec<(TenantId, &'static str)>, Problem> {
         let mut unread = Vec::new();
         let destructions = OnceCell::new();
         for id in self.archive.tenants().await? {
-            if only.is_some_and(|only| only != id.as_str()) {
+            if visited.contains(&id) || only.is_some_and(|only| only != id.as_str()) {
                 continue;
             }
             let why = match self.registry.state(&id).await? {
@@ -152,8 +159,9 @@ impl Archived<'_> {
                     }
                     "is said to be closed, and nothing proves that it was destroyed"
                 }
+                // It was not when the run began.
                 Some(TenantState::Active | TenantState::Suspended | TenantState::Closing) => {
-                    continue;
+                    "was not visited, though it is in service now"
                 }
             };
             unread.push((id, why));

@@ -11,7 +11,7 @@ use keystone::{letters, mail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::sign_in;
+use crate::sign_in::Unasked;
 use crate::user::{Manager, UserView};
 
 /// The route.
@@ -57,27 +57,32 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let (user, token) = User::invite(&new.email, new.name, new.role, epoch, call.now())?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
     let message = letters::invitation(url, call.tenant().profile(), &user, &token)?;
-    sign_in::may_mail(&call, &new.email).await?;
-    call.audited("user.invite", async |tx| {
-        let manager = Manager::of(tx, &call).await?;
-        manager.over(user.role)?;
-        let with_address = Filter::all().eq("email", user.email.clone());
-        let stored = match tx.find::<User>(with_address).await? {
-            None => tx.insert(id, user.clone()).await?,
-            Some(former) if former.entity.status == UserStatus::Deactivated => {
-                manager.over(former.entity.role)?;
-                // Counted on, so that no session of before comes back to life.
-                let credentials = former.entity.credentials;
-                tx.replace(&former, User { credentials, ..user.clone() }).await?
-            }
-            Some(_) => {
-                return Err(Problem::Conflict("There is a user with this e-mail address.".into()));
-            }
-        };
-        tx.link_contacts(&stored).await?;
-        mail::enqueue(tx, call.now(), Subject::User(stored.id), &message).await?;
-        let location = format!("/v1/users/{}", stored.id);
-        Ok(Reply::created(location, &UserView::from(&stored))?.with_version(stored.version))
-    })
-    .await
+    let mut unasked = Unasked::new(&call);
+    let outcome = call
+        .audited("user.invite", async |tx| {
+            let manager = Manager::of(tx, &call).await?;
+            manager.over(user.role)?;
+            let with_address = Filter::all().eq("email", user.email.clone());
+            let stored = match tx.find::<User>(with_address).await? {
+                None => tx.insert(id, user.clone()).await?,
+                Some(former) if former.entity.status == UserStatus::Deactivated => {
+                    manager.over(former.entity.role)?;
+                    // Counted on, so that no session of before comes back to life.
+                    let credentials = former.entity.credentials;
+                    tx.replace(&former, User { credentials, ..user.clone() }).await?
+                }
+                Some(_) => {
+                    return Err(Problem::Conflict(
+                        "There is a user with this e-mail address.".into(),
+                    ));
+                }
+            };
+            tx.link_contacts(&stored).await?;
+            unasked.count(&user.email).await?;
+            mail::enqueue(tx, call.now(), Subject::User(stored.id), &message).await?;
+            let location = format!("/v1/users/{}", stored.id);
+            Ok(Reply::created(location, &UserView::from(&stored))?.with_version(stored.version))
+        })
+        .await;
+    unasked.settle(outcome).await
 }

@@ -8,7 +8,7 @@ use keystone::crypto::Subject;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::{letters, mail};
 
-use crate::sign_in;
+use crate::sign_in::Unasked;
 use crate::user::{Manager, UserView, offboarded};
 
 /// The route.
@@ -34,25 +34,27 @@ pub const SETTINGS: [Setting; 2] = [Setting::PublicUrl, Setting::ThrottleTable];
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id = call.request().path("id")?;
     let url = call.platform().config().get(Setting::PublicUrl).map_err(|_| Problem::Internal)?;
-    let invited = call.tenant().get::<User>(id).await?.ok_or(Problem::NotFound)?;
-    sign_in::may_mail(&call, &invited.entity.email).await?;
-    call.audited("user.invite", async |tx| {
-        let manager = Manager::of(tx, &call).await?;
-        let before = tx.get::<User>(id).await?.ok_or(Problem::NotFound)?;
-        manager.over(before.entity.role)?;
-        match before.entity.status {
-            UserStatus::Invited => {}
-            UserStatus::Active => {
-                return Err(Problem::Conflict("This user has accepted the invitation.".into()));
+    let mut unasked = Unasked::new(&call);
+    let outcome = call
+        .audited("user.invite", async |tx| {
+            let manager = Manager::of(tx, &call).await?;
+            let before = tx.get::<User>(id).await?.ok_or(Problem::NotFound)?;
+            manager.over(before.entity.role)?;
+            match before.entity.status {
+                UserStatus::Invited => {}
+                UserStatus::Active => {
+                    return Err(Problem::Conflict("This user has accepted the invitation.".into()));
+                }
+                UserStatus::Deactivated => return Err(offboarded()),
             }
-            UserStatus::Deactivated => return Err(offboarded()),
-        }
-        let epoch = call.principal().epoch();
-        let (after, token) = before.entity.clone().invited_again(epoch, call.now())?;
-        let message = letters::invitation(url, call.tenant().profile(), &after, &token)?;
-        let after = tx.replace(&before, after).await?;
-        mail::enqueue(tx, call.now(), Subject::User(id), &message).await?;
-        Ok(Reply::ok(&UserView::from(&after))?.with_version(after.version))
-    })
-    .await
+            let epoch = call.principal().epoch();
+            let (after, token) = before.entity.clone().invited_again(epoch, call.now())?;
+            let message = letters::invitation(url, call.tenant().profile(), &after, &token)?;
+            let after = tx.replace(&before, after).await?;
+            unasked.count(&after.entity.email).await?;
+            mail::enqueue(tx, call.now(), Subject::User(id), &message).await?;
+            Ok(Reply::ok(&UserView::from(&after))?.with_version(after.version))
+        })
+        .await;
+    unasked.settle(outcome).await
 }

@@ -5,8 +5,9 @@ use keystone::auth::Permission;
 use keystone::config::Setting;
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 
+use crate::contacts;
+use crate::sign_in::Unasked;
 use crate::tenant::{SettingsPatch, TenantView};
-use crate::{contacts, sign_in};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -33,17 +34,18 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let version = call.request().if_match()?;
     let patch: SettingsPatch = call.request().body()?;
     let user = call.principal().user();
-    for address in patch.addresses() {
-        sign_in::may_mail(&call, &address).await?;
-    }
-    call.audited("settings.update", async |tx| {
-        call.caller_with(tx, Permission::ManageTenant).await?;
-        let before = tx.settings().await?.at_version(version)?;
-        let mut after = patch.apply(&before.entity, user, call.now());
-        patch.identify_contacts(tx, &before.entity, &mut after).await?;
-        let after = tx.replace(&before, after).await?;
-        contacts::tell(tx, call.now(), &before.entity.contacts, &after.entity.contacts).await?;
-        Ok(Reply::ok(&TenantView::new(call.tenant(), &after))?.with_version(after.version))
-    })
-    .await
+    let mut unasked = Unasked::new(&call);
+    let outcome = call
+        .audited("settings.update", async |tx| {
+            call.caller_with(tx, Permission::ManageTenant).await?;
+            let before = tx.settings().await?.at_version(version)?;
+            let mut after = patch.apply(&before.entity, user, call.now());
+            patch.identify_contacts(tx, &before.entity, &mut after).await?;
+            let after = tx.replace(&before, after).await?;
+            let (former, next) = (&before.entity.contacts, &after.entity.contacts);
+            contacts::tell(tx, call.now(), &mut unasked, former, next).await?;
+            Ok(Reply::ok(&TenantView::new(call.tenant(), &after))?.with_version(after.version))
+        })
+        .await;
+    unasked.settle(outcome).await
 }

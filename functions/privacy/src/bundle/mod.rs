@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
 
 use jiff::Timestamp;
-use keystone::Problem;
 use keystone::audit::merkle::Hash;
 use keystone::crypto::Subject;
 use keystone::http::Call;
 use keystone::tenant::{Dossier, Id, Period, StoreError, Stored};
+use keystone::{Problem, random};
 use keystone_report::{LINK_LIFE, Storage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,7 @@ impl NewBundle {
                 request_id: request,
                 documents: contents.dossier.documents(),
                 entries: contents.dossier.entries.len(),
-                url: storage.link(&key, &name).await?,
+                url: storage.link(tenant, &key, &name).await?,
                 name,
                 size,
                 sha256: sha256.to_string(),
@@ -228,6 +228,10 @@ impl Contents {
         ];
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        // The file's hash stays in the audit trail. Without something that nobody
+        // knows, an erased telephone number could be tried against it.
+        let unknown = random::bytes::<32>().map_err(StoreError::from)?;
+        zip.set_comment(Hash::of(&[&unknown]).to_string());
         for (name, bytes) in files {
             zip.start_file(name, options).map_err(StoreError::defect)?;
             zip.write_all(&bytes).map_err(StoreError::defect)?;
@@ -326,6 +330,7 @@ pub(super) mod tests {
     fn a_bundle_of_any_size_holds_its_four_files() {
         for count in [0, 3, 300] {
             let bytes = contents(count).zipped().unwrap();
+            assert_ne!(bytes, contents(count).zipped().unwrap(), "nobody can make it again");
             let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
             let names: Vec<String> =
                 zip.file_names().map(|name| name.unwrap().into_owned()).collect();

@@ -138,7 +138,8 @@ impl PackView {
             view.note = Some(WITHDRAWN);
         } else if call.now() < view.available_until {
             let storage = Storage::new(call.platform()).await?;
-            view.url = Some(storage.link(&stored.entity.key, &view.name).await?);
+            view.url =
+                Some(storage.link(call.tenant().id(), &stored.entity.key, &view.name).await?);
         }
         Ok(view)
     }

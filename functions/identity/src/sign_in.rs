@@ -182,8 +182,12 @@ impl<'c> Unasked<'c> {
             return Ok(());
         }
         let recipient = AccountKey::new(self.call.tenant().id().as_str(), &address);
-        let throttle = self.call.platform().throttle().await?;
-        if let Err(denial) = throttle.count_unasked(self.call.now(), &recipient).await {
+        // Boxed, so that the transaction around it stays small.
+        let counted = Box::pin(async {
+            let throttle = self.call.platform().throttle().await?;
+            throttle.count_unasked(self.call.now(), &recipient).await
+        });
+        if let Err(denial) = counted.await {
             self.denial = Some(denial);
             return Err(Problem::Unavailable);
         }

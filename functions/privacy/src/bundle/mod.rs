@@ -231,7 +231,8 @@ impl Contents {
         // The file's hash stays in the audit trail. Without something that nobody
         // knows, an erased telephone number could be tried against it.
         let unknown = random::bytes::<32>().map_err(StoreError::from)?;
-        zip.set_comment(Hash::of(&[&unknown]).to_string());
+        let unknown = Hash::of(&[&unknown]).to_string();
+        zip.set_comment(unknown).map_err(StoreError::defect)?;
         for (name, bytes) in files {
             zip.start_file(name, options).map_err(StoreError::defect)?;
             zip.write_all(&bytes).map_err(StoreError::defect)?;

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use keystone::formats::is_in_eu;
 use keystone::tenant::{
-    Attribution, Enrolled, Entity, Filter, Id, JobRegistry, Page, Settings, Stored, Tenant,
-    TenantId, Visit, WriteTx, schema,
+    Attribution, Entity, Filter, Id, JobRegistry, Page, Settings, Stored, Tenant, TenantId, Visit,
+    WriteTx, schema,
 };
 use keystone::{FieldError, Problem, calendar, letters, mail};
 use schemars::JsonSchema;
@@ -540,8 +540,7 @@ pub async fn settle(
     (tenant, change): (&TenantId, Id),
     outcome: &str,
 ) -> Result<(), Problem> {
-    let walked = registry.walk(Visit::Customers).await?;
-    let found = walked.into_iter().find(|enrolled: &Enrolled| enrolled.id() == tenant);
+    let found = registry.find(Visit::Customers, tenant.as_str()).await?;
     let tenant = registry.for_job(found.ok_or(Problem::NotFound)?, by.now).await?;
     tenant
         .audited(by, "sub_processor_notice.settle", async |tx: &mut WriteTx<'_>| {

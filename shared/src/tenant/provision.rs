@@ -143,7 +143,7 @@ impl JobRegistry<'_> {
     /// signs in with it takes the place of the user before.
     ///
     /// # Errors
-    /// As [`Registry::provision`]; 422 when the password is a weak one.
+    /// As [`JobRegistry::provision`]; 422 when the password is a weak one.
     pub async fn provision_canary(
         &self,
         by: &Attribution,

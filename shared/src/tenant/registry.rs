@@ -79,6 +79,15 @@ impl Visit {
             Self::Kept => &["active", "suspended", "closing"],
         }
     }
+
+    /// Whether it comes by this tenant.
+    fn takes(self, TenantRecord { id, state, .. }: &TenantRecord) -> bool {
+        match self {
+            Self::Serving => state.serves(),
+            Self::Customers => state.serves() && !id.is_reserved(),
+            Self::Kept => state.serves() || *state == TenantState::Suspended,
+        }
+    }
 }
 
 /// A tenant that a walk of the registry came by.
@@ -295,10 +304,18 @@ impl<'p> JobRegistry<'p> {
         let found = self.tenants().find(visited).sort(doc! { "_id": 1 }).await;
         let found = self.registry.database.noting_loss(found)?;
         let mut enrolled: Vec<Enrolled> = found.map_ok(Enrolled).try_collect().await?;
-        if visit == Visit::Customers {
-            enrolled.retain(|tenant| !tenant.id().is_reserved());
-        }
+        enrolled.retain(|tenant| visit.takes(&tenant.0));
         Ok(enrolled)
+    }
+
+    /// The tenant with the slug `slug`, if [`JobRegistry::walk`] would come by it.
+    ///
+    /// # Errors
+    /// As [`Registry::of_attempt`].
+    pub async fn find(&self, visit: Visit, slug: &str) -> Result<Option<Enrolled>, StoreError> {
+        let Some(id) = TenantId::parse(slug) else { return Ok(None) };
+        let record = self.record(&id).await?;
+        Ok(record.filter(|record| visit.takes(record)).map(Enrolled))
     }
 
     /// As [`JobRegistry::walk`], for the run at `now` of a job that runs once in
@@ -321,7 +338,7 @@ impl<'p> JobRegistry<'p> {
         Ok(tenants)
     }
 
-    /// Opens a tenant that [`JobRegistry::walk`] returned.
+    /// Opens a tenant that [`JobRegistry::walk`] or [`JobRegistry::find`] returned.
     ///
     /// # Errors
     /// As [`Registry::of_attempt`].

@@ -31,9 +31,8 @@ pub async fn handle(job: Job) -> Result<Vec<Ended>, Problem> {
     let registry = job.registry().await?;
     let mut all = Vec::new();
     for Message { tenant, export } in job.messages()? {
-        let mut walk = registry.walk(Visit::Serving).await?.into_iter();
         // A tenant that was closed meanwhile gets nothing made.
-        let Some(enrolled) = walk.find(|enrolled| enrolled.id().as_str() == tenant) else {
+        let Some(enrolled) = registry.find(Visit::Serving, &tenant).await? else {
             all.push(Ended::Nothing);
             continue;
         };

@@ -87,9 +87,9 @@ async fn customer(
     slug: &str,
     now: Timestamp,
 ) -> Result<Tenant, Problem> {
-    let mut tenants = registry.walk(Visit::Customers).await?.into_iter();
-    let enrolled = tenants
-        .find(|one| one.id().as_str() == slug)
+    let enrolled = registry
+        .find(Visit::Customers, slug)
+        .await?
         .ok_or_else(|| Problem::invalid("/tenant", "Must be a tenant whose people may sign in."))?;
     Ok(registry.for_job(enrolled, now).await?)
 }

@@ -75,10 +75,7 @@ pub async fn handle(job: Job) -> Result<u64, Problem> {
     let mut recorded = 0;
     for Envelope { detail } in job.messages::<Envelope>()? {
         let Some((slug, id)) = detail.message().filter(|_| detail.came_back()) else { continue };
-        let kept = registry.walk(Visit::Kept).await?;
-        let Some(enrolled) = kept.into_iter().find(|one| one.id().as_str() == slug) else {
-            continue;
-        };
+        let Some(enrolled) = registry.find(Visit::Kept, slug).await? else { continue };
         let tenant = registry.for_job(enrolled, job.now).await?;
         if bounce(&tenant, &by, id).await? {
             tracing::warn!(tenant = slug, mail = %id, "a message came back");

@@ -234,9 +234,7 @@ fn contact_of(id: Id) -> Place<'static> {
 async fn tenant_of(job: &Job, slug: Option<&str>) -> Result<Option<Tenant>, Problem> {
     let Some(slug) = slug else { return Ok(None) };
     let registry = job.registry().await?;
-    let mut walk = registry.walk(Visit::Kept).await?.into_iter();
-    let enrolled = walk.find(|enrolled| enrolled.id().as_str() == slug);
-    let enrolled = enrolled.ok_or(Problem::NotFound)?;
+    let enrolled = registry.find(Visit::Kept, slug).await?.ok_or(Problem::NotFound)?;
     Ok(Some(registry.for_job(enrolled, job.now).await?))
 }
 

@@ -12,4 +12,5 @@ pub mod report;
 pub mod review;
 pub mod routes;
 pub mod self_check;
+pub mod stored;
 pub mod view;

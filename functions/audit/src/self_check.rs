@@ -11,6 +11,7 @@ use keystone::crypto::Subject;
 use keystone::tenant::{EntryParts, SignedCheckpoint, StoredEntry};
 
 use crate::archive::Holdings;
+use crate::stored::{faults, not_found_by_ip, unrecorded_erasure};
 
 /// Findings that are kept in words; more are counted.
 const MOST_FINDINGS: usize = 100;
@@ -96,10 +97,7 @@ impl<'k> Check<'k> {
         }
         self.next = stored.seq + 1;
         match &stored.parts {
-            Ok(parts) => {
-                self.parts(stored.seq, parts);
-                self.personal(stored.seq, parts, erased);
-            }
+            Ok(parts) => self.parts(stored.seq, parts, erased),
             Err(why) => {
                 self.findings.add(format!("entry {} cannot be read: {why}", stored.seq));
                 self.broken = true;
@@ -107,61 +105,23 @@ impl<'k> Check<'k> {
         }
     }
 
-    fn parts(&mut self, seq: u64, parts: &EntryParts) {
-        let entry = &parts.entry;
-        if entry.seq != seq {
-            let found = entry.seq;
-            self.findings.add(format!("entry {seq} holds the entry with the number {found}"));
+    fn parts(&mut self, seq: u64, parts: &EntryParts, erased: &HashSet<Subject>) {
+        for fault in faults(&self.tenant, seq, parts) {
+            self.findings.add(fault);
         }
-        if entry.tenant_id != self.tenant {
-            self.findings.add(format!("entry {seq} is of the tenant {}", entry.tenant_id));
+        for subject in &parts.erased {
+            if !erased.contains(subject) {
+                self.findings.add(unrecorded_erasure(seq, *subject));
+            }
         }
-        if parts.at != Some(entry.at) {
-            self.findings.add(format!("entry {seq} is found under another time than its own"));
-        }
-        match entry.leaf_hash() {
-            Ok(leaf) if leaf == parts.leaf => {}
-            Ok(leaf) => self.findings.add(format!(
-                "entry {seq} was changed: it gives the leaf {leaf}, recorded was {}",
-                parts.leaf
-            )),
-            Err(error) => self.findings.add(format!("entry {seq} has no canonical form: {error}")),
+        if !parts.found_by_ip {
+            self.findings.add(not_found_by_ip(seq));
         }
         // On with the recorded leaf, so that one changed entry is one finding;
         // whether the record itself was changed, a signed root tells.
         let nodes = self.tree.append(parts.leaf);
         if !self.broken && nodes != parts.nodes {
             self.findings.add(format!("the tree hashes recorded with entry {seq} are not its own"));
-        }
-    }
-
-    /// The personal values beside the entry, which the tree holds commitments
-    /// to: each is what was recorded, or its own subject was erased.
-    fn personal(&mut self, seq: u64, parts: &EntryParts, erased: &HashSet<Subject>) {
-        if let Err(error) = parts.entry.open(&parts.personal) {
-            self.findings.add(format!("a personal value of entry {seq} was changed: {error}"));
-        }
-        for (path, owner) in parts.removed() {
-            let gone = match owner {
-                Some(owner) => parts.erased.contains(&owner),
-                None => parts.erased.iter().any(|subject| matches!(subject, Subject::User(_))),
-            };
-            if !gone {
-                self.findings.add(format!(
-                    "the personal value {path} of entry {seq} was removed, and whose it is was \
-                     not erased"
-                ));
-            }
-        }
-        for subject in &parts.erased {
-            if !erased.contains(subject) {
-                self.findings.add(format!(
-                    "what entry {seq} says of {subject} does not open, and no erasure is recorded"
-                ));
-            }
-        }
-        if !parts.found_by_ip {
-            self.findings.add(format!("entry {seq} is not found by its source address"));
         }
     }
 

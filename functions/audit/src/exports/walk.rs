@@ -11,6 +11,7 @@ use keystone::tenant::{AuditRecord, EntryParts, StoreError, StoredEntry, Tenant}
 
 use super::run::Stop;
 use crate::filter::FilterInput;
+use crate::stored::{faults, not_found_by_ip, unrecorded_erasure};
 
 /// Entries that are read at once.
 const PAGE: u64 = 500;
@@ -82,9 +83,7 @@ impl<'t> Walk<'t> {
             .map_err(|why| Stop::Contradicted(format!("entry {seq} cannot be read: {why}")))?;
         for subject in &parts.erased {
             if !self.is_erased(*subject).await? {
-                return Err(Stop::Contradicted(format!(
-                    "what entry {seq} says of {subject} does not open, and no erasure is recorded"
-                )));
+                return Err(Stop::Contradicted(unrecorded_erasure(seq, *subject)));
             }
         }
         if let Some(fault) = fault(self.tenant.id().as_str(), seq, &parts, self.by_ip) {
@@ -109,41 +108,11 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// In what an entry of `tenant`, stored under the number `seq`, is not what was
-/// recorded, as far as that shows without the tree. Its index by source address
-/// counts where entries are chosen by it.
+/// The first thing in which an entry is not what was recorded. Its index by
+/// source address counts where entries are chosen by it.
 fn fault(tenant: &str, seq: u64, parts: &EntryParts, by_ip: bool) -> Option<String> {
-    let entry = &parts.entry;
-    if entry.seq != seq {
-        return Some(format!("entry {seq} holds the entry with the number {}", entry.seq));
-    }
-    if entry.tenant_id != tenant {
-        return Some(format!("entry {seq} is of the tenant {}", entry.tenant_id));
-    }
-    match entry.leaf_hash() {
-        Ok(leaf) if leaf == parts.leaf => {}
-        Ok(_) => return Some(format!("entry {seq} was changed: it is not its leaf's")),
-        Err(error) => return Some(format!("entry {seq} has no canonical form: {error}")),
-    }
-    if parts.at != Some(entry.at) {
-        return Some(format!("entry {seq} is found under another time than its own"));
-    }
-    if let Err(error) = entry.open(&parts.personal) {
-        return Some(format!("a personal value of entry {seq} was changed: {error}"));
-    }
-    for (path, owner) in parts.removed() {
-        let gone = match owner {
-            Some(owner) => parts.erased.contains(&owner),
-            None => parts.erased.iter().any(|subject| matches!(subject, Subject::User(_))),
-        };
-        if !gone {
-            return Some(format!(
-                "the personal value {path} of entry {seq} was removed, and whose it is was not \
-                 erased"
-            ));
-        }
-    }
-    (by_ip && !parts.found_by_ip).then(|| format!("entry {seq} is not found by its source address"))
+    let missed = (by_ip && !parts.found_by_ip).then(|| not_found_by_ip(seq));
+    faults(tenant, seq, parts).into_iter().next().or(missed)
 }
 
 /// Whether an entry fits `filter`. Of one whose source address was erased that

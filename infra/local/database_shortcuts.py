@@ -3,8 +3,8 @@
 Each answers as what it stands for does, which `test_database_shortcuts.py` holds
 it against; what it does not know it leaves to that.
 
-- `$in` compares each document with each value of the list, so a query for 64 lots
-  took a hundred times as long as one for eight. MongoDB looks a value up.
+- `$in` compares each document with each value of the list, so a query for 250 lots
+  took more than a hundred times as long as one for eight. MongoDB looks a value up.
 - Keys of the storage engine are packed and unpacked by a description that is read
   letter by letter each time. Nearly all are texts that end with a null byte.
 - Which indexes a collection has is unpacked and decoded three or four times for

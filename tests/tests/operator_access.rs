@@ -168,7 +168,12 @@ async fn an_operator_reads_what_a_reader_reads_and_the_tenant_sees_each_request(
     expected.insert(search.request_id(), ("list-customers", "success"));
     let stranger = operator.get(&format!("/v1/customers/{other}")).await;
     stranger.must(404);
-    expected.insert(stranger.request_id(), ("get-customer", "success"));
+    // What is no id is not kept: it could be anybody's name.
+    let nobody = operator.get("/v1/customers/Jane%20Doe").await;
+    nobody.must(404);
+    for request in [stranger.request_id(), nobody.request_id()] {
+        expected.insert(request, ("get-customer", "success"));
+    }
     let refusal = operator.post("/v1/products", &samples::product()).await;
     refusal.must(403);
     expected.insert(refusal.request_id(), ("create-product", "denied"));
@@ -183,6 +188,8 @@ async fn an_operator_reads_what_a_reader_reads_and_the_tenant_sees_each_request(
         .collect();
     assert_eq!(shown, expected);
     assert_eq!(fact(&recorded[&stranger.request_id()], "/path"), &json!({ "id": other }));
+    let kept = fact(&recorded[&nobody.request_id()], "/path");
+    assert_eq!(kept, &json!({ "id": "invalid" }));
     // The number that was looked for stands nowhere.
     assert!(!json!(recorded).to_string().contains(&phone[1..]));
     // Nor is anything of it in the other tenant's trail.

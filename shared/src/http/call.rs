@@ -329,7 +329,16 @@ impl Call {
         let (by, access) = (self.attribution()?, self.principal.session());
         let resource = Resource { kind: OperatorAccess::RESOURCE.into(), id: access.to_string() };
         let outcome = if served { Outcome::Success } else { Outcome::Denied };
-        let facts = serde_json::json!({ "route": self.spec.name, "path": self.request.path });
+        // An id or a number says whose it is; other text could be anything, and
+        // would stand in the trail for good.
+        let named = |text: &str| text.parse::<Id>().is_ok() || text.parse::<u64>().is_ok();
+        let path: BTreeMap<&str, &str> = self
+            .request
+            .path
+            .iter()
+            .map(|(name, text)| (name.as_str(), if named(text) { text } else { "invalid" }))
+            .collect();
+        let facts = serde_json::json!({ "route": self.spec.name, "path": path });
         self.tenant
             .recorded(&by, "operator_access.use", outcome, async |tx: &mut WriteTx<'_>| {
                 tx.about(resource.clone());

@@ -63,9 +63,8 @@ struct Erasure {
     ground: Ground,
     state: State,
     /// Tells the secret that is to be destroyed from one that the subject is
-    /// given later. An earlier release kept none.
-    #[serde(default)]
-    secret_mark: Option<String>,
+    /// given later.
+    secret_mark: String,
 }
 
 impl Entity for Erasure {
@@ -168,7 +167,7 @@ async fn begin(
         subject: subject.to_string(),
         ground,
         state: State::Pending,
-        secret_mark: Some(tenant.mark_secret(subject).await?),
+        secret_mark: tenant.mark_secret(subject).await?,
     };
     tx.insert(id, erasure).await
 }
@@ -249,7 +248,7 @@ async fn conclude(
 ) -> Result<(), Problem> {
     let subject: Subject = pending.entity.subject.parse().map_err(StoreError::defect)?;
     // Another run may have concluded it, and the subject have a new secret.
-    tenant.destroy_secret(subject, pending.entity.secret_mark.as_deref()).await?;
+    tenant.destroy_secret(subject, &pending.entity.secret_mark).await?;
     tenant
         .audited(by, "subject_key.destroy", async |tx: &mut WriteTx<'_>| {
             tx.about(Resource { kind: "subject_key".into(), id: subject.to_string() });

@@ -6,13 +6,13 @@ use keystone::http::Call;
 use keystone::tenant::TenantId;
 
 pub async fn erased(secrets: &SubjectSecrets, tenant: &TenantId) {
-    let _ = secrets.destroy(tenant, Subject::Tenant).await; //~ E0624
+    let _ = secrets.destroy(tenant, Subject::Tenant, "").await; //~ E0624
     let _ = secrets.destroy_all(tenant).await; //~ E0624
 }
 
 pub async fn taken(call: Call) {
     let _ = call.platform().vault().await; //~ E0624
-    let _ = call.tenant().destroy_secret(Subject::Tenant, None).await; //~ E0624
+    let _ = call.tenant().destroy_secret(Subject::Tenant, "").await; //~ E0624
 }
 
 pub async fn closed(call: Call) -> Result<(), Problem> {

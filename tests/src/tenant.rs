@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use futures::future::join_all;
 use keystone::auth::Role;
 use mongodb::ClientSession;
@@ -194,6 +195,15 @@ impl<'s> Tenant<'s> {
     pub async fn document(&self, collection: &str, field: &str, value: &str) -> Document {
         let found = self.collection(collection).await.find_one(doc! { field: value }).await;
         found.expect("the database answers").expect("there is such a document")
+    }
+
+    /// Whom the kept answers to requests with an `Idempotency-Key` are sealed for.
+    pub async fn kept_answers_of(&self) -> Vec<String> {
+        let kept = self.collection("idempotency").await.find(doc! {}).await;
+        let kept: Vec<Document> =
+            kept.expect("it answers").try_collect().await.expect("it answers");
+        let reply = |one: &Document| one.get_document("reply").expect("an answer").clone();
+        kept.iter().map(|one| reply(one).get_str("sub").expect("whose it is").to_owned()).collect()
     }
 
     /// Sets one field of a stored document behind the back of the functions.

@@ -183,9 +183,11 @@ async fn secrets_of(stack: &Stack, slug: &str) -> BTreeMap<Subject, Vec<u8>> {
         .expect("the table answers");
     items
         .iter()
-        .map(|item| {
+        // What has none says that one was destroyed.
+        .filter_map(|item| Some((item, item.get("secret")?)))
+        .map(|(item, secret)| {
             let subject = item["subject"].as_s().expect("a name").parse().expect("a subject");
-            (subject, item["secret"].as_b().expect("a secret").as_ref().to_vec())
+            (subject, secret.as_b().expect("a secret").as_ref().to_vec())
         })
         .collect()
 }

@@ -724,14 +724,23 @@ async fn an_export_of_other_entries_than_were_signed_is_refused() {
     let id = ask_unseen(&stack, &tenant, "jsonl").await;
     let event = message(tenant.slug(), &id);
     let mut run = worker(&stack, 2).await;
-    assert_eq!(run.invoke(&event).await, json!(["done"]));
     let exports = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let exports = exports.collection::<Document>("audit_exports");
-    let mut export = exports.find_one(doc! { "_id": &id }).await.unwrap().unwrap();
-    export.insert("state", "running");
-    export.insert("ended_at", Bson::Null);
-    export.get_array_mut("files").unwrap().truncate(1);
-    exports.replace_one(doc! { "_id": &id }, &export).await.unwrap();
+    let by_id = doc! { "_id": &id };
+    // The row as it was while the run was at it, put back when it is over.
+    let midway = async {
+        loop {
+            let export = exports.find_one(by_id.clone()).await.unwrap().unwrap();
+            assert_ne!(export.get_str("state").unwrap(), "done");
+            if !export.get_array("files").unwrap().is_empty() {
+                break export;
+            }
+        }
+    };
+    let (said, export) = tokio::join!(run.invoke(&event), midway);
+    assert_eq!(said, json!(["done"]));
+    let written = export.get_array("files").unwrap().len();
+    exports.replace_one(by_id, &export).await.unwrap();
     end_lease(&stack, &tenant, 0).await;
     entries.replace_one(third.clone(), &forged).await.unwrap();
     let (_, all) = stored(&stack, &tenant).await;
@@ -741,25 +750,67 @@ async fn an_export_of_other_entries_than_were_signed_is_refused() {
     let (_, all) = stored(&stack, &tenant).await;
     rehash(&stack, &tenant, &all).await;
     assert!(said.contains("lead to the root"), "{said}");
-    is_refused(&stack, &tenant, &id, 1).await;
-
-    // Nor is what a run noted of the checkpoint believed by the next.
-    let id = ask_unseen(&stack, &tenant, "csv").await;
-    let event = message(tenant.slug(), &id);
-    assert_eq!(run.invoke(&event).await, json!(["done"]));
-    let other = Hash::of(&[b"forged"]).to_string();
-    let undone = doc! { "$set": {
-        "state": "running", "ended_at": null, "files": [], "snapshot.root": other,
-    } };
-    exports.update_one(doc! { "_id": &id }, undone).await.unwrap();
-    end_lease(&stack, &tenant, 0).await;
-    let said = run.failure(&event).await;
-    assert!(said.contains("is not what the checkpoint says"), "{said}");
+    is_refused(&stack, &tenant, &id, written).await;
 
     // The true trail is exported as ever.
     let id = ask(owner, "csv", &json!({})).await;
     assert_eq!(fetch(&stack, owner, &id).await.len(), 1);
     self_check(&stack, &tenant).await["trails"].as_u64().unwrap();
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_recorded_of_an_export_is_believed_as_it_was_written_only() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("export-row", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 4).await;
+    let exports = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let exports = exports.collection::<Document>("audit_exports");
+    let row = async |id: &str| exports.find_one(doc! { "_id": id }).await.unwrap().unwrap();
+    let mut run = worker(&stack, 500).await;
+    let older = ask_unseen(&stack, &tenant, "csv").await;
+    assert_eq!(run.invoke(&message(tenant.slug(), &older)).await, json!(["done"]));
+    let older = row(&older).await;
+
+    // Before its run: what it is over, where it begins, and another's seal.
+    let snapshot = older.get_document("snapshot").unwrap().clone();
+    let file = older.get_array("files").unwrap()[0].clone();
+    let seal = older.get("seal").unwrap().clone();
+    let begun = doc! { "state": "running", "snapshot": &snapshot };
+    let mut skipped = begun.clone();
+    skipped.insert("files", [file]);
+    let mut sealed = begun.clone();
+    sealed.insert("seal", seal);
+    for forged in [begun, skipped, sealed, doc! { "filter.action": "product.create" }] {
+        let id = ask_unseen(&stack, &tenant, "jsonl").await;
+        let before = row(&id).await;
+        exports.update_one(doc! { "_id": &id }, doc! { "$set": &forged }).await.unwrap();
+        let shown = owner.get(&format!("/v1/audit/exports/{id}")).await.expect(200).json();
+        assert_eq!(shown["state"], "contradicted", "{shown}");
+        assert!(shown["note"].as_str().unwrap().contains("not what was recorded"), "{shown}");
+        let event = message(tenant.slug(), &id);
+        let said = run.failure(&event).await;
+        assert!(said.contains("not what its runs wrote"), "{forged}: {said}");
+        assert_eq!(run.invoke(&event).await, json!(["nothing"]));
+        // It is the forged row that ended, so put back it would be made.
+        assert_eq!(row(&id).await.get_str("state").unwrap(), "contradicted");
+        exports.replace_one(doc! { "_id": &id }, &before).await.unwrap();
+        assert_eq!(run.invoke(&event).await, json!(["done"]));
+    }
+
+    // Afterwards: a file of another export, which would be handed out as this one's.
+    let id = ask_unseen(&stack, &tenant, "csv").await;
+    assert_eq!(run.invoke(&message(tenant.slug(), &id)).await, json!(["done"]));
+    let path = format!("/v1/audit/exports/{id}");
+    let shown = owner.get(&path).await.expect(200).json();
+    assert!(shown["files"][0]["url"].is_string(), "{shown}");
+    let files = doc! { "$set": { "files": older.get("files").unwrap() } };
+    exports.update_one(doc! { "_id": &id }, files).await.unwrap();
+    let shown = owner.get(&path).await.expect(200).json();
+    assert_eq!(shown["state"], "contradicted", "{shown}");
+    assert_eq!(shown["files"][0]["url"], Value::Null, "{shown}");
     tenant.finish().await;
 }
 
@@ -807,6 +858,50 @@ fn tamperings(address: &str) -> [(Tampering, Value, &'static str); 9] {
             "was removed, and whose it is was not erased",
         ),
     ]
+}
+
+#[tokio::test]
+async fn an_erasure_that_somebody_wrote_down_hides_no_damage() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("no-erasure", &[]).await;
+    let owner = tenant.owner();
+    settle(&stack, &tenant).await;
+    some_entries(&tenant, 2).await;
+    let (entries, before) = stored(&stack, &tenant).await;
+    let [other, found] = &before[before.len() - 2..] else { panic!("two entries") };
+    let only = doc! { "_id": found.get_i64("_id").unwrap() };
+    let mut damaged = found.clone();
+    let envelope = |of: &Document| of.get_array("personal").unwrap()[0].clone();
+    let theirs = envelope(other).as_document().unwrap().get("ct").unwrap().clone();
+    let own = damaged.get_array_mut("personal").unwrap()[0].as_document_mut().unwrap();
+    own.insert("ct", theirs);
+    let subject = own.get_str("sub").unwrap().to_owned();
+    assert!(subject.starts_with("user:"), "{subject}");
+
+    let erasures = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let erasures = erasures.collection::<Document>("erasures");
+    let by_ip = json!({ "ip": owner.address().to_string() });
+    let mut run = worker(&stack, 500).await;
+    for state in ["done", "pending"] {
+        let at = DateTime::from_millis(keystone::clock::now().as_millisecond());
+        let id = keystone::random::id(keystone::clock::now()).unwrap().to_string();
+        let forged = doc! {
+            "_id": &id, "tenant_id": tenant.slug(), "version": 1_i64,
+            "created_at": at, "updated_at": at,
+            "subject": &subject, "ground": "objection", "state": state, "secret_mark": "00",
+        };
+        let export = ask_unseen_for(&stack, &tenant, "jsonl", &by_ip).await;
+        erasures.insert_one(forged).await.unwrap();
+        entries.replace_one(only.clone(), &damaged).await.unwrap();
+        let said = run.failure(&message(tenant.slug(), &export)).await;
+        let checked = self_check(&stack, &tenant).await.to_string();
+        entries.replace_one(only.clone(), found).await.unwrap();
+        erasures.delete_one(doc! { "_id": &id }).await.unwrap();
+        assert!(said.contains("cannot be read"), "{state}: {said}");
+        assert!(checked.contains("cannot be read"), "{state}: {checked}");
+        is_refused(&stack, &tenant, &export, 0).await;
+    }
+    tenant.finish().await;
 }
 
 fn set_in(found: &mut Document, member: &str, value: impl Into<Bson>) {

@@ -309,6 +309,8 @@ async fn what_is_erased_of_a_customer_is_gone_from_recalls_too() {
     let notices = format!("/v1/recalls/{id}/notices");
     let sent = owner.request("POST", &notices).header("idempotency-key", "told");
     sent.json(&told).send().await.must(201);
+    // What is kept of it goes with the customer.
+    assert_eq!(tenant.kept_answers_of().await, [format!("customer:{customer}")]);
     let shown = recipients(&tenant, owner, &id).await;
     assert_eq!(shown[customer]["notices"][0]["contact"], contact.as_str());
     let dump = stack.dump().await;

@@ -32,8 +32,10 @@ pub struct TenantKeys {
 
 #[derive(Default)]
 struct Held {
-    /// `None`: there is no secret, or it was destroyed.
+    /// `None`: there is no secret now.
     secrets: HashMap<Subject, Option<Secret>>,
+    /// Whether a secret of the subject was ever destroyed, where that was asked.
+    destroyed: HashMap<Subject, bool>,
     derived: HashMap<(Id, Subject), Arc<LessSafeKey>>,
     /// The derived key that was used last: a request is mostly about one
     /// subject, and a comparison is quicker than a hash.
@@ -114,12 +116,47 @@ impl TenantKeys {
         }
         // Boxed, here and below: calls of the SDK are large futures, and every
         // audited write holds these.
-        let mut found = Box::pin(self.vault.secrets.get(self.ring.tenant(), &absent)).await?;
+        let tenant = self.ring.tenant();
+        let mut found = Box::pin(self.vault.secrets.get(tenant, &absent)).await?;
+        let without: Vec<Subject> =
+            absent.iter().copied().filter(|subject| !found.contains_key(subject)).collect();
+        let destroyed = if without.is_empty() {
+            HashSet::new()
+        } else {
+            Box::pin(self.vault.secrets.destroyed(tenant, &without)).await?
+        };
         let mut held = self.lock();
+        for subject in without {
+            held.destroyed.insert(subject, destroyed.contains(&subject));
+        }
         for subject in absent {
             held.secrets.insert(subject, found.remove(&subject));
         }
         Ok(())
+    }
+
+    /// What it means that a value of `subject` does not open, or has no secret to
+    /// be opened with: somebody who was erased and is written about again has
+    /// another secret since, and what the one before sealed is erased. The table
+    /// of secrets says so and not the database, where whoever changed the value
+    /// could write down an erasure too.
+    async fn unless_destroyed(&self, subject: Subject, error: CryptoError) -> CryptoError {
+        if subject == Subject::Tenant {
+            return error;
+        }
+        let known = self.lock().destroyed.get(&subject).copied();
+        let destroyed = if let Some(known) = known {
+            known
+        } else {
+            let asked = [subject];
+            let found = Box::pin(self.vault.secrets.destroyed(self.ring.tenant(), &asked)).await;
+            match found {
+                Ok(found) => found.contains(&subject),
+                Err(store) => return CryptoError::Store(store),
+            }
+        };
+        self.lock().destroyed.insert(subject, destroyed);
+        if destroyed { CryptoError::Erased } else { error }
     }
 
     /// What tells the secret that `subject` has now from any later one. A
@@ -133,20 +170,12 @@ impl TenantKeys {
     }
 
     /// Destroys the secret of `subject` and forgets what was derived from it;
-    /// with a `mark`, only if it is still that one.
+    /// only if it is still the one of `mark`.
     ///
     /// # Errors
     /// [`StoreError`] when the table does not answer.
-    pub(crate) async fn destroy(
-        &self,
-        subject: Subject,
-        mark: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let (secrets, tenant) = (&self.vault.secrets, self.ring.tenant());
-        match mark {
-            Some(mark) => secrets.destroy_marked(tenant, subject, mark).await?,
-            None => secrets.destroy(tenant, subject).await?,
-        }
+    pub(crate) async fn destroy(&self, subject: Subject, mark: &str) -> Result<(), StoreError> {
+        self.vault.secrets.destroy(self.ring.tenant(), subject, mark).await?;
         // There may be another by now: whoever needs it asks.
         self.forget(subject);
         Ok(())
@@ -159,6 +188,7 @@ impl TenantKeys {
         held.derived.retain(|(_, of), _| *of != subject);
         held.last = None;
         held.secrets.remove(&subject);
+        held.destroyed.remove(&subject);
     }
 
     /// Seals `plain` for `place`, as a value of `subject`, who gets a secret
@@ -207,7 +237,8 @@ impl TenantKeys {
     /// Opens `envelope` at `place`.
     ///
     /// # Errors
-    /// [`CryptoError::Erased`] when the subject's secret was destroyed,
+    /// [`CryptoError::Erased`] when a secret of the subject was destroyed and no
+    /// later one opens it, [`CryptoError::NoSecret`] when there never was one,
     /// [`CryptoError::NotAuthentic`] at any place but its own.
     pub(crate) async fn open(
         &self,
@@ -237,10 +268,16 @@ impl TenantKeys {
             let secret = self.secret(subject).await?;
             self.derive(&data_key, subject, secret.as_ref())?
         };
-        Scratch::with(|Scratch { aad, plain }| {
+        let opened = Scratch::with(|Scratch { aad, plain }| {
             self.aad(aad, place, subject);
             decrypt(&key, aad, &envelope.ciphertext, plain, read)
-        })
+        });
+        match opened {
+            Err(error @ CryptoError::NotAuthentic) => {
+                Err(self.unless_destroyed(subject, error).await)
+            }
+            opened => opened,
+        }
     }
 
     /// Keyed tag of a value, for audit deltas: HMAC-SHA-256, cut to 128 bits,
@@ -350,7 +387,10 @@ impl TenantKeys {
         }
         self.prefetch([subject]).await?;
         let secret = self.lock().secrets.get(&subject).cloned().flatten();
-        secret.map(Some).ok_or(CryptoError::Erased)
+        match secret {
+            Some(secret) => Ok(Some(secret)),
+            None => Err(self.unless_destroyed(subject, CryptoError::NoSecret).await),
+        }
     }
 
     async fn secret_or_new(&self, subject: Subject) -> Result<Option<Secret>, CryptoError> {
@@ -362,12 +402,16 @@ impl TenantKeys {
             return Ok(held);
         }
         let secret = Box::pin(self.vault.secrets.make(self.ring.tenant(), subject)).await?;
-        self.hold(subject, Some(secret.clone()));
+        self.lock().secrets.insert(subject, Some(secret.clone()));
         Ok(Some(secret))
     }
 
-    pub(super) fn hold(&self, subject: Subject, secret: Option<Secret>) {
-        self.lock().secrets.insert(subject, secret);
+    /// Takes it that `subject` has this secret, and whether one was destroyed.
+    #[cfg(test)]
+    pub(super) fn hold(&self, subject: Subject, secret: Option<Secret>, destroyed: bool) {
+        let mut held = self.lock();
+        held.secrets.insert(subject, secret);
+        held.destroyed.insert(subject, destroyed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -481,12 +525,20 @@ mod tests {
     async fn without_the_subjects_secret_nothing_opens() {
         let ours = keys("acme", 1, &[WHO]);
         let sealed = ours.seal(PLACE, WHO, b"x").await.unwrap();
-        let erased = keys("acme", 1, &[]);
-        erased.hold(WHO, None);
-        assert!(matches!(erased.open(PLACE, &sealed).await, Err(CryptoError::Erased)));
-        // A secret made anew for the same subject is another one.
-        erased.hold(WHO, Some(Zeroizing::new([77; 32])));
-        assert!(matches!(erased.open(PLACE, &sealed).await, Err(CryptoError::NotAuthentic)));
+        // A secret made anew for the same subject is another one. What does not
+        // open is erased where a secret was destroyed, and else nothing but wrong.
+        for secret in [None, Some(Zeroizing::new([77; 32]))] {
+            let later = keys("acme", 1, &[]);
+            later.hold(WHO, secret.clone(), true);
+            assert!(matches!(later.open(PLACE, &sealed).await, Err(CryptoError::Erased)));
+            let later = keys("acme", 1, &[]);
+            later.hold(WHO, secret.clone(), false);
+            let wrong = later.open(PLACE, &sealed).await;
+            match secret {
+                None => assert!(matches!(wrong, Err(CryptoError::NoSecret))),
+                Some(_) => assert!(matches!(wrong, Err(CryptoError::NotAuthentic))),
+            }
+        }
     }
 
     #[tokio::test]

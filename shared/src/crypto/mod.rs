@@ -32,6 +32,10 @@ pub enum CryptoError {
     /// The subject's secret was destroyed: the value is erased.
     #[error("erased")]
     Erased,
+    /// The subject has no secret, and none was destroyed: it was lost, or the
+    /// envelope names somebody whom nothing was ever sealed for.
+    #[error("the subject's secret is missing")]
+    NoSecret,
     /// The ciphertext does not belong to this place, or was changed.
     #[error("ciphertext does not open here")]
     NotAuthentic,
@@ -114,7 +118,7 @@ pub(crate) mod tests {
     pub(crate) fn keys(tenant: &str, fill: u8, subjects: &[Subject]) -> TenantKeys {
         let keys = TenantKeys::new(keyring(tenant, fill).into(), vault());
         for subject in subjects {
-            keys.hold(*subject, Some(Zeroizing::new([fill; 32])));
+            keys.hold(*subject, Some(Zeroizing::new([fill; 32])), false);
         }
         keys
     }

@@ -5,7 +5,7 @@
 //! derived without them, so deleting them erases those values everywhere
 //! (docs/adr/0012).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -125,7 +125,13 @@ const STORE: &str = "subject key table";
 /// What the keys of a subject cannot be derived without.
 pub(crate) type Secret = Zeroizing<[u8; SECRET_LEN]>;
 
+/// An item of the table, and several by their names.
+type Item = HashMap<String, AttributeValue>;
+type Items = HashMap<String, Item>;
+
 /// The table of subjects' secrets: key `tenant` and `subject`, both strings.
+/// Beside a secret, or where one was, `destroyed:<subject>` says that an earlier
+/// one was destroyed.
 #[derive(Debug, Clone)]
 pub struct SubjectSecrets {
     client: Client,
@@ -147,9 +153,34 @@ impl SubjectSecrets {
         tenant: &TenantId,
         subjects: &[Subject],
     ) -> Result<HashMap<Subject, Secret>, StoreError> {
-        let mut found = HashMap::with_capacity(subjects.len());
-        for some in subjects.chunks(BATCH) {
-            let keys: Vec<_> = some.iter().map(|subject| key(tenant, *subject)).collect();
+        let names = subjects.iter().map(Subject::to_string).collect();
+        let secrets = self.items(tenant, names).await?.into_iter().map(|(name, item)| {
+            let subject = name.parse().map_err(|NoSubject| malformed())?;
+            Ok((subject, secret_of(&item)?))
+        });
+        secrets.collect()
+    }
+
+    /// Those of `subjects` a secret of whom was destroyed. Needs `BatchGetItem`.
+    ///
+    /// # Errors
+    /// As [`SubjectSecrets::get`].
+    pub(crate) async fn destroyed(
+        &self,
+        tenant: &TenantId,
+        subjects: &[Subject],
+    ) -> Result<HashSet<Subject>, StoreError> {
+        let names = subjects.iter().map(|subject| tombstone(*subject)).collect();
+        let found = self.items(tenant, names).await?;
+        let destroyed = |subject: &Subject| found.contains_key(&tombstone(*subject));
+        Ok(subjects.iter().copied().filter(destroyed).collect())
+    }
+
+    /// The items of these names that there are, by name.
+    async fn items(&self, tenant: &TenantId, names: Vec<String>) -> Result<Items, StoreError> {
+        let mut found = Items::with_capacity(names.len());
+        for some in names.chunks(BATCH) {
+            let keys: Vec<_> = some.iter().map(|name| key(tenant, name)).collect();
             let mut wanted = KeysAndAttributes::builder()
                 .set_keys(Some(keys))
                 .consistent_read(true)
@@ -166,9 +197,7 @@ impl SubjectSecrets {
                     .map_err(|error| StoreError::unavailable(STORE, &error))?;
                 let items = answer.responses.unwrap_or_default().remove(&self.table);
                 for item in items.unwrap_or_default() {
-                    let subject = item.get(SUBJECT).and_then(|name| name.as_s().ok());
-                    let subject = subject.and_then(|name| name.parse().ok());
-                    found.insert(subject.ok_or_else(malformed)?, secret_of(&item)?);
+                    found.insert(name_of(&item)?, item);
                 }
                 match answer.unprocessed_keys.unwrap_or_default().remove(&self.table) {
                     None => break,
@@ -199,7 +228,7 @@ impl SubjectSecrets {
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(tenant, subject)))
+            .set_key(Some(key(tenant, &subject.to_string())))
             .update_expression("SET secret = if_not_exists(secret, :fresh)")
             .expression_attribute_values(":fresh", AttributeValue::B(Blob::new(*fresh)))
             .return_values(ReturnValue::AllNew)
@@ -209,13 +238,16 @@ impl SubjectSecrets {
         secret_of(&attributes.unwrap_or_default())
     }
 
-    /// Destroys the secret of `subject` if it is still the one of `mark`.
-    /// Needs `BatchGetItem` and `DeleteItem`. Again, it does nothing, also when
-    /// the subject has another secret by then.
+    /// Destroys the secret of `subject` if it is still the one of `mark`;
+    /// whatever it sealed never opens again. Leaves a tombstone, before: what
+    /// tells an erased value from one that was changed. Needs `BatchGetItem`,
+    /// `UpdateItem` and `DeleteItem`. Again, it does nothing, also when the
+    /// subject has another secret by then. It leaves no audit entry, so only
+    /// erasure, which does, can call it.
     ///
     /// # Errors
-    /// As [`SubjectSecrets::destroy`].
-    pub(crate) async fn destroy_marked(
+    /// [`StoreError`] when the table does not answer.
+    pub(crate) async fn destroy(
         &self,
         tenant: &TenantId,
         subject: Subject,
@@ -223,11 +255,18 @@ impl SubjectSecrets {
     ) -> Result<(), StoreError> {
         let found = self.get(tenant, &[subject]).await?.remove(&subject);
         let Some(secret) = found.filter(|secret| mark_of(secret) == mark) else { return Ok(()) };
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, &tombstone(subject))))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
         let deleted = self
             .client
             .delete_item()
             .table_name(&self.table)
-            .set_key(Some(key(tenant, subject)))
+            .set_key(Some(key(tenant, &subject.to_string())))
             .condition_expression("secret = :marked")
             .expression_attribute_values(":marked", AttributeValue::B(Blob::new(*secret)))
             .send()
@@ -246,30 +285,11 @@ impl SubjectSecrets {
         }
     }
 
-    /// Destroys the secret of `subject`; whatever was sealed for the subject
-    /// never opens again. Needs `DeleteItem`. Again, it does nothing. It leaves
-    /// no audit entry, so only erasure and closing, which do, can call it.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the table does not answer.
-    pub(crate) async fn destroy(
-        &self,
-        tenant: &TenantId,
-        subject: Subject,
-    ) -> Result<(), StoreError> {
-        self.client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key(tenant, subject)))
-            .send()
-            .await
-            .map_err(|error| StoreError::unavailable(STORE, &error))?;
-        Ok(())
-    }
-
     /// Destroys every secret of `tenant`, its own last: until then a run that
-    /// was interrupted can tell that it was. Returns how many there were.
-    /// Needs `Query` and `DeleteItem`.
+    /// was interrupted can tell that it was. No tombstone is left, nor any that
+    /// there was: nothing of the tenant is. Returns how many secrets there were.
+    /// Needs `Query` and `DeleteItem`. It leaves no audit entry, so only
+    /// closing, which does, can call it.
     ///
     /// # Errors
     /// As [`SubjectSecrets::destroy`]; again, it goes on with what is left.
@@ -289,20 +309,32 @@ impl SubjectSecrets {
             .send();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| StoreError::unavailable(STORE, &error))?;
-            let name = item.get(SUBJECT).and_then(|name| name.as_s().ok());
-            let subject: Subject = name.and_then(|name| name.parse().ok()).ok_or_else(malformed)?;
-            if subject == Subject::Tenant {
-                own = true;
-                continue;
+            let name = name_of(&item)?;
+            match name.parse() {
+                Ok(Subject::Tenant) => own = true,
+                Ok(_) => {
+                    self.delete(tenant, &name).await?;
+                    destroyed += 1;
+                }
+                Err(NoSubject) => self.delete(tenant, &name).await?,
             }
-            self.destroy(tenant, subject).await?;
-            destroyed += 1;
         }
         if own {
-            self.destroy(tenant, Subject::Tenant).await?;
+            self.delete(tenant, &Subject::Tenant.to_string()).await?;
             destroyed += 1;
         }
         Ok(destroyed)
+    }
+
+    async fn delete(&self, tenant: &TenantId, name: &str) -> Result<(), StoreError> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, name)))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        Ok(())
     }
 }
 
@@ -315,14 +347,24 @@ pub(super) fn mark_of(secret: &Secret) -> String {
     hex::encode(context.finish())
 }
 
-fn key(tenant: &TenantId, subject: Subject) -> HashMap<String, AttributeValue> {
+/// Under what name it stands that a secret of `subject` was destroyed; no
+/// subject's own name is like it.
+fn tombstone(subject: Subject) -> String {
+    format!("destroyed:{subject}")
+}
+
+fn key(tenant: &TenantId, name: &str) -> Item {
     HashMap::from([
         (TENANT.to_owned(), AttributeValue::S(tenant.to_string())),
-        (SUBJECT.to_owned(), AttributeValue::S(subject.to_string())),
+        (SUBJECT.to_owned(), AttributeValue::S(name.to_owned())),
     ])
 }
 
-fn secret_of(item: &HashMap<String, AttributeValue>) -> Result<Secret, StoreError> {
+fn name_of(item: &Item) -> Result<String, StoreError> {
+    item.get(SUBJECT).and_then(|name| name.as_s().ok()).cloned().ok_or_else(malformed)
+}
+
+fn secret_of(item: &Item) -> Result<Secret, StoreError> {
     let bytes = item.get(SECRET).and_then(|value| value.as_b().ok()).ok_or_else(malformed)?;
     <[u8; SECRET_LEN]>::try_from(bytes.as_ref()).map(Zeroizing::new).map_err(|_| malformed())
 }
@@ -346,6 +388,7 @@ mod tests {
             Subject::Request(id),
         ] {
             assert_eq!(subject.to_string().parse(), Ok(subject));
+            assert_eq!(tombstone(subject).parse::<Subject>(), Err(NoSubject));
         }
         for none in ["", "user", "user:", "user:7", "batch:00000000-0000-0000-0000-000000000007"] {
             assert_eq!(none.parse::<Subject>(), Err(NoSubject), "{none}");

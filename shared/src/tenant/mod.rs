@@ -102,48 +102,20 @@ impl Tenant {
             }
             other => other,
         };
-        match opened {
-            Err(error) => Err(self.unless_erased(place, sealed.subject(), error).await),
-            opened => opened,
-        }
+        opened.inspect_err(|error| self.note_fault(place, error))
     }
 
-    /// What it means that a value of `subject` does not open: somebody who was
-    /// erased and is written about again has another secret since, and what the
-    /// one before sealed is erased, not tampered with. What was tampered with
-    /// fails a whole list, so the log says where it stands.
-    async fn unless_erased(
-        &self,
-        place: Place<'_>,
-        subject: Subject,
-        error: CryptoError,
-    ) -> CryptoError {
-        if matches!(error, CryptoError::NotAuthentic) && subject != Subject::Tenant {
-            match self.has_erasure(subject, "done").await {
-                Ok(true) => return CryptoError::Erased,
-                Ok(false) => {}
-                Err(store) => return CryptoError::Store(store),
-            }
-        }
-        if let CryptoError::NotAuthentic | CryptoError::Malformed | CryptoError::UnknownKey = error
+    /// What was tampered with fails a whole list, so the log says where it stands.
+    fn note_fault(&self, place: Place<'_>, error: &CryptoError) {
+        if let CryptoError::NotAuthentic
+        | CryptoError::NoSecret
+        | CryptoError::Malformed
+        | CryptoError::UnknownKey = error
         {
             let Place { collection, document, field } = place;
             let tenant = self.id();
             tracing::error!(%tenant, collection, field, %document, %error, "a sealed value does not open where it stands");
         }
-        error
-    }
-
-    /// Whether an erasure of `subject` is recorded, concluded or not: it is
-    /// before the secret goes.
-    async fn is_erased(&self, subject: Subject) -> Result<bool, StoreError> {
-        Ok(self.has_erasure(subject, "done").await? || self.has_erasure(subject, "pending").await?)
-    }
-
-    async fn has_erasure(&self, subject: Subject, state: &str) -> Result<bool, StoreError> {
-        let recorded = Filter::all().eq("state", state).eq("subject", subject.to_string());
-        let erasures = self.collection::<Document>(schema::ERASURES.name);
-        Ok(erasures.find_one(recorded.for_tenant(self.id())).await?.is_some())
     }
 
     /// As [`Tenant::open`] for a value that may be absent; one that was erased
@@ -183,12 +155,12 @@ impl Tenant {
         self.keys.mark(subject).await
     }
 
-    /// Destroys what the keys of `subject` are derived from; with a `mark`,
-    /// only if it is still the secret of that mark.
+    /// Destroys what the keys of `subject` are derived from, if it is still the
+    /// secret of that `mark`.
     pub(crate) async fn destroy_secret(
         &self,
         subject: Subject,
-        mark: Option<&str>,
+        mark: &str,
     ) -> Result<(), StoreError> {
         self.keys.destroy(subject, mark).await
     }
@@ -205,10 +177,7 @@ impl Tenant {
             }
             other => other,
         };
-        match opened {
-            Err(error) => Err(self.unless_erased(place, envelope.subject, error).await),
-            opened => opened,
-        }
+        opened.inspect_err(|error| self.note_fault(place, error))
     }
 
     /// Takes up data keys that were made since the keyring was read.

@@ -73,9 +73,12 @@ impl Tenant {
         match self.open_envelope(Place { collection, document: id, field }, &envelope).await {
             Ok(_) => Ok(Some(true)),
             Err(CryptoError::Erased) => Ok(Some(false)),
-            Err(CryptoError::NotAuthentic | CryptoError::Malformed | CryptoError::UnknownKey) => {
-                Ok(None)
-            }
+            Err(
+                CryptoError::NoSecret
+                | CryptoError::NotAuthentic
+                | CryptoError::Malformed
+                | CryptoError::UnknownKey,
+            ) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -287,7 +287,11 @@ pub const AUDIT_EXPORTS: Collection = Collection {
         by_id("user", "requested_by", &["format", "state", "filter", "role"]),
         by_id("user", "filter.actor", &["filter.actor"]),
     ])),
-    ..entities("audit_exports", &["ip"], &[plain(&[("state", 1), ("created_at", 1)]), BY_AGE])
+    ..entities(
+        "audit_exports",
+        &["ip", "seal"],
+        &[plain(&[("state", 1), ("created_at", 1)]), BY_AGE],
+    )
 };
 /// How far the making of each export came.
 pub const AUDIT_EXPORT_RUNS: Collection = Collection {

@@ -155,6 +155,12 @@ impl Tenant {
     }
 }
 
+/// Whom the sealed values of a document of `E` are sealed for.
+fn sealed_for<E: Entity>(document: &Document) -> Vec<Subject> {
+    let sealed = E::COLLECTION.sealed.iter().filter_map(|field| document.get(field));
+    sealed.filter_map(Envelope::from_bson).map(|envelope| envelope.subject).collect()
+}
+
 /// Waits a random part of a doubling pause, so that transactions which met do
 /// not meet again.
 async fn pause_before(attempt: u32) -> Result<(), Problem> {
@@ -197,15 +203,20 @@ struct Touched {
     changes: Vec<Change>,
     /// Whose the values of each change are.
     owners: Vec<Owners>,
+    /// Whose the values are that are sealed in it now.
+    sealed_for: Vec<Subject>,
     /// Whether it is the record of a person whose data's use was restricted.
     restricted: bool,
 }
 
 impl Touched {
-    /// Whom it is about: the document's own subject, else who is in it.
+    /// Whom it is about: the document's own subject, else whom values of it are
+    /// sealed for, else who is in it.
     fn subjects(&self) -> impl Iterator<Item = Subject> {
         let people = self.owners.iter().flat_map(|owners| [owners.value, owners.before]);
-        std::iter::once(Subject::of_resource(&self.resource.kind, &self.resource.id)).chain(people)
+        std::iter::once(Subject::of_resource(&self.resource.kind, &self.resource.id))
+            .chain(self.sealed_for.iter().copied())
+            .chain(people)
     }
 }
 
@@ -248,8 +259,8 @@ impl<'t> WriteTx<'t> {
         self.tenant
     }
 
-    /// Whom what was written so far is about: the first customer, supplier or
-    /// user among it, else the tenant.
+    /// Whom what was written so far is about: the first customer, supplier, user
+    /// or request of a person among it, else the tenant.
     pub(crate) fn subject(&self) -> Subject {
         self.touched
             .iter()
@@ -288,7 +299,7 @@ impl<'t> WriteTx<'t> {
         let collection = self.collection::<E>();
         let done = collection.insert_one(&document).session(&mut self.session).await;
         self.noting_conflict(done)?;
-        self.touch(id, None, Some((&stored.entity, &shown)))?;
+        self.touch(id, None, Some((&stored.entity, &shown)), sealed_for::<E>(&document))?;
         Ok(stored)
     }
 
@@ -327,6 +338,7 @@ impl<'t> WriteTx<'t> {
             resource: Resource { kind: E::RESOURCE.into(), id: "many".into() },
             owners: vec![Owners::both(Subject::Tenant); changes.len()],
             changes,
+            sealed_for: Vec::new(),
             restricted: false,
         });
         Ok(())
@@ -418,6 +430,7 @@ impl<'t> WriteTx<'t> {
             before.id,
             Some((&before.entity, &shown_old)),
             Some((&after.entity, &shown_new)),
+            sealed_for::<E>(&new),
         )?;
         Ok(after)
     }
@@ -474,7 +487,7 @@ impl<'t> WriteTx<'t> {
         }
         let place = Place { collection: collection.name, document: id, field };
         let mut opened = self.tenant.open_envelope(place, &envelope).await;
-        if matches!(opened, Err(CryptoError::Erased)) {
+        if matches!(opened, Err(CryptoError::Erased | CryptoError::NoSecret)) {
             // With what the table says now, and not when the batch began.
             self.tenant.keys.forget(envelope.subject);
             opened = self.tenant.open_envelope(place, &envelope).await;
@@ -483,11 +496,11 @@ impl<'t> WriteTx<'t> {
             Ok(plain) => reseal(self.tenant, collection, id, field, &envelope, &plain).await?,
             // Whoever it was about is erased; what is left opens with no key
             // and waits for none.
-            Err(CryptoError::Erased) if self.tenant.is_erased(envelope.subject).await? => {
+            Err(CryptoError::Erased) => {
                 let newest = self.tenant.keys.ring().newest_and_older().0;
                 doc! { format!("{field}.kid"): newest.to_string() }
             }
-            Err(CryptoError::Erased | CryptoError::NotAuthentic | CryptoError::Malformed) => {
+            Err(CryptoError::NoSecret | CryptoError::NotAuthentic | CryptoError::Malformed) => {
                 return Ok(Resealed::Unreadable);
             }
             Err(error) => return Err(error.into()),
@@ -534,6 +547,7 @@ impl<'t> WriteTx<'t> {
         id: Id,
         before: Option<(&E, &Value)>,
         after: Option<(&E, &Value)>,
+        sealed_for: Vec<Subject>,
     ) -> Result<(), StoreError> {
         let shown_old = before.map(|(_, shown)| shown);
         let shown_new = after.map(|(_, shown)| shown);
@@ -550,7 +564,7 @@ impl<'t> WriteTx<'t> {
         let owners = owners.collect();
         let marked = shown_old.is_some_and(|shown| !shown[schema::RESTRICTION].is_null());
         let restricted = own != Subject::Tenant && marked;
-        self.touched.push(Touched { resource, changes, owners, restricted });
+        self.touched.push(Touched { resource, changes, owners, sealed_for, restricted });
         Ok(())
     }
 
@@ -593,6 +607,7 @@ impl<'t> WriteTx<'t> {
             resource: Resource { kind: subject.kind().into(), id: id.to_string() },
             owners: vec![Owners::both(subject); changes.len()],
             changes,
+            sealed_for: Vec::new(),
             restricted: false,
         });
         Ok(())

@@ -17,10 +17,8 @@ mod walk;
 
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::merkle::Hash;
-use keystone::audit::note::VerifierKey;
-use keystone::crypto::{Place, Sealed, Subject, at_rest_option};
+use keystone::crypto::{CryptoError, Place, Sealed, Subject, at_rest, at_rest_option};
 use keystone::tenant::{Entity, Id, StoreError, Stored, Tenant, Work, schema};
 use keystone_report::KEPT;
 use schemars::JsonSchema;
@@ -130,21 +128,6 @@ struct Snapshot {
     keys: Vec<String>,
 }
 
-impl Snapshot {
-    /// What of it is not what its checkpoint says, which one of `keys` must have
-    /// signed: between two runs it lies in the database like anything else.
-    fn fault(&self, keys: &[VerifierKey]) -> Option<String> {
-        let signed = match Checkpoint::open(&self.checkpoint, keys) {
-            Ok(signed) => signed,
-            Err(error) => return Some(error.to_string()),
-        };
-        let known = |key: &String| keys.iter().any(|known| known.to_string() == *key);
-        let same = (signed.size, signed.root) == (self.size, self.root);
-        (!same || !self.keys.iter().all(known))
-            .then(|| "what was noted of its checkpoint is not what the checkpoint says".into())
-    }
-}
-
 /// A finished volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,6 +161,24 @@ pub struct Export {
     snapshot: Option<Snapshot>,
     files: Vec<File>,
     ended_at: Option<Timestamp>,
+    /// The hash of all the rest, sealed: nobody who has no key of the tenant makes
+    /// one that fits something else. A run goes on from what a run wrote, and
+    /// from nothing that was put in its place.
+    #[serde(with = "at_rest")]
+    seal: Sealed<Hash>,
+}
+
+/// What the seal of an export is of, in the order of the members.
+#[derive(Serialize)]
+struct Contents<'e> {
+    format: Format,
+    state: State,
+    filter: FilterInput,
+    requested_by: Id,
+    role: &'e str,
+    snapshot: Option<&'e Snapshot>,
+    files: &'e [File],
+    ended_at: Option<Timestamp>,
 }
 
 impl Entity for Export {
@@ -197,8 +198,8 @@ impl Work for Progress {
     const RUNS: &'static schema::Runs = &schema::EXPORTING;
 }
 
-fn ip_place(id: Id) -> Place<'static> {
-    Place { collection: schema::AUDIT_EXPORTS.name, document: id, field: "ip" }
+fn place(id: Id, field: &'static str) -> Place<'static> {
+    Place { collection: schema::AUDIT_EXPORTS.name, document: id, field }
 }
 
 impl Export {
@@ -216,12 +217,12 @@ impl Export {
         let ip = match filter.ip {
             Some(ip) => {
                 let ip = ip.to_canonical().to_string();
-                Some(tenant.seal(ip_place(id), Subject::Tenant, &ip).await?)
+                Some(tenant.seal(place(id, "ip"), Subject::Tenant, &ip).await?)
             }
             None => None,
         };
         let filter = filter.clone();
-        Ok(Self {
+        let export = Self {
             format,
             state: State::Queued,
             filter: Selection {
@@ -238,12 +239,49 @@ impl Export {
             snapshot: None,
             files: Vec::new(),
             ended_at: None,
-        })
+            seal: tenant.seal(place(id, "seal"), Subject::Tenant, &Hash::of(&[])).await?,
+        };
+        export.sealed(tenant, id).await
+    }
+
+    /// The export with the seal that fits it, to be stored.
+    async fn sealed(self, tenant: &Tenant, id: Id) -> Result<Self, StoreError> {
+        let hash = self.hash(tenant, id).await?;
+        let seal = tenant.seal(place(id, "seal"), Subject::Tenant, &hash).await?;
+        Ok(Self { seal, ..self })
+    }
+
+    /// Whether the export is as it was sealed. Another one's seal does not fit,
+    /// nor one of this one that is older than the rest of it.
+    async fn is_sound(&self, tenant: &Tenant, id: Id) -> Result<bool, StoreError> {
+        let hash = self.hash(tenant, id).await?;
+        match tenant.open(place(id, "seal"), &self.seal).await {
+            Ok(sealed) => Ok(*sealed.expose() == hash),
+            Err(CryptoError::NotAuthentic | CryptoError::Malformed | CryptoError::UnknownKey) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn hash(&self, tenant: &Tenant, id: Id) -> Result<Hash, StoreError> {
+        let contents = Contents {
+            format: self.format,
+            state: self.state,
+            filter: self.filter(tenant, id).await?,
+            requested_by: self.requested_by,
+            role: &self.role,
+            snapshot: self.snapshot.as_ref(),
+            files: &self.files,
+            ended_at: self.ended_at,
+        };
+        let bytes = serde_json::to_vec(&contents).map_err(StoreError::defect)?;
+        Ok(Hash::of(&[&bytes]))
     }
 
     /// The filter as the client sent it.
     async fn filter(&self, tenant: &Tenant, id: Id) -> Result<FilterInput, StoreError> {
-        let ip = tenant.open_kept(ip_place(id), self.ip.as_ref()).await?;
+        let ip = tenant.open_kept(place(id, "ip"), self.ip.as_ref()).await?;
         let ip = ip.map(|ip| ip.expose().parse()).transpose().map_err(StoreError::defect)?;
         let Selection { actor, action, resource_type, resource_id, from, to } = self.filter.clone();
         Ok(FilterInput { actor, action, resource_type, resource_id, from, to, ip })
@@ -304,41 +342,4 @@ pub async fn unfinished(tenant: &Tenant) -> Result<Vec<Stored<Export>>, StoreErr
         found.extend(tenant.list::<Export>(of_state, page).await?);
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A checkpoint of 7 entries, and the key that signed it.
-    const NOTE: &str = "keystone.example/audit/acme\n7\n\
-        kTlgHMHKirKnoMLBNMBIRfKxulSag9bIRc/NpDnMWF0=\n\n\
-        \u{2014} keystone.example/audit/acme 6SErnPuhwg9XqG/45P+Kaxj3HygPLkpws/f16awaDuzNDo9TE6T0\
-        zJEpZ25LZr10TFCM9W9fbUsVqGIjY5kNZt0uRA8=\n";
-    const KEY: &str =
-        "keystone.example/audit/acme+e9212b9c+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
-    const ROOT: &str = "9139601cc1ca8ab2a7a0c2c134c04845f2b1ba549a83d6c845cfcda439cc585d";
-
-    #[test]
-    fn what_a_run_noted_is_held_against_the_signature() {
-        let keys: [VerifierKey; 1] = [KEY.parse().unwrap()];
-        let root: Hash = ROOT.parse().unwrap();
-        let noted = |size, root, checkpoint: &str, key: &str| Snapshot {
-            size,
-            root,
-            checkpoint: checkpoint.into(),
-            keys: vec![key.into()],
-        };
-        assert_eq!(noted(7, root, NOTE, KEY).fault(&keys), None);
-        let other_key = KEY.replacen("acme", "globex", 1);
-        for wrong in [
-            noted(6, root, NOTE, KEY),
-            noted(7, Hash::of(&[]), NOTE, KEY),
-            noted(8, root, &NOTE.replacen("\n7\n", "\n8\n", 1), KEY),
-            noted(7, root, NOTE, &other_key),
-        ] {
-            assert!(wrong.fault(&keys).is_some(), "{wrong:?}");
-        }
-        assert!(noted(7, root, NOTE, KEY).fault(&[]).is_some());
-    }
 }

@@ -163,12 +163,13 @@ async fn write_volumes(
     let signer = OnceCell::new();
     let keys = CheckpointKeys::of(platform).await?.of_tenant(tenant.id().as_str())?;
     let mut export = begin(platform, tenant, clock, id, &keys).await?;
+    if !export.entity.is_sound(tenant, id).await? {
+        let fault = "what is recorded of it is not what its runs wrote";
+        return Err(refuse(tenant, clock, id, fault).await);
+    }
     let filter = export.entity.filter(tenant, id).await?;
     let snapshot = export.entity.snapshot.clone();
     let snapshot = snapshot.ok_or_else(|| StoreError::defect("an export without a size"))?;
-    if let Some(fault) = snapshot.fault(&keys) {
-        return Err(refuse(tenant, clock, id, &fault).await);
-    }
     let mut walk = Walk::new(tenant, export.entity.next()..snapshot.size, &filter);
     // A trail without an entry that fits is reported too: as an empty volume.
     while export.entity.next() < snapshot.size {
@@ -300,7 +301,7 @@ async fn begin(
                 snapshot: Some(snapshot.clone()),
                 ..export.entity.clone()
             };
-            Ok(tx.replace(&export, begun).await?)
+            Ok(tx.replace(&export, begun.sealed(tenant, id).await?).await?)
         })
         .await
 }
@@ -317,7 +318,7 @@ async fn add_file(
         .audited(&clock.by(), "audit_export.add_file", async |tx: &mut WriteTx<'_>| {
             let mut more = export.entity.clone();
             more.files.push(file.clone());
-            Ok(tx.replace(export, more).await?)
+            Ok(tx.replace(export, more.sealed(tenant, export.id).await?).await?)
         })
         .await
 }
@@ -344,7 +345,7 @@ async fn end(
         .audited(&by, action, async |tx: &mut WriteTx<'_>| {
             let export = tx.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
             let ended = Export { state, ended_at: Some(by.now), ..export.entity.clone() };
-            tx.replace(&export, ended).await?;
+            tx.replace(&export, ended.sealed(tenant, id).await?).await?;
             Ok(())
         })
         .await

@@ -18,6 +18,9 @@ const WITHDRAWN: &str =
 /// What is said of an export that contradicts its checkpoint.
 const CONTRADICTED: &str = "The stored entries are not those that the signed checkpoint covers, \
                             so nothing of it is handed out. We were alarmed and look into it.";
+/// What is said of an export whose own record was changed.
+const CHANGED: &str = "What is stored of this export is not what was recorded of it, so nothing \
+                       of it is handed out. Ask for a new one, and tell us.";
 
 /// An export.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -88,6 +91,10 @@ impl ExportView {
     /// 503 when the database does not answer.
     pub async fn new(tenant: &Tenant, stored: &Stored<Export>) -> Result<Self, Problem> {
         let export = &stored.entity;
+        let sound = export.is_sound(tenant, stored.id).await?;
+        if !sound {
+            tracing::error!(tenant = %tenant.id(), export = %stored.id, "the record of an export was changed");
+        }
         let made_at = export.ended_at.unwrap_or(stored.updated_at);
         let files = export.files.iter().enumerate().map(|(index, file)| FileView {
             name: export.file_name(tenant, made_at, index + 1),
@@ -98,9 +105,14 @@ impl ExportView {
             url_expires_at: None,
         });
         // Its files still show whoever was erased since.
-        let done = export.state == State::Done;
+        let done = sound && export.state == State::Done;
         let withdrawn = done && any_since(tenant, stored.created_at).await?;
-        let percent = match export.state {
+        let state = match export.state {
+            _ if !sound => State::Contradicted,
+            _ if withdrawn => State::Withdrawn,
+            state => state,
+        };
+        let percent = match state {
             State::Queued => 0,
             State::Done | State::Withdrawn => 100,
             State::Running | State::Failed | State::Contradicted => {
@@ -111,17 +123,19 @@ impl ExportView {
             id: stored.id,
             format: export.format,
             filter: export.filter(tenant, stored.id).await?,
-            state: if withdrawn { State::Withdrawn } else { export.state },
+            state,
             percent,
             tree_size: export.snapshot.as_ref().map(|snapshot| snapshot.size),
             entries: export.entries(),
             requested_by: export.requested_by,
             requested_at: stored.created_at,
             ended_at: export.ended_at,
-            available_until: export.available_until().filter(|_| !withdrawn),
-            note: match export.state {
+            available_until: export.available_until().filter(|_| state == State::Done),
+            note: match state {
+                _ if !sound => Some(CHANGED),
                 State::Contradicted => Some(CONTRADICTED),
-                _ => withdrawn.then_some(WITHDRAWN),
+                State::Withdrawn => Some(WITHDRAWN),
+                _ => None,
             },
             files: files.collect(),
         })

@@ -2,7 +2,7 @@ PYTHON ?= python3
 STACK := $(PYTHON) infra/local/stack.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop reset status logs deploy openapi verifier bench lint
+.PHONY: help run test stop reset status logs deploy openapi verifier bench drill lint
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ status: ## say what of the local stack runs
 
 logs: ## what the functions logged; of one: make logs F=login
 	@$(STACK) logs $(F)
+
+drill: ## lose the database of a fresh stack, restore it and measure; deletes its data
+	@$(STACK) drill
 
 lint: ## formatting, clippy, template and licence checks
 	@infra/local/lint.sh

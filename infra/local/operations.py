@@ -115,6 +115,18 @@ def test(arguments: list[str]) -> int:
             down([])
 
 
+def drill(arguments: list[str]) -> int:
+    """Loses the database of a fresh stack and puts it back; deletes the stack's data."""
+    import drill as restore
+
+    reset([])
+    try:
+        demo(arguments)
+        return restore.main(_credentials())
+    finally:
+        reset([])
+
+
 def _servers(credentials: dict) -> list[daemons.Daemon]:
     return [daemons.emulator(credentials["operator"]), daemons.database()]
 

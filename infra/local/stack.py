@@ -8,6 +8,7 @@
     stack.py status   say what runs
     stack.py logs     show what the functions logged, or one function: logs login
     stack.py test     up, run the tests, and stop what was not running before
+    stack.py drill    restore the database of a fresh stack and measure it; deletes its data
 """
 
 import argparse
@@ -26,11 +27,11 @@ TEST_TOOLS = (*RUN_TOOLS, "verify")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=["up", "demo", "down", "reset", "status", "logs", "test"])
+    parser.add_argument("verb", choices=["up", "demo", "down", "reset", "status", "logs", "test", "drill"])
     parser.add_argument("arguments", nargs="*", help="for logs, a function; for test, options of cargo nextest run")
     options = parser.parse_args()
 
-    builds = options.verb in ("up", "demo", "test")
+    builds = options.verb in ("up", "demo", "test", "drill")
     check_prerequisites(builds)
     if builds:
         settings.LOCAL.mkdir(exist_ok=True)

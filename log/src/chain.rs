@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, generation_of};
 use crate::merkle::{Hash, ProofError, verify_consistency};
 use crate::note::VerifierKey;
 
@@ -32,6 +32,11 @@ impl Link {
         Self { format: FORMAT.to_owned(), checkpoint, previous, consistency }
     }
 
+    /// Which generation of its log the checkpoint says to be of. It is not opened.
+    pub fn generation(&self) -> u64 {
+        generation_of(self.checkpoint.lines().next().unwrap_or_default())
+    }
+
     /// Opens the checkpoint of this link alone.
     ///
     /// # Errors
@@ -47,18 +52,38 @@ impl Link {
 /// Verifies links from the oldest to the newest, one at a time.
 #[derive(Debug, Default)]
 pub struct Chain {
-    last: Option<Checkpoint>,
+    /// Those of the present generation of the log.
+    checkpoints: Vec<Checkpoint>,
+    successions: Vec<Succession>,
+}
+
+/// That a log lost entries which had been signed, and goes on under another
+/// origin: its database was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Succession {
+    /// The newest checkpoint of the generation that ended.
+    pub last: Checkpoint,
+    /// Size of the last checkpoint of it that the next one extends; 0 if none.
+    pub kept: u64,
 }
 
 impl Chain {
     /// The newest checkpoint so far.
     pub fn last(&self) -> Option<&Checkpoint> {
-        self.last.as_ref()
+        self.checkpoints.last()
+    }
+
+    /// Where the log lost what had been signed, the oldest first. Checkpoints that
+    /// were lost and left out of the chain are not counted.
+    pub fn successions(&self) -> &[Succession] {
+        &self.successions
     }
 
     /// Adds the next link. The first may be in the middle of a log's life: what
     /// it extends is then not checked. What a link says to extend is not signed,
-    /// so that a chain which holds may leave checkpoints out, also the first.
+    /// so that a chain which holds may leave checkpoints out, also the first. The
+    /// first of a later generation of the log extends whichever checkpoint of the
+    /// one before it says to; those after that are lost.
     ///
     /// # Errors
     /// [`ChainFault`] says what is wrong with the link; the chain stays as it
@@ -66,29 +91,37 @@ impl Chain {
     pub fn add(&mut self, link: &Link, keys: &[VerifierKey]) -> Result<&Checkpoint, ChainFault> {
         let checkpoint = link.open(keys)?;
         let size = checkpoint.size;
-        match &self.last {
-            Some(last) if last.origin != checkpoint.origin => {
-                return Err(ChainFault::Origin {
-                    last: last.origin.clone(),
-                    found: checkpoint.origin,
-                });
-            }
-            Some(last) if last.size != link.previous => {
+        let last = self.checkpoints.last();
+        let succeeded = last.filter(|last| last.origin != checkpoint.origin);
+        if let Some(last) = succeeded
+            && !checkpoint.succeeds(last)
+        {
+            return Err(ChainFault::Origin { last: last.origin.clone(), found: checkpoint.origin });
+        }
+        // What the link says to extend: the one before, or one that an ended
+        // generation has.
+        let extended = if succeeded.is_some() {
+            self.checkpoints.iter().rfind(|one| one.size == link.previous)
+        } else {
+            last.filter(|last| last.size == link.previous)
+        };
+        let from = match (extended, last) {
+            (Some(extended), _) => Some((extended.size, extended.root)),
+            (None, Some(last)) if succeeded.is_none() || link.previous > 0 => {
                 return Err(ChainFault::Gap { size, previous: link.previous, last: last.size });
             }
-            Some(last) => {
-                let proof = &link.consistency;
-                verify_consistency(last.size, size, proof, &last.root, &checkpoint.root)
-                    .map_err(|error| ChainFault::Proof { from: last.size, to: size, error })?;
-            }
-            None if link.previous == 0 => {
-                let empty = Hash::of(&[]);
-                verify_consistency(0, size, &link.consistency, &empty, &checkpoint.root)
-                    .map_err(|error| ChainFault::Proof { from: 0, to: size, error })?;
-            }
-            None => {}
+            (None, _) => (link.previous == 0).then(|| (0, Hash::of(&[]))),
+        };
+        if let Some((from, root)) = from {
+            verify_consistency(from, size, &link.consistency, &root, &checkpoint.root)
+                .map_err(|error| ChainFault::Proof { from, to: size, error })?;
         }
-        Ok(self.last.insert(checkpoint))
+        if let Some(last) = succeeded {
+            self.successions.push(Succession { last: last.clone(), kept: link.previous });
+            self.checkpoints.clear();
+        }
+        self.checkpoints.push(checkpoint);
+        Ok(&self.checkpoints[self.checkpoints.len() - 1])
     }
 }
 
@@ -141,7 +174,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::tests::signed_checkpoint;
     use crate::merkle::{consistency_proof, leaf_hash, root_of};
-    use crate::note::tests::{NAME, key, pair};
+    use crate::note::tests::{NAME, key, pair, signed};
 
     fn leaves(size: u64) -> Vec<Hash> {
         (0..size).map(|i| leaf_hash(&i.to_be_bytes())).collect()
@@ -164,6 +197,62 @@ mod tests {
         assert_eq!(chain.last().unwrap().size, 100);
         let stored = serde_json::to_string(&link(&leaves, 8, 100)).unwrap();
         assert_eq!(serde_json::from_str::<Link>(&stored).unwrap(), link(&leaves, 8, 100));
+    }
+
+    /// As [`link`], of a later generation.
+    fn later(leaves: &[Hash], generation: u64, from: u64, to: u64) -> Link {
+        let root = root_of(&leaves[..usize::try_from(to).unwrap()]);
+        let origin = format!("{NAME}/{generation}");
+        let text = Checkpoint { origin: origin.clone(), size: to, root }.text();
+        let proof = consistency_proof(leaves, from, to).unwrap();
+        Link::new(signed(&text, &origin, &pair(0)), from, proof)
+    }
+
+    #[test]
+    fn a_log_that_was_restored_goes_on_as_another() {
+        let keys = [key(NAME, &pair(0)), key(&format!("{NAME}/2"), &pair(0))];
+        let lost = leaves(30);
+        // From the twelfth on it is another log.
+        let mut restored = lost.clone();
+        for (number, leaf) in restored.iter_mut().enumerate().skip(12) {
+            *leaf = leaf_hash(format!("again {number}").as_bytes());
+        }
+        let begun = || {
+            let mut chain = Chain::default();
+            for (from, to) in [(0, 7), (7, 10), (10, 20), (20, 30)] {
+                chain.add(&link(&lost, from, to), &keys).unwrap();
+            }
+            chain
+        };
+        let mut chain = begun();
+        chain.add(&later(&restored, 2, 10, 15), &keys).unwrap();
+        chain.add(&later(&restored, 2, 15, 30), &keys).unwrap();
+        let [succession] = chain.successions() else { panic!("one") };
+        assert_eq!((succession.last.size, succession.kept), (30, 10));
+        assert_eq!(chain.last().unwrap().generation(), 2);
+        // Without what was lost it is the same chain.
+        let mut chain = Chain::default();
+        for next in [link(&lost, 0, 7), link(&lost, 7, 10), later(&restored, 2, 10, 15)] {
+            chain.add(&next, &keys).unwrap();
+        }
+        assert_eq!(chain.successions()[0].last.size, 10);
+        // Nothing of it was kept.
+        let mut chain = begun();
+        chain.add(&later(&leaves(4), 2, 0, 4), &keys).unwrap();
+        assert_eq!(chain.successions()[0].kept, 0);
+        // What was kept is kept as it was, and there is no way back.
+        let mut other = restored.clone();
+        other[3] = leaf_hash(b"forged");
+        let fault = begun().add(&later(&other, 2, 10, 15), &keys).unwrap_err();
+        assert!(matches!(fault, ChainFault::Proof { from: 10, to: 15, .. }));
+        let fault = begun().add(&later(&restored, 2, 9, 15), &keys).unwrap_err();
+        assert!(matches!(fault, ChainFault::Gap { previous: 9, last: 30, .. }));
+        let mut chain = begun();
+        chain.add(&later(&restored, 2, 10, 15), &keys).unwrap();
+        let fault = chain.add(&link(&restored, 15, 20), &keys).unwrap_err();
+        assert!(matches!(fault, ChainFault::Origin { .. }));
+        let fault = chain.add(&later(&restored, 2, 10, 20), &keys).unwrap_err();
+        assert!(matches!(fault, ChainFault::Gap { previous: 10, last: 15, .. }));
     }
 
     #[test]

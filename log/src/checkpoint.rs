@@ -18,9 +18,15 @@ pub struct Checkpoint {
 }
 
 /// The origin of a tenant's log, which is also the name of the keys that sign
-/// its checkpoints. `host` is the public name of the API.
-pub fn origin_of(host: &str, tenant: &str) -> String {
-    format!("{host}/audit/{tenant}")
+/// its checkpoints. `host` is the public name of the API, `generation` is 1 but
+/// for a log that goes on after its database was restored and has lost something
+/// that was signed.
+pub fn origin_of(host: &str, tenant: &str, generation: u64) -> String {
+    if generation == 1 {
+        format!("{host}/audit/{tenant}")
+    } else {
+        format!("{host}/audit/{tenant}/{generation}")
+    }
 }
 
 impl Checkpoint {
@@ -55,7 +61,28 @@ impl Checkpoint {
 
     /// The tenant whose log it is of, as its origin says.
     pub fn tenant(&self) -> Option<&str> {
-        self.origin.rsplit_once("/audit/").map(|(_, tenant)| tenant)
+        let (_, log) = self.origin.rsplit_once("/audit/")?;
+        Some(log.split_once('/').map_or(log, |(tenant, _)| tenant))
+    }
+
+    /// Which generation of the log it is of, as its origin says: 1 unless
+    /// something else stands there.
+    pub fn generation(&self) -> u64 {
+        generation_of(&self.origin)
+    }
+
+    /// Whether its log is a later generation of the log that `earlier` is of.
+    pub fn succeeds(&self, earlier: &Self) -> bool {
+        let host = |checkpoint: &Self| {
+            checkpoint.origin.rsplit_once("/audit/").map(|(host, _)| host.to_owned())
+        };
+        let named = |checkpoint: &Self| {
+            let (host, tenant) = (host(checkpoint)?, checkpoint.tenant()?.to_owned());
+            (checkpoint.origin == origin_of(&host, &tenant, checkpoint.generation()))
+                .then_some((host, tenant))
+        };
+        let (ours, theirs) = (named(self), named(earlier));
+        ours.is_some() && ours == theirs && self.generation() > earlier.generation()
     }
 
     /// Reads a signed checkpoint: a known key signed it, and its origin is that
@@ -83,6 +110,12 @@ impl Checkpoint {
         }
         Ok(note::sign(&self.text(), key, signature)?)
     }
+}
+
+/// Which generation of a log has this origin: 1 unless something else stands there.
+pub(crate) fn generation_of(origin: &str) -> u64 {
+    let log = origin.rsplit_once("/audit/").and_then(|(_, log)| log.split_once('/'));
+    log.and_then(|(_, generation)| decimal(generation)).unwrap_or(1)
 }
 
 /// A number in ASCII decimal without leading zeros, at most [`MAX_SIZE`].
@@ -132,6 +165,30 @@ pub(crate) mod tests {
         assert_eq!(checkpoint.sign(&keys[0], signature.as_ref()).unwrap(), GOLDEN);
         let other = pair(1).sign(checkpoint.text().as_bytes());
         assert!(checkpoint.sign(&keys[0], other.as_ref()).is_err());
+    }
+
+    #[test]
+    fn a_generation_succeeds_those_before_it_of_the_same_log() {
+        let of = |origin: &str| Checkpoint { origin: origin.into(), size: 1, root: Hash::of(&[]) };
+        let [first, second, third] = [1, 2, 3].map(|n| of(&origin_of("a.example", "acme", n)));
+        assert_eq!(first.origin, "a.example/audit/acme");
+        assert_eq!(third.origin, "a.example/audit/acme/3");
+        for (checkpoint, generation) in [(&first, 1), (&second, 2), (&third, 3)] {
+            assert_eq!((checkpoint.tenant(), checkpoint.generation()), (Some("acme"), generation));
+        }
+        assert!(second.succeeds(&first) && third.succeeds(&first) && third.succeeds(&second));
+        for (later, earlier) in [
+            (&first, &first),
+            (&first, &second),
+            (&second, &of("b.example/audit/acme")),
+            (&of("a.example/audit/globex/2"), &first),
+            (&of("a.example/audit/acme/1"), &first),
+            (&of("a.example/audit/acme/02"), &first),
+            (&of("a.example/audit/acme/2/3"), &first),
+            (&of("acme/2"), &of("acme")),
+        ] {
+            assert!(!later.succeeds(earlier), "{later:?} {earlier:?}");
+        }
     }
 
     #[test]

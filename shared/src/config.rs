@@ -32,6 +32,9 @@ pub enum Setting {
     /// Public keys that signed checkpoints before, base64 of 32 bytes each,
     /// divided by commas; `none` when there are none.
     RetiredCheckpointKeys,
+    /// Restores of the database, `<moment>/<resumed>` each, oldest first, divided
+    /// by commas; `none` when there was none.
+    AuditRestores,
     /// Public name of the API, by which audit trails are named.
     AuditHost,
     /// Name of the bucket that keeps checkpoints under object lock.
@@ -91,6 +94,7 @@ impl Setting {
             Self::ReportSigningKey => "REPORT_SIGNING_KEY",
             Self::CheckpointSigningKey => "CHECKPOINT_SIGNING_KEY",
             Self::RetiredCheckpointKeys => "RETIRED_CHECKPOINT_KEYS",
+            Self::AuditRestores => "AUDIT_RESTORES",
             Self::AuditHost => "AUDIT_HOST",
             Self::ArchiveBucket => "ARCHIVE_BUCKET",
             Self::ArchiveRetentionDays => "ARCHIVE_RETENTION_DAYS",

@@ -1,6 +1,7 @@
 //! `keystone-verify checkpoints`
 
-use keystone_log::chain::{Chain, Link};
+use keystone_log::chain::{Chain, Link, Succession};
+use keystone_log::checkpoint::Checkpoint;
 use keystone_log::merkle::Hash;
 use keystone_log::note::VerifierKey;
 use serde_json::{Deserializer, Value};
@@ -14,7 +15,7 @@ pub(crate) fn verify_files(files: &[String], keys: &[VerifierKey]) -> Result<Rep
         for link in links_in(file, &read_text(file)?)? {
             let checkpoint =
                 link.open(keys).map_err(|error| Failure::refused(format!("{file}: {error}")))?;
-            sized.push((checkpoint.size, link));
+            sized.push((checkpoint, link));
         }
     }
     verify(sized, keys)
@@ -39,12 +40,12 @@ fn links_in(file: &str, text: &str) -> Result<Vec<Link>, Failure> {
 /// What these checkpoints, each with its size, show together, in words. What a link says to extend,
 /// and the proof, are signed by nobody: with a proof from one to the next but
 /// one, whoever passes checkpoints on can leave one out.
-fn verify(mut sized: Vec<(u64, Link)>, keys: &[VerifierKey]) -> Result<Report, Failure> {
-    sized.sort_by_key(|(size, _)| *size);
+fn verify(mut sized: Vec<(Checkpoint, Link)>, keys: &[VerifierKey]) -> Result<Report, Failure> {
+    sized.sort_by_key(|(checkpoint, _)| (checkpoint.generation(), checkpoint.size));
     // The same checkpoint may come from the archive and from the API.
     sized.dedup();
     let mut chain = Chain::default();
-    for (size, link) in &sized {
+    for (Checkpoint { size, .. }, link) in &sized {
         chain
             .add(link, keys)
             .map_err(|fault| Failure::refused(format!("checkpoint of {size} entries: {fault}")))?;
@@ -52,7 +53,8 @@ fn verify(mut sized: Vec<(u64, Link)>, keys: &[VerifierKey]) -> Result<Report, F
     let (Some(newest), Some((first, _))) = (chain.last(), sized.first()) else {
         return Err(Failure::Unusable("the files hold no checkpoint".into()));
     };
-    let (origin, last, count) = (&newest.origin, newest.size, sized.len());
+    let (origin, last, count, first) = (&newest.origin, newest.size, sized.len(), first.size);
+    let but = if chain.successions().is_empty() { "" } else { ", but where a restore is named" };
     let (verdict, checked) = if count == 1 {
         (
             format!("one checkpoint of {origin}"),
@@ -65,12 +67,14 @@ fn verify(mut sized: Vec<(u64, Link)>, keys: &[VerifierKey]) -> Result<Report, F
                 format!("Each of the {count} checkpoints given is signed by a given key."),
                 format!(
                     "Of the checkpoints given, from {first} to {last} entries, the tree of each \
-                     extends that of the one before: nothing that one of them signs was changed \
-                     or removed by the next."
+                     extends that of the one before{but}: nothing that one of them signs was \
+                     changed or removed by the next."
                 ),
             ],
         )
     };
+    let restored = chain.successions().iter().map(in_words);
+    let checked = checked.into_iter().chain(restored).collect();
     Ok(Report {
         verdict,
         checked,
@@ -82,6 +86,24 @@ fn verify(mut sized: Vec<(u64, Link)>, keys: &[VerifierKey]) -> Result<Report, F
             format!("That the first given, of {first} entries, is the log's first."),
         ],
     })
+}
+
+/// What a restore of the log's database has done to it.
+fn in_words(Succession { last, kept }: &Succession) -> String {
+    let (origin, size) = (&last.origin, last.size);
+    let from = match kept {
+        0 => "extends no checkpoint of it".to_owned(),
+        kept => format!("extends its checkpoint of {kept}"),
+    };
+    let lost = if size > *kept {
+        format!("; entries above that, up to {size}, may be others now, and were signed once")
+    } else {
+        "; what it signed later, if anything, is not among those given".to_owned()
+    };
+    format!(
+        "{origin} ended and goes on under another name, because its database was restored: what \
+         follows {from}{lost}."
+    )
 }
 
 /// The link in a JSON object that may say more about it.
@@ -100,31 +122,37 @@ fn link(value: &Value) -> Option<Link> {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-    use keystone_log::checkpoint::Checkpoint;
     use keystone_log::merkle::{consistency_proof, leaf_hash, root_of};
 
     use super::*;
 
     const ORIGIN: &str = "keystone.example/audit/acme";
+    const LATER: &str = "keystone.example/audit/acme/2";
 
-    fn signer() -> (Ed25519KeyPair, VerifierKey) {
+    fn signer(origin: &str) -> (Ed25519KeyPair, VerifierKey) {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
-        let key = VerifierKey::new(ORIGIN, pair.public_key().as_ref().try_into().unwrap()).unwrap();
+        let key = VerifierKey::new(origin, pair.public_key().as_ref().try_into().unwrap()).unwrap();
         (pair, key)
     }
 
     /// The checkpoint of `to` entries that says to extend that of `from`.
-    fn link(from: u64, to: u64) -> (u64, Link) {
-        let (pair, key) = signer();
-        let leaves: Vec<Hash> = (0..to).map(|n| leaf_hash(&n.to_be_bytes())).collect();
-        let checkpoint = Checkpoint { origin: ORIGIN.into(), size: to, root: root_of(&leaves) };
-        let signature = pair.sign(checkpoint.text().as_bytes());
-        let note = checkpoint.sign(&key, signature.as_ref()).unwrap();
-        (to, Link::new(note, from, consistency_proof(&leaves, from, to).unwrap()))
+    fn link(from: u64, to: u64) -> (Checkpoint, Link) {
+        link_of(ORIGIN, from, to)
     }
 
-    fn words(links: Vec<(u64, Link)>) -> (String, String, String) {
-        let report = verify(links, &[signer().1]).ok().unwrap();
+    fn link_of(origin: &str, from: u64, to: u64) -> (Checkpoint, Link) {
+        let (pair, key) = signer(origin);
+        let leaves: Vec<Hash> = (0..to).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+        let checkpoint = Checkpoint { origin: origin.into(), size: to, root: root_of(&leaves) };
+        let signature = pair.sign(checkpoint.text().as_bytes());
+        let note = checkpoint.sign(&key, signature.as_ref()).unwrap();
+        let link = Link::new(note, from, consistency_proof(&leaves, from, to).unwrap());
+        (checkpoint, link)
+    }
+
+    fn words(links: Vec<(Checkpoint, Link)>) -> (String, String, String) {
+        let keys = [signer(ORIGIN).1, signer(LATER).1];
+        let report = verify(links, &keys).ok().unwrap();
         (report.verdict, report.checked.join(" "), report.unchecked.join(" "))
     }
 
@@ -150,6 +178,22 @@ mod tests {
             assert!(unchecked.contains("That no other was signed"), "{unchecked}");
             assert!(unchecked.contains("of 20 entries, is the log's first"), "{unchecked}");
         }
+    }
+
+    #[test]
+    fn what_a_restore_has_lost_is_said() {
+        let chain = vec![link_of(LATER, 3, 5), link(0, 3), link(3, 20), link_of(LATER, 5, 30)];
+        let (verdict, checked, _) = words(chain);
+        assert_eq!(verdict, format!("a chain of 4 checkpoints of {LATER}"));
+        for said in [
+            "extends that of the one before, but where a restore is named",
+            "keystone.example/audit/acme ended and goes on under another name",
+            "what follows extends its checkpoint of 3; entries above that, up to 20, may be others",
+        ] {
+            assert!(checked.contains(said), "{checked}");
+        }
+        let (_, checked, _) = words(vec![link(0, 3), link_of(LATER, 3, 5)]);
+        assert!(checked.contains("of 3; what it signed later, if anything, is not"), "{checked}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::fmt;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -11,6 +12,7 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::DeleteMarkerEntry;
 use jiff::Timestamp;
 use keystone::audit::chain::Link;
+use keystone::audit::restores::Restores;
 use keystone::config::Setting;
 use keystone::platform::Platform;
 use keystone::tenant::{SignedCheckpoint, StoreError, TenantId};
@@ -29,15 +31,49 @@ fn prefix(tenant: &TenantId) -> String {
     format!("{FOLDER}{tenant}/")
 }
 
-/// Where the checkpoint lies that extends the one of `previous` entries. One
-/// key for all that extend it, so that there can be one only. Of fixed width,
-/// so that text order is the order of the chain.
-fn key(tenant: &TenantId, previous: u64) -> String {
-    format!("{}after-{previous:016}.json", prefix(tenant))
+/// A step of a trail's chain: what a checkpoint extends. There is one place for
+/// all that extend the same one, so that there can be one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// The generation of the trail that the checkpoint is of.
+    pub generation: u64,
+    /// Size of the checkpoint that it extends; 0 for a trail's first.
+    pub previous: u64,
 }
 
-fn previous_of(prefix: &str, name: &str) -> Option<u64> {
-    name.strip_prefix(prefix)?.strip_prefix("after-")?.strip_suffix(".json")?.parse().ok()
+impl Step {
+    /// The step of this checkpoint, as it says itself.
+    pub fn of(link: &Link) -> Self {
+        Self { generation: link.generation(), previous: link.previous }
+    }
+
+    /// Where the checkpoint lies. Of fixed width, so that text order is the order
+    /// of the chain.
+    fn key(self, tenant: &TenantId) -> String {
+        let Self { generation, previous } = self;
+        let folder = if generation == 1 { String::new() } else { format!("{generation}/") };
+        format!("{}{folder}after-{previous:016}.json", prefix(tenant))
+    }
+
+    fn from_key(prefix: &str, key: &str) -> Option<Self> {
+        let name = key.strip_prefix(prefix)?;
+        let (generation, name) = match name.split_once('/') {
+            Some((generation, name)) => (generation.parse().ok()?, name),
+            None => (1, name),
+        };
+        let previous = name.strip_prefix("after-")?.strip_suffix(".json")?.parse().ok()?;
+        Some(Self { generation, previous })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the one of {} entries", self.previous)?;
+        if self.generation > 1 {
+            write!(f, " in generation {}", self.generation)?;
+        }
+        Ok(())
+    }
 }
 
 /// When an object was put, to the second.
@@ -55,23 +91,28 @@ pub struct Archived {
     pub at: Timestamp,
 }
 
-/// What the archive holds of a tenant's checkpoints, each named by the size that
-/// it extends; its own is the next.
+/// What the archive holds of a tenant's checkpoints, each named by what it extends.
 #[derive(Debug, Default)]
 pub struct Holdings {
     /// Those that there are, and when the first version of each was archived, to
     /// the second.
-    pub extended: BTreeMap<u64, Timestamp>,
+    pub extended: BTreeMap<Step, Timestamp>,
     /// Those with a delete marker, behind which S3 hides an object.
-    pub hidden: BTreeSet<u64>,
+    pub hidden: BTreeSet<Step>,
     /// Those with several versions: something was put over the first.
-    pub replaced: BTreeSet<u64>,
+    pub replaced: BTreeSet<Step>,
 }
 
 impl Holdings {
     /// When the checkpoint was archived that extends what this one says to extend.
     pub fn archived_at(&self, signed: &SignedCheckpoint) -> Option<Timestamp> {
-        self.extended.get(&signed.link.previous).copied()
+        self.extended.get(&Step::of(&signed.link)).copied()
+    }
+
+    /// The steps of those that no restore of the database has lost.
+    pub fn standing(&self, restores: &Restores) -> BTreeSet<Step> {
+        let standing = self.extended.iter().filter(|(_, at)| !restores.lost(**at));
+        standing.map(|(step, _)| *step).collect()
     }
 }
 
@@ -102,7 +143,7 @@ impl Archive {
             .client
             .put_object()
             .bucket(&self.bucket)
-            .key(key(tenant, link.previous))
+            .key(Step::of(link).key(tenant))
             .content_type("application/json")
             .if_none_match("*")
             .body(ByteStream::from(body))
@@ -146,23 +187,22 @@ impl Archive {
         let mut holdings = Holdings::default();
         for page in self.versions(&prefix, None).await? {
             for version in page.versions() {
-                let Some(previous) = version.key().and_then(|name| previous_of(&prefix, name))
-                else {
+                let Some(step) = version.key().and_then(|key| Step::from_key(&prefix, key)) else {
                     continue;
                 };
                 let at = time_of(version.last_modified())?;
-                match holdings.extended.entry(previous) {
+                match holdings.extended.entry(step) {
                     Entry::Vacant(first) => {
                         first.insert(at);
                     }
                     Entry::Occupied(mut known) => {
-                        holdings.replaced.insert(previous);
+                        holdings.replaced.insert(step);
                         *known.get_mut() = at.min(*known.get());
                     }
                 }
             }
             let markers = page.delete_markers().iter().filter_map(DeleteMarkerEntry::key);
-            holdings.hidden.extend(markers.filter_map(|name| previous_of(&prefix, name)));
+            holdings.hidden.extend(markers.filter_map(|key| Step::from_key(&prefix, key)));
         }
         Ok(holdings)
     }
@@ -196,19 +236,13 @@ impl Archive {
         }
     }
 
-    /// The archived checkpoint that extends the one of `previous` entries, if
-    /// there is one. It is not opened.
+    /// The archived checkpoint of this step, if there is one. It is not opened.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when S3 does not answer;
     /// [`StoreError::Defect`] when what is there is no checkpoint.
-    pub async fn after(
-        &self,
-        tenant: &TenantId,
-        previous: u64,
-    ) -> Result<Option<Archived>, StoreError> {
-        let got =
-            self.client.get_object().bucket(&self.bucket).key(key(tenant, previous)).send().await;
+    pub async fn at(&self, tenant: &TenantId, step: Step) -> Result<Option<Archived>, StoreError> {
+        let got = self.client.get_object().bucket(&self.bucket).key(step.key(tenant)).send().await;
         let object = match got {
             Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
             got => got.map_err(|error| StoreError::unavailable("s3", &error))?,
@@ -218,5 +252,27 @@ impl Archive {
             object.body.collect().await.map_err(|error| StoreError::unavailable("s3", &error))?;
         let link = serde_json::from_slice(&body.into_bytes()).map_err(StoreError::defect)?;
         Ok(Some(Archived { link, at }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_has_one_place() {
+        let tenant = TenantId::parse("acme").unwrap();
+        for (generation, previous, key) in [
+            (1, 0, "checkpoints/acme/after-0000000000000000.json"),
+            (1, 42, "checkpoints/acme/after-0000000000000042.json"),
+            (2, 42, "checkpoints/acme/2/after-0000000000000042.json"),
+        ] {
+            let step = Step { generation, previous };
+            assert_eq!(step.key(&tenant), key);
+            assert_eq!(Step::from_key("checkpoints/acme/", key), Some(step));
+        }
+        for other in ["checkpoints/acme/2/3/after-0000000000000042.json", "checkpoints/acme/x"] {
+            assert_eq!(Step::from_key("checkpoints/acme/", other), None);
+        }
     }
 }

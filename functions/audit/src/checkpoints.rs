@@ -3,27 +3,32 @@
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{MessageType, SigningAlgorithmSpec};
 use jiff::Timestamp;
-use keystone::Problem;
 use keystone::audit::chain::{Chain, Link};
 use keystone::audit::checkpoint::Checkpoint;
+use keystone::audit::entry::{Actor, ActorKind, Outcome, Resource};
 use keystone::audit::keys::CheckpointKeys;
 use keystone::audit::merkle::{Hash, verify_consistency};
 use keystone::config::Setting;
 use keystone::platform::Platform;
-use keystone::tenant::{SignedCheckpoint, StoreError, Tenant};
+use keystone::tenant::{Attribution, AuditFilter, SignedCheckpoint, StoreError, Tenant};
+use keystone::{Problem, random};
+use serde_json::json;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, Step};
 
 /// What a function needs that publishes checkpoints.
-pub const PUBLISH_SETTINGS: [Setting; 4] = [
+pub const PUBLISH_SETTINGS: [Setting; 5] = [
     Setting::CheckpointSigningKey,
     Setting::RetiredCheckpointKeys,
+    Setting::AuditRestores,
     Setting::AuditHost,
     Setting::ArchiveBucket,
 ];
 
 /// How often a checkpoint is tried that another run was faster with.
 const ATTEMPTS: u32 = 3;
+/// What is recorded before a trail goes on after a restore of the database.
+const RESTORED: &str = "audit_trail.restore";
 
 /// Publishes checkpoints: proves, signs, archives, stores.
 pub struct Publisher<'p> {
@@ -52,6 +57,9 @@ impl<'p> Publisher<'p> {
     /// gets no signature for another history, whenever a run dies: what it had
     /// archived the next one adopts, what it had not is lost with it.
     ///
+    /// A trail of which a restore of the database has undone what was signed goes on
+    /// as another generation, from the last checkpoint before.
+    ///
     /// # Errors
     /// [`Problem::Conflict`] when the trail does not extend the last checkpoint,
     /// which means that it was tampered with; [`Problem::Unavailable`] when a
@@ -61,13 +69,20 @@ impl<'p> Publisher<'p> {
         tenant: &Tenant,
         now: Timestamp,
     ) -> Result<(SignedCheckpoint, bool), Problem> {
+        // Until then somebody may still write to what is about to be given up.
+        if !self.keys.restores().are_over(now) {
+            return Err(Problem::Unavailable);
+        }
         for _ in 0..ATTEMPTS {
-            let last = self.last(tenant).await?;
-            let (head, link) = self.proved(tenant, last.as_ref()).await?;
+            let (last, generation) = self.last(tenant).await?;
+            if generation > last.as_ref().map_or(1, |last| last.link.generation()) {
+                self.note_restore(tenant, last.as_ref(), generation, now).await?;
+            }
+            let (head, link) = self.proved(tenant, last.as_ref(), generation).await?;
             let Some((previous, consistency)) = link else {
                 return last.map(|last| (last, false)).ok_or(Problem::NotFound);
             };
-            let checkpoint = self.sign(tenant, &head).await?;
+            let checkpoint = self.sign(tenant, &head, generation).await?;
             let link = Link::new(checkpoint, previous, consistency);
             let signed = SignedCheckpoint { size: head.size, at: now, link };
             // Where another run was faster, what this one signed is dropped.
@@ -79,47 +94,118 @@ impl<'p> Publisher<'p> {
         Err(Problem::Unavailable)
     }
 
-    /// The last archived checkpoint. What a run archived and did not store is
-    /// stored now, if the trail still extends it.
-    async fn last(&self, tenant: &Tenant) -> Result<Option<SignedCheckpoint>, Problem> {
+    /// The last archived checkpoint that no restore of the database has undone,
+    /// and of which generation the next one is. What a run archived and did not
+    /// store is stored now, if the trail still extends it.
+    async fn last(&self, tenant: &Tenant) -> Result<(Option<SignedCheckpoint>, u64), Problem> {
         let broken = |what: String| contradicted(tenant, &what);
         let keys = self.keys.of_tenant(tenant.id().as_str())?;
+        let restores = self.keys.restores();
         let mut chain = Chain::default();
         let unreadable = |error| unreadable(tenant, error);
         let mut last = tenant.last_checkpoint().await.map_err(unreadable)?;
         if let Some(stored) = &last {
-            let archived = self.archive.after(tenant.id(), stored.link.previous).await;
+            let size = stored.size;
+            let archived = self.archive.at(tenant.id(), Step::of(&stored.link)).await;
             let archived = archived.map_err(unreadable)?;
-            if archived.is_none_or(|archived| archived.link != stored.link) {
-                let size = stored.size;
-                return Err(broken(format!("the one stored for {size} entries is not archived")));
+            let archived = archived.filter(|archived| archived.link == stored.link);
+            let archived = archived.ok_or_else(|| {
+                broken(format!("the one stored for {size} entries is not archived"))
+            })?;
+            if restores.lost(archived.at) {
+                return Err(broken(format!("the one stored for {size} entries was undone")));
             }
             let checkpoint =
                 chain.add(&stored.link, &keys).map_err(|fault| broken(fault.to_string()))?;
-            if checkpoint.size != stored.size {
-                let (size, signs) = (stored.size, checkpoint.size);
+            if checkpoint.size != size {
+                let signs = checkpoint.size;
                 return Err(broken(format!("the one stored for {size} entries signs {signs}")));
             }
         }
+        let mut step = Step {
+            generation: last.as_ref().map_or(1, |last| last.link.generation()),
+            previous: last.as_ref().map_or(0, |last| last.size),
+        };
         loop {
-            let previous = last.as_ref().map_or(0, |last| last.size);
-            let archived = self.archive.after(tenant.id(), previous).await;
+            let archived = self.archive.at(tenant.id(), step).await;
             let Some(archived) = archived.map_err(unreadable)? else {
-                return Ok(last);
+                return Ok((last, step.generation));
             };
+            if let Some(generation) = restores.generation_after(archived.at) {
+                if generation <= step.generation {
+                    return Err(broken(format!("the one that follows {step} was undone before")));
+                }
+                step.generation = generation;
+                continue;
+            }
             let checkpoint =
                 chain.add(&archived.link, &keys).map_err(|fault| broken(fault.to_string()))?;
             let size = checkpoint.size;
-            if archived.link.previous != previous || size <= previous {
-                let what = format!("the one archived after that of {previous} does not extend it");
-                return Err(broken(what));
+            if Step::of(&archived.link) != step || size <= step.previous {
+                return Err(broken(format!("the one archived after {step} does not extend it")));
             }
             let adopted = SignedCheckpoint { size, at: archived.at, link: archived.link };
-            self.proved(tenant, Some(&adopted)).await?;
+            self.proved(tenant, Some(&adopted), step.generation).await?;
             tracing::warn!(tenant = %tenant.id(), size, "an archived checkpoint was not stored");
             store(tenant, &adopted).await?;
+            step.previous = size;
             last = Some(adopted);
         }
+    }
+
+    /// Records, before a later generation begins after `last`, what was signed and
+    /// is lost: the numbers of these entries are given again.
+    async fn note_restore(
+        &self,
+        tenant: &Tenant,
+        last: Option<&SignedCheckpoint>,
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let origin = self.keys.origin(tenant.id().as_str(), generation);
+        let resource = Resource { kind: "audit_trail".into(), id: origin.clone() };
+        let noted = AuditFilter {
+            action: Some(RESTORED.into()),
+            resource_id: Some(origin),
+            ..AuditFilter::default()
+        };
+        if tenant.newest_audit_entry(&noted).await?.is_some() {
+            return Ok(());
+        }
+        let keys = self.keys.of_tenant(tenant.id().as_str())?;
+        let mut step = Step {
+            generation: last.map_or(1, |last| last.link.generation()),
+            previous: last.map_or(0, |last| last.size),
+        };
+        let mut lost: Option<Checkpoint> = None;
+        while let Some(undone) = self.archive.at(tenant.id(), step).await? {
+            let Ok(checkpoint) = undone.link.open(&keys) else { break };
+            if checkpoint.size <= step.previous {
+                break;
+            }
+            step.previous = checkpoint.size;
+            lost = Some(checkpoint);
+        }
+        let kept = tenant.audit_tree().await?.size();
+        let facts = json!({
+            "entries": kept,
+            "signed": last.map_or(0, |last| last.size),
+            "lost": lost.map(|lost| json!({ "entries": lost.size, "root": lost.root })),
+        });
+        tracing::warn!(tenant = %tenant.id(), generation, %facts, "the trail goes on after a restore");
+        let by = Attribution {
+            actor: Actor {
+                kind: ActorKind::Job,
+                id: "publish-checkpoints".into(),
+                role: None,
+                session: None,
+            },
+            source_ip: None,
+            user_agent: None,
+            request_id: random::id(now)?.to_string(),
+            now,
+        };
+        tenant.record(&by, RESTORED, resource, Outcome::Success, facts).await
     }
 
     /// The present tree as a checkpoint, and what shows that it extends `last`;
@@ -128,13 +214,14 @@ impl<'p> Publisher<'p> {
         &self,
         tenant: &Tenant,
         last: Option<&SignedCheckpoint>,
+        generation: u64,
     ) -> Result<(Checkpoint, Option<(u64, Vec<Hash>)>), Problem> {
         let id = tenant.id().as_str();
         let broken = |what: String| contradicted(tenant, &what);
         let unreadable = |error| unreadable(tenant, error);
         let tree = tenant.audit_tree().await.map_err(unreadable)?;
-        let head =
-            Checkpoint { origin: self.keys.origin(id), size: tree.size(), root: tree.root() };
+        let origin = self.keys.origin(id, generation);
+        let head = Checkpoint { origin, size: tree.size(), root: tree.root() };
         // Every trail begins with the provisioning of its tenant; a note of no
         // entries would have itself for a successor in the archive, for good.
         if head.size == 0 {
@@ -166,7 +253,12 @@ impl<'p> Publisher<'p> {
         Ok((head, Some((old.size, proof))))
     }
 
-    async fn sign(&self, tenant: &Tenant, head: &Checkpoint) -> Result<String, Problem> {
+    async fn sign(
+        &self,
+        tenant: &Tenant,
+        head: &Checkpoint,
+        generation: u64,
+    ) -> Result<String, Problem> {
         let signed = self
             .platform
             .kms()
@@ -180,10 +272,9 @@ impl<'p> Publisher<'p> {
             .await
             .map_err(|error| StoreError::unavailable("kms", &error))?;
         let signature = signed.signature.map(Blob::into_inner).unwrap_or_default();
-        let keys = self.keys.of_tenant(tenant.id().as_str())?;
-        let current = keys.first().ok_or(Problem::Internal)?;
+        let key = self.keys.signing(tenant.id().as_str(), generation)?;
         // Checks the signature before it leaves.
-        Ok(head.sign(current, &signature).map_err(StoreError::defect)?)
+        Ok(head.sign(&key, &signature).map_err(StoreError::defect)?)
     }
 }
 

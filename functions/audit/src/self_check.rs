@@ -10,7 +10,7 @@ use keystone::audit::note::VerifierKey;
 use keystone::crypto::Subject;
 use keystone::tenant::{EntryParts, SignedCheckpoint, StoredEntry};
 
-use crate::archive::Holdings;
+use crate::archive::{Holdings, Step};
 use crate::stored::{faults, not_found_by_ip, unrecorded_erasure};
 
 /// Findings that are kept in words; more are counted.
@@ -180,11 +180,16 @@ impl<'k> Check<'k> {
         }
     }
 
-    /// An archived checkpoint that the store does not have, after that of
-    /// `previous` entries.
-    pub fn lost_checkpoint(&mut self, previous: u64) {
+    /// An archived checkpoint that the store does not have.
+    pub fn lost_checkpoint(&mut self, step: Step) {
+        self.findings.add(format!("the checkpoint that follows {step} is archived but not stored"));
+    }
+
+    /// A stored checkpoint of a time that a restore of the database is said to have
+    /// undone.
+    pub fn not_undone(&mut self, size: u64) {
         self.findings.add(format!(
-            "the checkpoint that follows the one of {previous} entries is archived but not stored"
+            "the checkpoint of {size} entries is of a time that a restore is said to have undone"
         ));
     }
 
@@ -194,10 +199,8 @@ impl<'k> Check<'k> {
             (&holdings.hidden, "is hidden behind a delete marker"),
             (&holdings.replaced, "has another version put over it"),
         ] {
-            for previous in these {
-                self.findings.add(format!(
-                    "the archived checkpoint that follows the one of {previous} entries {what}"
-                ));
+            for step in these {
+                self.findings.add(format!("the archived checkpoint that follows {step} {what}"));
             }
         }
     }
@@ -337,12 +340,13 @@ mod tests {
     #[test]
     fn what_was_done_to_the_archive_is_found() {
         let mut check = Check::new("acme", &[]);
-        let extended = [0, 4, 9].map(|previous| (previous, Timestamp::UNIX_EPOCH)).into();
+        let step = |previous| Step { generation: 1, previous };
+        let extended = [0, 4, 9].map(|previous| (step(previous), Timestamp::UNIX_EPOCH)).into();
         check.holdings(&Holdings { extended, ..Holdings::default() });
         assert_eq!(check.findings.count, 0);
         check.holdings(&Holdings {
-            hidden: [4].into(),
-            replaced: [9].into(),
+            hidden: [step(4)].into(),
+            replaced: [step(9)].into(),
             ..Holdings::default()
         });
         let named = &check.findings.named;

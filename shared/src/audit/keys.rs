@@ -7,13 +7,18 @@ use tokio::sync::OnceCell;
 
 use super::checkpoint::origin_of;
 use super::note::VerifierKey;
+use super::restores::Restores;
 use crate::config::Setting;
 use crate::platform::Platform;
 use crate::tenant::StoreError;
 
 /// What a function needs that knows the keys of checkpoints.
-pub const KEY_SETTINGS: [Setting; 3] =
-    [Setting::CheckpointSigningKey, Setting::RetiredCheckpointKeys, Setting::AuditHost];
+pub const KEY_SETTINGS: [Setting; 4] = [
+    Setting::CheckpointSigningKey,
+    Setting::RetiredCheckpointKeys,
+    Setting::AuditRestores,
+    Setting::AuditHost,
+];
 
 /// What precedes an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410 §4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0];
@@ -26,6 +31,7 @@ pub struct CheckpointKeys {
     host: String,
     /// The one that signs, then those that did.
     public: Vec<[u8; 32]>,
+    restores: Restores,
 }
 
 impl CheckpointKeys {
@@ -42,22 +48,41 @@ impl CheckpointKeys {
             let bytes = STANDARD.decode(key).ok().and_then(|bytes| bytes.try_into().ok());
             public.push(bytes.ok_or_else(|| StoreError::defect("a retired key is no key"))?);
         }
-        Ok(Self { host: platform.setting(Setting::AuditHost)?.to_owned(), public })
+        let host = platform.setting(Setting::AuditHost)?.to_owned();
+        let restores = Restores::parse(platform.setting(Setting::AuditRestores)?)?;
+        Ok(Self { host, public, restores })
     }
 
-    /// The origin of a tenant's audit trail, which is also the keys' name.
-    pub fn origin(&self, tenant: &str) -> String {
-        origin_of(&self.host, tenant)
+    /// The restores after which trails go on as another generation.
+    pub fn restores(&self) -> &Restores {
+        &self.restores
     }
 
-    /// The keys that a tenant's checkpoints are signed with, the present one
-    /// first.
+    /// The origin of a generation of a tenant's audit trail, which is also the
+    /// keys' name.
+    pub fn origin(&self, tenant: &str, generation: u64) -> String {
+        origin_of(&self.host, tenant, generation)
+    }
+
+    /// The key that signs the checkpoints of this generation of a tenant's trail.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`] when the host cannot be part of a key's name.
+    pub fn signing(&self, tenant: &str, generation: u64) -> Result<VerifierKey, StoreError> {
+        VerifierKey::new(&self.origin(tenant, generation), self.public[0])
+            .map_err(StoreError::defect)
+    }
+
+    /// The keys that a tenant's checkpoints are signed with: of each generation
+    /// that there can be, the present one first.
     ///
     /// # Errors
     /// [`StoreError::Defect`] when the host cannot be part of a key's name.
     pub fn of_tenant(&self, tenant: &str) -> Result<Vec<VerifierKey>, StoreError> {
-        let origin = self.origin(tenant);
-        let keys = self.public.iter().map(|public| VerifierKey::new(&origin, *public));
+        let origins = (1..=self.restores.generations()).map(|one| self.origin(tenant, one));
+        let keys = origins.flat_map(|origin| {
+            self.public.iter().map(move |public| VerifierKey::new(&origin, *public))
+        });
         keys.collect::<Result<_, _>>().map_err(StoreError::defect)
     }
 }

@@ -5,5 +5,6 @@
 //! of the change that they record.
 
 pub mod keys;
+pub mod restores;
 
 pub use keystone_log::{bundle, chain, checkpoint, delta, entry, merkle, note, tlog_proof};

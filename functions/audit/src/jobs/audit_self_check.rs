@@ -1,6 +1,6 @@
 //! Checks every audit trail against itself, its checkpoints and the archive.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -9,6 +9,7 @@ use keystone::audit::checkpoint::Checkpoint;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::audit::keys::CheckpointKeys;
 use keystone::audit::merkle::{TreeHead, verify_inclusion};
+use keystone::audit::restores::Restores;
 use keystone::crypto::Subject;
 use keystone::job::Job;
 use keystone::tenant::{
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, Holdings, Step};
 use crate::self_check::{Check, Findings};
 
 pub use super::publish_checkpoints::SETTINGS;
@@ -172,8 +173,9 @@ impl Archived<'_> {
     async fn destructions(&self) -> Result<Destructions, Problem> {
         let provider = self.registry.provider(self.job.now).await?;
         let keys = self.keys.of_tenant(provider.id().as_str())?;
-        let newest = match self.archive.holdings(provider.id()).await?.extended.last_key_value() {
-            Some((previous, _)) => self.archive.after(provider.id(), *previous).await?,
+        let holdings = self.archive.holdings(provider.id()).await?;
+        let newest = match holdings.standing(self.keys.restores()).last() {
+            Some(step) => self.archive.at(provider.id(), *step).await?,
             None => None,
         };
         let checkpoint = newest.and_then(|newest| newest.link.open(&keys).ok());
@@ -240,13 +242,15 @@ async fn check(
     deadline: tokio::time::Instant,
     total: &mut Checked,
 ) -> Result<Findings, Problem> {
+    let restores = keys.restores();
     let keys = keys.of_tenant(tenant.id().as_str())?;
     // Read first: what is written during the check is left to the next one.
     let holdings = archive.holdings(tenant.id()).await?;
-    let mut archived: BTreeSet<u64> = holdings.extended.keys().copied().collect();
+    let mut archived = holdings.standing(restores);
+    let undone = holdings.extended.len() - archived.len();
     let (mut newest, mut spoilt) = (None, None);
-    if let Some(previous) = archived.last() {
-        match archive.after(tenant.id(), *previous).await {
+    if let Some(step) = archived.last() {
+        match archive.at(tenant.id(), *step).await {
             Err(StoreError::Trail(why) | StoreError::Defect(why)) => spoilt = Some(why),
             other => newest = other?,
         }
@@ -288,8 +292,8 @@ async fn check(
         for entry in entries {
             // Those of as many entries as were seen; or of none.
             while let Some(signed) = checkpoints.up_to(entry.seq).await? {
-                archived.remove(&signed.link.previous);
-                check.checkpoint(&signed, holdings.archived_at(&signed));
+                archived.remove(&Step::of(&signed.link));
+                feed(&mut check, &signed, &holdings, restores);
             }
             if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size == entry.seq) {
                 check.archived(link);
@@ -305,10 +309,10 @@ async fn check(
     let checked_to = check.entries();
     while let Some(signed) = checkpoints.up_to(u64::MAX).await? {
         // One that was signed during the check covers entries written since.
-        let is_new = signed.size > head.size() && !archived.contains(&signed.link.previous);
-        archived.remove(&signed.link.previous);
+        let is_new = signed.size > head.size() && !archived.contains(&Step::of(&signed.link));
+        archived.remove(&Step::of(&signed.link));
         if !is_new {
-            check.checkpoint(&signed, holdings.archived_at(&signed));
+            feed(&mut check, &signed, &holdings, restores);
         }
     }
     if let Some((_, link)) = newest.as_ref().filter(|(size, _)| *size >= checked_to) {
@@ -316,20 +320,22 @@ async fn check(
     }
     // A run that archived the newest and died leaves it to the next to store.
     if let Some((_, link)) = &newest {
-        archived.remove(&link.previous);
+        archived.remove(&Step::of(link));
     }
     if let Some(why) = &checkpoints.spoilt {
         check.no_checkpoint(why);
     } else {
-        for previous in archived {
-            check.lost_checkpoint(previous);
+        for step in archived {
+            check.lost_checkpoint(step);
         }
     }
     let (entries, count) = (check.entries(), check.checkpoints());
     let findings = check.finish(&head);
     if findings.count == 0 {
         let resource = Resource { kind: "audit_trail".into(), id: tenant.id().to_string() };
-        let facts = json!({ "entries": entries, "checkpoints": count, "root": head.root() });
+        let facts = json!({
+            "entries": entries, "checkpoints": count, "undone": undone, "root": head.root(),
+        });
         let by = job.attribution(ActorKind::Job, "audit-self-check");
         tenant.record(&by, "audit_trail.check", resource, Outcome::Success, facts).await?;
         total.trails += 1;
@@ -337,6 +343,20 @@ async fn check(
         total.checkpoints += count;
     }
     Ok(findings)
+}
+
+/// The next stored checkpoint, with what the archive says of it.
+fn feed(
+    check: &mut Check<'_>,
+    signed: &SignedCheckpoint,
+    holdings: &Holdings,
+    restores: &Restores,
+) {
+    let archived_at = holdings.archived_at(signed);
+    if archived_at.is_some_and(|at| restores.lost(at)) {
+        check.not_undone(signed.size);
+    }
+    check.checkpoint(signed, archived_at);
 }
 
 /// Looks for what stands among the entries and is none that `head` counts.

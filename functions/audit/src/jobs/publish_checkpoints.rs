@@ -12,12 +12,13 @@ use serde::Serialize;
 use crate::checkpoints::Publisher;
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 7] = [
+pub const SETTINGS: [Setting; 8] = [
     Setting::MongodbSecret,
     Setting::DataKey,
     Setting::SubjectKeyTable,
     Setting::CheckpointSigningKey,
     Setting::RetiredCheckpointKeys,
+    Setting::AuditRestores,
     Setting::AuditHost,
     Setting::ArchiveBucket,
 ];

@@ -9,7 +9,7 @@ use keystone::tenant::Visit;
 use crate::exports::{Ended, Message, run, send};
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 12] = [
+pub const SETTINGS: [Setting; 13] = [
     Setting::MongodbSecret,
     Setting::DataKey,
     Setting::SubjectKeyTable,
@@ -17,6 +17,7 @@ pub const SETTINGS: [Setting; 12] = [
     Setting::ReportCertificateSecret,
     Setting::CheckpointSigningKey,
     Setting::RetiredCheckpointKeys,
+    Setting::AuditRestores,
     Setting::AuditHost,
     Setting::ArchiveBucket,
     Setting::ExportBucket,

@@ -34,10 +34,11 @@ struct Query {
 /// The keys of an audit trail.
 #[derive(Serialize, JsonSchema)]
 pub struct AuditKeys {
-    /// The trail's name, the first line of its checkpoints.
+    /// The trail's name, the first line of its checkpoints. One that went on after
+    /// a restore of the database has a number behind it.
     origin: String,
     /// Verifier keys (C2SP signed note): the one that signs now, then those
-    /// that signed before.
+    /// that signed before; the same for each name that the trail can have.
     keys: Vec<String>,
 }
 
@@ -47,7 +48,7 @@ pub async fn handle(call: PublicCall) -> Result<Reply, Problem> {
     let keys = CheckpointKeys::of(call.platform()).await?;
     let listed = keys.of_tenant(&query.tenant)?;
     Reply::ok(&AuditKeys {
-        origin: keys.origin(&query.tenant),
+        origin: keys.origin(&query.tenant, 1),
         keys: listed.iter().map(ToString::to_string).collect(),
     })
 }

@@ -7,12 +7,13 @@ use keystone::job::Job;
 use serde::Serialize;
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 6] = [
+pub const SETTINGS: [Setting; 7] = [
     Setting::MongodbSecret,
     Setting::DataKey,
     Setting::SubjectKeyTable,
     Setting::CheckpointSigningKey,
     Setting::RetiredCheckpointKeys,
+    Setting::AuditRestores,
     Setting::AuditHost,
 ];
 

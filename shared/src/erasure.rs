@@ -249,6 +249,11 @@ async fn conclude(
     let subject: Subject = pending.entity.subject.parse().map_err(StoreError::defect)?;
     // Another run may have concluded it, and the subject have a new secret.
     tenant.destroy_secret(subject, &pending.entity.secret_mark).await?;
+    // The trail says that somebody was erased only of whom that is so.
+    if !tenant.was_destroyed(subject).await? {
+        let what = format!("the erasure {} names a secret that there never was", pending.id);
+        return Err(StoreError::defect(what).into());
+    }
     tenant
         .audited(by, "subject_key.destroy", async |tx: &mut WriteTx<'_>| {
             tx.about(Resource { kind: "subject_key".into(), id: subject.to_string() });

@@ -227,6 +227,18 @@ impl Aws {
         self.json_call("dynamodb", "1.0", "DynamoDB_20120810.UpdateItem", &input).await;
     }
 
+    /// Sets the moment for which the end of a tenant was announced.
+    pub async fn set_announced_end(&self, table: &str, tenant: &str, at: Timestamp) {
+        let input = json!({
+            "TableName": table,
+            "Key": { "tenant": { "S": tenant }, "subject": { "S": "closing" } },
+            "UpdateExpression": "SET ends_at = :at",
+            "ConditionExpression": "attribute_exists(closing)",
+            "ExpressionAttributeValues": { ":at": { "S": at.to_string() } },
+        });
+        self.json_call("dynamodb", "1.0", "DynamoDB_20120810.UpdateItem", &input).await;
+    }
+
     /// An attribute of the session `sid`, a whole number.
     pub async fn number_in_session(&self, table: &str, sid: &str, attribute: &str) -> i64 {
         let input = json!({ "TableName": table, "Key": { "sid": { "S": sid } } });

@@ -529,7 +529,7 @@ async fn tampering_with_the_database_is_found_and_named() {
         (
             "personal.0.sub",
             "user:01890000-0000-7000-8000-000000000000".into(),
-            "no erasure is recorded",
+            "the subject's secret is missing",
         ),
     ] {
         let change = doc! { "$set": { field: value } };

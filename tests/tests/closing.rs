@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt;
+use jiff::Timestamp;
 use keystone::audit::entry::CommittedEntry;
 use keystone::audit::merkle::{Hash, root_of};
 use keystone::auth::Role;
@@ -46,12 +47,20 @@ async fn record(stack: &Stack, tenant: &Tenant<'_>) -> Document {
     found.unwrap().unwrap()
 }
 
-/// Lets the grace period be over, as time would.
+/// Lets the grace period be over, as time would: where it counts, and where the
+/// registry says so.
 async fn let_time_pass(stack: &Stack, tenant: &Tenant<'_>) {
+    let table = stack.value("SUBJECT_KEY_TABLE");
+    stack.aws().set_announced_end(table, tenant.slug(), Timestamp::UNIX_EPOCH).await;
+    let over = doc! { "closing.ends_at": DateTime::from_millis(0) };
+    set_in_registry(stack, tenant, over).await;
+}
+
+async fn set_in_registry(stack: &Stack, tenant: &Tenant<'_>, fields: Document) {
     let registry = stack.database().await.database("keystone_control");
-    let over = doc! { "$set": { "closing.ends_at": DateTime::from_millis(0) } };
     let tenants = registry.collection::<Document>("tenants");
-    tenants.update_one(doc! { "_id": tenant.slug() }, over).await.unwrap();
+    let one = doc! { "_id": tenant.slug() };
+    tenants.update_one(one, doc! { "$set": fields }).await.unwrap();
 }
 
 async fn databases(stack: &Stack, tenant: &Tenant<'_>) -> Vec<String> {
@@ -397,4 +406,54 @@ async fn closing_refuses_what_makes_no_sense() {
     });
     let failed = stack.aws().invoke_to_the_end(function, &event).await;
     assert!(failed.to_string().contains("not-found"), "{failed}");
+}
+
+#[tokio::test]
+async fn what_nobody_announced_is_not_carried_out() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("not-announced", &[]).await;
+    let owner = tenant.owner();
+    let customer = samples::customer("7 Still Here", "+353861230007");
+    let id = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let past = DateTime::from_millis(0);
+    let closing = doc! {
+        "id": "01890000-0000-7000-8000-000000000000", "operator": "nobody", "reason": "x",
+        "begun_at": past, "ends_at": past,
+    };
+    let mut destruction = closing.clone();
+    destruction.insert(
+        "destruction",
+        doc! {
+            "begun_at": past, "tree_size": 0_i64, "checkpoint": "x", "secrets": 0_i64,
+            "finished_at": null,
+        },
+    );
+    // Whoever writes to the registry says that the time is over, or that an
+    // interrupted run has begun already.
+    for forged in [
+        doc! { "state": "closing", "closing": &closing },
+        doc! { "state": "closed", "closing": &destruction },
+    ] {
+        set_in_registry(&stack, &tenant, forged.clone()).await;
+        let job = stack.value("DESTROY_TENANTS_FUNCTION");
+        let said = stack.aws().invoke_to_the_end(job, &json!({})).await.to_string();
+        set_in_registry(&stack, &tenant, doc! { "state": "active" }).await;
+        assert!(said.contains("was not announced"), "{forged}: {said}");
+        assert_eq!(
+            owner.get(&format!("/v1/customers/{id}")).await.expect(200).json()["phone"],
+            "+353861230007"
+        );
+    }
+
+    // One that was announced, for later.
+    let begun = close(&stack, &tenant, "begin").await;
+    assert!(begun["ends_at"].is_string(), "{begun}");
+    set_in_registry(&stack, &tenant, doc! { "closing.ends_at": past }).await;
+    let job = stack.value("DESTROY_TENANTS_FUNCTION");
+    let said = stack.aws().invoke_to_the_end(job, &json!({})).await.to_string();
+    assert!(said.contains("was not announced"), "{said}");
+    assert!(has_secrets(&stack, &tenant).await);
+    close(&stack, &tenant, "call_off").await;
+    owner.get(&format!("/v1/customers/{id}")).await.must(200);
+    tenant.close().await;
 }

@@ -145,15 +145,12 @@ impl TenantKeys {
             return error;
         }
         let known = self.lock().destroyed.get(&subject).copied();
-        let destroyed = if let Some(known) = known {
-            known
-        } else {
-            let asked = [subject];
-            let found = Box::pin(self.vault.secrets.destroyed(self.ring.tenant(), &asked)).await;
-            match found {
-                Ok(found) => found.contains(&subject),
+        let destroyed = match known {
+            Some(known) => known,
+            None => match self.was_destroyed(subject).await {
+                Ok(destroyed) => destroyed,
                 Err(store) => return CryptoError::Store(store),
-            }
+            },
         };
         self.lock().destroyed.insert(subject, destroyed);
         if destroyed { CryptoError::Erased } else { error }
@@ -179,6 +176,16 @@ impl TenantKeys {
         // There may be another by now: whoever needs it asks.
         self.forget(subject);
         Ok(())
+    }
+
+    /// Whether a secret of `subject` was destroyed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer.
+    pub(crate) async fn was_destroyed(&self, subject: Subject) -> Result<bool, StoreError> {
+        let asked = [subject];
+        let found = Box::pin(self.vault.secrets.destroyed(self.ring.tenant(), &asked)).await?;
+        Ok(found.contains(&subject))
     }
 
     /// Forgets the secret of `subject`, or that there was none, and what was
@@ -385,12 +392,21 @@ impl TenantKeys {
         if subject == Subject::Tenant {
             return Ok(None);
         }
+        let known = self.lock().secrets.contains_key(&subject);
         self.prefetch([subject]).await?;
-        let secret = self.lock().secrets.get(&subject).cloned().flatten();
-        match secret {
-            Some(secret) => Ok(Some(secret)),
-            None => Err(self.unless_destroyed(subject, CryptoError::NoSecret).await),
+        let secret = |keys: &Self| keys.lock().secrets.get(&subject).cloned().flatten();
+        if let Some(found) = secret(self) {
+            return Ok(Some(found));
         }
+        let error = self.unless_destroyed(subject, CryptoError::NoSecret).await;
+        if !known || !matches!(error, CryptoError::NoSecret) {
+            return Err(error);
+        }
+        // It had none when that was asked first, and somebody else may have made
+        // one since.
+        self.forget(subject);
+        self.prefetch([subject]).await?;
+        secret(self).map(Some).ok_or(CryptoError::NoSecret)
     }
 
     async fn secret_or_new(&self, subject: Subject) -> Result<Option<Secret>, CryptoError> {
@@ -527,18 +543,15 @@ mod tests {
         let sealed = ours.seal(PLACE, WHO, b"x").await.unwrap();
         // A secret made anew for the same subject is another one. What does not
         // open is erased where a secret was destroyed, and else nothing but wrong.
-        for secret in [None, Some(Zeroizing::new([77; 32]))] {
+        let other = Some(Zeroizing::new([77; 32]));
+        for secret in [None, other.clone()] {
             let later = keys("acme", 1, &[]);
-            later.hold(WHO, secret.clone(), true);
+            later.hold(WHO, secret, true);
             assert!(matches!(later.open(PLACE, &sealed).await, Err(CryptoError::Erased)));
-            let later = keys("acme", 1, &[]);
-            later.hold(WHO, secret.clone(), false);
-            let wrong = later.open(PLACE, &sealed).await;
-            match secret {
-                None => assert!(matches!(wrong, Err(CryptoError::NoSecret))),
-                Some(_) => assert!(matches!(wrong, Err(CryptoError::NotAuthentic))),
-            }
         }
+        let later = keys("acme", 1, &[]);
+        later.hold(WHO, other, false);
+        assert!(matches!(later.open(PLACE, &sealed).await, Err(CryptoError::NotAuthentic)));
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue};
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::random;
@@ -120,6 +121,8 @@ const BATCH_PAUSE: Duration = Duration::from_millis(20);
 const TENANT: &str = "tenant";
 const SUBJECT: &str = "subject";
 const SECRET: &str = "secret";
+/// Name of the item that says that the tenant's end was announced.
+const CLOSING: &str = "closing";
 const STORE: &str = "subject key table";
 
 /// What the keys of a subject cannot be derived without.
@@ -131,7 +134,7 @@ type Items = HashMap<String, Item>;
 
 /// The table of subjects' secrets: key `tenant` and `subject`, both strings.
 /// Beside a secret, or where one was, `destroyed:<subject>` says that an earlier
-/// one was destroyed.
+/// one was destroyed; `closing` says that the tenant's end was announced.
 #[derive(Debug, Clone)]
 pub struct SubjectSecrets {
     client: Client,
@@ -285,9 +288,74 @@ impl SubjectSecrets {
         }
     }
 
+    /// Notes that the end of `tenant` was announced, as this closing and for this
+    /// moment; a moment that is noted for it stays. Whoever writes to the database
+    /// can make it say that a tenant's time is over; this he cannot. Needs
+    /// `BatchGetItem` and `UpdateItem`.
+    ///
+    /// # Errors
+    /// As [`SubjectSecrets::get`].
+    pub(crate) async fn announce_end(
+        &self,
+        tenant: &TenantId,
+        closing: Id,
+        ends_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        if self.announced_end(tenant, closing).await?.is_some() {
+            return Ok(());
+        }
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, CLOSING)))
+            .update_expression("SET closing = :closing, ends_at = :ends_at")
+            .expression_attribute_values(":closing", AttributeValue::S(closing.to_string()))
+            .expression_attribute_values(":ends_at", AttributeValue::S(ends_at.to_string()))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        Ok(())
+    }
+
+    /// For which moment the end of `tenant` was announced as this closing, unless
+    /// that was called off. Needs `BatchGetItem`.
+    ///
+    /// # Errors
+    /// As [`SubjectSecrets::get`].
+    pub(crate) async fn announced_end(
+        &self,
+        tenant: &TenantId,
+        closing: Id,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let found = self.items(tenant, vec![CLOSING.to_owned()]).await?.remove(CLOSING);
+        let Some(item) = found else { return Ok(None) };
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+        if text("closing") != Some(&closing.to_string()) {
+            return Ok(None);
+        }
+        let ends_at = text("ends_at").and_then(|at| at.parse().ok());
+        ends_at.map(Some).ok_or_else(malformed)
+    }
+
+    /// Takes the announcement back. Needs `UpdateItem`.
+    ///
+    /// # Errors
+    /// As [`SubjectSecrets::get`].
+    pub(crate) async fn call_end_off(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, CLOSING)))
+            .update_expression("REMOVE closing, ends_at")
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, &error))?;
+        Ok(())
+    }
+
     /// Destroys every secret of `tenant`, its own last: until then a run that
     /// was interrupted can tell that it was. No tombstone is left, nor any that
-    /// there was: nothing of the tenant is. Returns how many secrets there were.
+    /// there was, nor at last the announcement: nothing of the tenant is. Returns how many secrets there were.
     /// Needs `Query` and `DeleteItem`. It leaves no audit entry, so only
     /// closing, which does, can call it.
     ///
@@ -295,7 +363,7 @@ impl SubjectSecrets {
     /// As [`SubjectSecrets::destroy`]; again, it goes on with what is left.
     pub(crate) async fn destroy_all(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         let mut destroyed = 0;
-        let mut own = false;
+        let (mut own, mut announced) = (false, false);
         let mut pages = self
             .client
             .query()
@@ -316,12 +384,16 @@ impl SubjectSecrets {
                     self.delete(tenant, &name).await?;
                     destroyed += 1;
                 }
+                Err(NoSubject) if name == CLOSING => announced = true,
                 Err(NoSubject) => self.delete(tenant, &name).await?,
             }
         }
         if own {
             self.delete(tenant, &Subject::Tenant.to_string()).await?;
             destroyed += 1;
+        }
+        if announced {
+            self.delete(tenant, CLOSING).await?;
         }
         Ok(destroyed)
     }
@@ -390,7 +462,9 @@ mod tests {
             assert_eq!(subject.to_string().parse(), Ok(subject));
             assert_eq!(tombstone(subject).parse::<Subject>(), Err(NoSubject));
         }
-        for none in ["", "user", "user:", "user:7", "batch:00000000-0000-0000-0000-000000000007"] {
+        for none in
+            ["", CLOSING, "user", "user:", "user:7", "batch:00000000-0000-0000-0000-000000000007"]
+        {
             assert_eq!(none.parse::<Subject>(), Err(NoSubject), "{none}");
         }
     }

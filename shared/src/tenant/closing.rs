@@ -28,6 +28,7 @@ use crate::audit::entry::Resource;
 use crate::audit::keys::CheckpointKeys;
 use crate::audit::merkle::verify_inclusion;
 use crate::audit::note::VerifierKey;
+use crate::crypto::Subject;
 use crate::mail::Mail;
 use crate::{Problem, mail, random};
 
@@ -168,6 +169,10 @@ impl JobRegistry<'_> {
         tenant
             .settle_closure(by, "tenant.begin_closing", &closing, ClosureState::Announced, letter)
             .await?;
+        // After the letter is on its way: what is not announced here is not carried
+        // out, whatever the registry says.
+        let secrets = &self.platform().vault().await?.secrets;
+        secrets.announce_end(&new.tenant, closing.id, by.now + new.grace).await?;
         Ok(Standing {
             tenant: new.tenant.clone(),
             state: TenantState::Closing,
@@ -202,6 +207,7 @@ impl JobRegistry<'_> {
             )
             .await?;
         self.reinstate(id, &closing).await?;
+        self.platform().vault().await?.secrets.call_end_off(id).await?;
         Ok(Standing { tenant: id.clone(), state: TenantState::Active, ends_at: None })
     }
 
@@ -248,13 +254,20 @@ impl JobRegistry<'_> {
     /// Destroys the keys of a tenant whose grace period is over, and drops its
     /// data; finishes what an interrupted run began. Returns how many secrets
     /// this run deleted; `None` when the tenant waits for the checkpoint that
-    /// covers its last entry, or its closing was called off.
+    /// covers its last entry, or its closing was called off. That the time is over
+    /// says the announcement beside the secrets too: the registry alone, which
+    /// whoever runs the database writes, destroys nothing.
     ///
     /// # Errors
-    /// 409 when the tenant's time has not come; [`Problem::Unavailable`] when
-    /// a store does not answer, after which the same call continues.
+    /// 409 when the tenant's time has not come, or nobody announced it;
+    /// [`Problem::Unavailable`] when a store does not answer, after which the same
+    /// call continues.
     pub async fn destroy(&self, by: &Attribution, id: &TenantId) -> Result<Option<u64>, Problem> {
         let mut record = self.record(id).await?.ok_or(Problem::NotFound)?;
+        if id.is_reserved() || !self.is_announced(id, &record, by.now).await? {
+            tracing::error!(tenant = %id, "the registry names an end that nobody announced");
+            return Err(Problem::Conflict("The tenant's end was not announced.".into()));
+        }
         if record.state == TenantState::Closing {
             match self.close(by, record).await? {
                 Some(closed) => record = closed,
@@ -278,6 +291,22 @@ impl JobRegistry<'_> {
         let this = doc! { "_id": id.as_str(), "closing.destruction.finished_at": Bson::Null };
         self.tenants().update_one(this, done).await.map_err(StoreError::from)?;
         Ok(Some(secrets))
+    }
+
+    /// Whether the time is over that was announced to the tenant. Of one whose own
+    /// secret is gone nothing is left to destroy, and a run that died is finished.
+    async fn is_announced(
+        &self,
+        id: &TenantId,
+        record: &TenantRecord,
+        now: Timestamp,
+    ) -> Result<bool, Problem> {
+        let secrets = &self.platform().vault().await?.secrets;
+        let Some(closing) = &record.closing else { return Ok(false) };
+        if secrets.announced_end(id, closing.id).await?.is_some_and(|ends_at| ends_at <= now) {
+            return Ok(true);
+        }
+        Ok(secrets.get(id, &[Subject::Tenant]).await?.is_empty())
     }
 
     /// Records in the provider's trail that nothing of the tenant opens any

@@ -165,6 +165,11 @@ impl Tenant {
         self.keys.destroy(subject, mark).await
     }
 
+    /// Whether a secret of `subject` was destroyed.
+    pub(crate) async fn was_destroyed(&self, subject: Subject) -> Result<bool, StoreError> {
+        self.keys.was_destroyed(subject).await
+    }
+
     async fn open_envelope(
         &self,
         place: Place<'_>,

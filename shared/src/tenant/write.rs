@@ -487,7 +487,7 @@ impl<'t> WriteTx<'t> {
         }
         let place = Place { collection: collection.name, document: id, field };
         let mut opened = self.tenant.open_envelope(place, &envelope).await;
-        if matches!(opened, Err(CryptoError::Erased | CryptoError::NoSecret)) {
+        if matches!(opened, Err(CryptoError::Erased)) {
             // With what the table says now, and not when the batch began.
             self.tenant.keys.forget(envelope.subject);
             opened = self.tenant.open_envelope(place, &envelope).await;

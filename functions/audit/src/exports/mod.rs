@@ -18,7 +18,7 @@ mod walk;
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::audit::merkle::Hash;
-use keystone::crypto::{CryptoError, Place, Sealed, Subject, at_rest, at_rest_option};
+use keystone::crypto::{CryptoError, Place, Plain, Sealed, Subject, at_rest, at_rest_option};
 use keystone::tenant::{Entity, Id, StoreError, Stored, Tenant, Work, schema};
 use keystone_report::KEPT;
 use schemars::JsonSchema;
@@ -202,6 +202,17 @@ fn place(id: Id, field: &'static str) -> Place<'static> {
     Place { collection: schema::AUDIT_EXPORTS.name, document: id, field }
 }
 
+/// What was opened; `None` for what was sealed elsewhere or by nobody.
+fn opened<T>(result: Result<Plain<T>, CryptoError>) -> Result<Option<Plain<T>>, StoreError> {
+    match result {
+        Ok(plain) => Ok(Some(plain)),
+        Err(CryptoError::NotAuthentic | CryptoError::Malformed | CryptoError::UnknownKey) => {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl Export {
     /// A new export under `id`, asked for by `user`.
     ///
@@ -255,19 +266,15 @@ impl Export {
     /// nor one of this one that is older than the rest of it.
     async fn is_sound(&self, tenant: &Tenant, id: Id) -> Result<bool, StoreError> {
         let hash = self.hash(tenant, id).await?;
-        match tenant.open(place(id, "seal"), &self.seal).await {
-            Ok(sealed) => Ok(*sealed.expose() == hash),
-            Err(CryptoError::NotAuthentic | CryptoError::Malformed | CryptoError::UnknownKey) => {
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
+        let sealed = opened(tenant.open(place(id, "seal"), &self.seal).await)?;
+        Ok(sealed.is_some_and(|sealed| *sealed.expose() == hash))
     }
 
     async fn hash(&self, tenant: &Tenant, id: Id) -> Result<Hash, StoreError> {
         let contents = Contents {
             format: self.format,
             state: self.state,
+            // One whose address does not open has a seal that does not fit.
             filter: self.filter(tenant, id).await?,
             requested_by: self.requested_by,
             role: &self.role,
@@ -279,9 +286,13 @@ impl Export {
         Ok(Hash::of(&[&bytes]))
     }
 
-    /// The filter as the client sent it.
+    /// The filter as the client sent it; without the source address if somebody
+    /// put another in its place, which does not open.
     async fn filter(&self, tenant: &Tenant, id: Id) -> Result<FilterInput, StoreError> {
-        let ip = tenant.open_kept(place(id, "ip"), self.ip.as_ref()).await?;
+        let ip = match &self.ip {
+            Some(ip) => opened(tenant.open(place(id, "ip"), ip).await)?,
+            None => None,
+        };
         let ip = ip.map(|ip| ip.expose().parse()).transpose().map_err(StoreError::defect)?;
         let Selection { actor, action, resource_type, resource_id, from, to } = self.filter.clone();
         Ok(FilterInput { actor, action, resource_type, resource_id, from, to, ip })

@@ -163,10 +163,6 @@ async fn write_volumes(
     let signer = OnceCell::new();
     let keys = CheckpointKeys::of(platform).await?.of_tenant(tenant.id().as_str())?;
     let mut export = begin(platform, tenant, clock, id, &keys).await?;
-    if !export.entity.is_sound(tenant, id).await? {
-        let fault = "what is recorded of it is not what its runs wrote";
-        return Err(refuse(tenant, clock, id, fault).await);
-    }
     let filter = export.entity.filter(tenant, id).await?;
     let snapshot = export.entity.snapshot.clone();
     let snapshot = snapshot.ok_or_else(|| StoreError::defect("an export without a size"))?;
@@ -198,7 +194,7 @@ async fn write_volumes(
         export = add_file(tenant, clock, &export, &written).await?;
         tenant.keep_work(lease, true, clock.now(), LEASE).await?;
     }
-    end(tenant, clock, id, "audit_export.finish", State::Done).await?;
+    finish(tenant, clock, &export).await?;
     Ok(Ended::Done)
 }
 
@@ -274,7 +270,8 @@ fn percent(next: u64, size: u64) -> u8 {
     u8::try_from(share.min(99)).unwrap_or(99)
 }
 
-/// Fixes the checkpoint that the export is over, unless a run before did.
+/// Fixes the checkpoint that the export is over, unless a run before did. Nothing
+/// is made of a record that somebody else wrote, nor is it sealed anew.
 async fn begin(
     platform: &Platform,
     tenant: &Tenant,
@@ -283,6 +280,10 @@ async fn begin(
     keys: &[VerifierKey],
 ) -> Result<Stored<Export>, Problem> {
     let export = tenant.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
+    if !export.entity.is_sound(tenant, id).await? {
+        let fault = "what is recorded of it is not what its runs wrote";
+        return Err(refuse(tenant, clock, id, fault).await);
+    }
     if export.entity.snapshot.is_some() {
         return Ok(export);
     }
@@ -323,6 +324,20 @@ async fn add_file(
         .await
 }
 
+/// Ends an export of which every volume is written. Fails as stale when its record
+/// is no longer the one that `export` is.
+async fn finish(tenant: &Tenant, clock: &Clock, export: &Stored<Export>) -> Result<(), Problem> {
+    let by = clock.by();
+    tenant
+        .audited(&by, "audit_export.finish", async |tx: &mut WriteTx<'_>| {
+            let done =
+                Export { state: State::Done, ended_at: Some(by.now), ..export.entity.clone() };
+            tx.replace(export, done.sealed(tenant, export.id).await?).await?;
+            Ok(())
+        })
+        .await
+}
+
 /// Ends an export whose trail is not what was signed, so that nothing of it is
 /// handed out. What it returns fails the run, which raises the alarm.
 async fn refuse(tenant: &Tenant, clock: &Clock, id: Id, fault: &str) -> Problem {
@@ -333,6 +348,7 @@ async fn refuse(tenant: &Tenant, clock: &Clock, id: Id, fault: &str) -> Problem 
     }
 }
 
+/// Ends an export of which nothing is handed out, whatever its record says.
 async fn end(
     tenant: &Tenant,
     clock: &Clock,

@@ -52,7 +52,7 @@ impl Link {
 /// Verifies links from the oldest to the newest, one at a time.
 #[derive(Debug, Default)]
 pub struct Chain {
-    /// Those of the present generation of the log.
+    /// Those that the newest extends, and itself, the oldest first.
     checkpoints: Vec<Checkpoint>,
     successions: Vec<Succession>,
 }
@@ -63,7 +63,7 @@ pub struct Chain {
 pub struct Succession {
     /// The newest checkpoint of the generation that ended.
     pub last: Checkpoint,
-    /// Size of the last checkpoint of it that the next one extends; 0 if none.
+    /// Size of the last checkpoint that the next generation extends; 0 if none.
     pub kept: u64,
 }
 
@@ -82,8 +82,8 @@ impl Chain {
     /// Adds the next link. The first may be in the middle of a log's life: what
     /// it extends is then not checked. What a link says to extend is not signed,
     /// so that a chain which holds may leave checkpoints out, also the first. The
-    /// first of a later generation of the log extends whichever checkpoint of the
-    /// one before it says to; those after that are lost.
+    /// first of a later generation of the log extends whichever earlier checkpoint
+    /// it says to; those after that are lost.
     ///
     /// # Errors
     /// [`ChainFault`] says what is wrong with the link; the chain stays as it
@@ -98,10 +98,10 @@ impl Chain {
         {
             return Err(ChainFault::Origin { last: last.origin.clone(), found: checkpoint.origin });
         }
-        // What the link says to extend: the one before, or one that an ended
-        // generation has.
+        // What the link says to extend: the one before, or one before a restore.
+        let kept = self.checkpoints.iter().rposition(|one| one.size == link.previous);
         let extended = if succeeded.is_some() {
-            self.checkpoints.iter().rfind(|one| one.size == link.previous)
+            kept.and_then(|kept| self.checkpoints.get(kept))
         } else {
             last.filter(|last| last.size == link.previous)
         };
@@ -118,7 +118,7 @@ impl Chain {
         }
         if let Some(last) = succeeded {
             self.successions.push(Succession { last: last.clone(), kept: link.previous });
-            self.checkpoints.clear();
+            self.checkpoints.truncate(kept.map_or(0, |kept| kept + 1));
         }
         self.checkpoints.push(checkpoint);
         Ok(&self.checkpoints[self.checkpoints.len() - 1])
@@ -236,6 +236,14 @@ mod tests {
             chain.add(&next, &keys).unwrap();
         }
         assert_eq!(chain.successions()[0].last.size, 10);
+        // A second restore takes all of the second generation.
+        let third = [key(&format!("{NAME}/3"), &pair(0))];
+        let keys = [keys.as_slice(), third.as_slice()].concat();
+        let mut chain = begun();
+        chain.add(&later(&restored, 2, 10, 15), &keys).unwrap();
+        chain.add(&later(&lost, 3, 7, 25), &keys).unwrap();
+        let kept: Vec<u64> = chain.successions().iter().map(|one| one.kept).collect();
+        assert_eq!(kept, [10, 7]);
         // Nothing of it was kept.
         let mut chain = begun();
         chain.add(&later(&leaves(4), 2, 0, 4), &keys).unwrap();

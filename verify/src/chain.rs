@@ -101,8 +101,8 @@ fn in_words(Succession { last, kept }: &Succession) -> String {
         "; what it signed later, if anything, is not among those given".to_owned()
     };
     format!(
-        "{origin} ended and goes on under another name, because its database was restored: what \
-         follows {from}{lost}."
+        "{origin} ended and goes on under another name, as a log does whose database was \
+         restored: what follows {from}{lost}."
     )
 }
 

@@ -76,6 +76,8 @@ impl<'p> Publisher<'p> {
         for _ in 0..ATTEMPTS {
             let (last, generation) = self.last(tenant).await?;
             if generation > last.as_ref().map_or(1, |last| last.link.generation()) {
+                // Nothing is recorded in a trail that does not hold.
+                self.proved(tenant, last.as_ref(), generation).await?;
                 self.note_restore(tenant, last.as_ref(), generation, now).await?;
             }
             let (head, link) = self.proved(tenant, last.as_ref(), generation).await?;
@@ -173,18 +175,25 @@ impl<'p> Publisher<'p> {
             return Ok(());
         }
         let keys = self.keys.of_tenant(tenant.id().as_str())?;
-        let mut step = Step {
-            generation: last.map_or(1, |last| last.link.generation()),
-            previous: last.map_or(0, |last| last.size),
-        };
+        let previous = last.map_or(0, |last| last.size);
+        let mut of = last.map_or(1, |last| last.link.generation());
         let mut lost: Option<Checkpoint> = None;
-        while let Some(undone) = self.archive.at(tenant.id(), step).await? {
-            let Ok(checkpoint) = undone.link.open(&keys) else { break };
-            if checkpoint.size <= step.previous {
-                break;
+        // The newest of the last generation that was lost.
+        while of < generation {
+            let mut step = Step { generation: of, previous };
+            let mut next = generation;
+            while let Some(undone) = self.archive.at(tenant.id(), step).await? {
+                let Ok(checkpoint) = undone.link.open(&keys) else { break };
+                if checkpoint.size <= step.previous {
+                    break;
+                }
+                if step.previous == previous {
+                    next = self.keys.restores().generation_after(undone.at).unwrap_or(generation);
+                }
+                step.previous = checkpoint.size;
+                lost = Some(checkpoint);
             }
-            step.previous = checkpoint.size;
-            lost = Some(checkpoint);
+            of = next.max(of + 1);
         }
         let kept = tenant.audit_tree().await?.size();
         let facts = json!({

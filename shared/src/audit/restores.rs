@@ -8,9 +8,12 @@
 //! checkpoint before. Which they are follows from this configuration and from the
 //! archive, and from nothing that whoever runs the database could write there.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::tenant::StoreError;
+
+/// How far the archive's clock, which tells seconds only, may be behind ours.
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// The restores of a deployment, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,12 +28,13 @@ struct Restore {
 }
 
 impl Restores {
-    /// Reads `none`, or intervals `<moment>/<resumed>` (ISO 8601), oldest first,
-    /// divided by commas.
+    /// Reads `none`, or intervals `<moment>/<resumed>` (ISO 8601), in the order in
+    /// which service was resumed, divided by commas. A later one may begin before
+    /// an earlier one: what was restored is then put back further.
     ///
     /// # Errors
     /// [`StoreError::Defect`] for anything else, and for intervals that are empty
-    /// or meet.
+    /// or out of order.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let wrong = || StoreError::defect("restores are no intervals in order");
         let mut restores: Vec<Restore> = Vec::new();
@@ -38,7 +42,7 @@ impl Restores {
             let (to, resumed) = interval.split_once('/').ok_or_else(wrong)?;
             let (to, resumed) = to.parse().ok().zip(resumed.parse().ok()).ok_or_else(wrong)?;
             let before = restores.last().map_or(Timestamp::MIN, |before| before.resumed);
-            if to < before || resumed <= to {
+            if resumed <= before || resumed <= to {
                 return Err(wrong());
             }
             restores.push(Restore { to, resumed });
@@ -47,10 +51,10 @@ impl Restores {
     }
 
     /// The generation of a trail that begins after a checkpoint that was archived
-    /// at `at` was lost; `None` if it was not.
+    /// at `at` was lost, by the last restore that lost it; `None` if none did.
     pub fn generation_after(&self, at: Timestamp) -> Option<u64> {
         let lost = |restore: &Restore| restore.to < at && at <= restore.resumed;
-        self.0.iter().position(lost).map(|restore| restore as u64 + 2)
+        self.0.iter().rposition(lost).map(|restore| restore as u64 + 2)
     }
 
     /// Whether a checkpoint that was archived at `at` was lost.
@@ -63,9 +67,10 @@ impl Restores {
         self.0.len() as u64 + 1
     }
 
-    /// Whether at `now` service has begun again after every restore.
+    /// Whether at `now` service has begun again after every restore, by every
+    /// clock that is right within [`SKEW`].
     pub fn are_over(&self, now: Timestamp) -> bool {
-        self.0.iter().all(|restore| restore.resumed < now)
+        self.0.iter().all(|restore| now.duration_since(restore.resumed) > SKEW)
     }
 }
 
@@ -93,10 +98,26 @@ mod tests {
             assert_eq!(restores.generation_after(at(moment)), generation, "{moment}");
         }
         assert_eq!(restores.generations(), 3);
-        assert!(restores.are_over(at("05T01:00:01")) && !restores.are_over(at("05T01:00:00")));
+        assert!(restores.are_over(at("05T01:00:06")) && !restores.are_over(at("05T01:00:05")));
         let none = Restores::parse("none").unwrap();
         assert_eq!((none.generations(), none.generation_after(at("02T11:00:00"))), (1, None));
         assert!(none.are_over(Timestamp::MIN));
+    }
+
+    #[test]
+    fn what_was_restored_can_be_put_back_further() {
+        let restores = "2026-01-02T10:00:00Z/2026-01-02T12:00:00Z,\
+                        2026-01-02T09:00:00Z/2026-01-02T14:00:00Z";
+        let restores = Restores::parse(restores).unwrap();
+        for (moment, generation) in [
+            ("02T09:00:00", None),
+            ("02T09:30:00", Some(3)),
+            ("02T11:00:00", Some(3)),
+            ("02T13:00:00", Some(3)),
+            ("02T14:30:00", None),
+        ] {
+            assert_eq!(restores.generation_after(at(moment)), generation, "{moment}");
+        }
     }
 
     #[test]

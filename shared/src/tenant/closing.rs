@@ -268,7 +268,11 @@ impl JobRegistry<'_> {
             tracing::error!(tenant = %id, "the registry names an end that nobody announced");
             return Err(Problem::Conflict("The tenant's end was not announced.".into()));
         }
-        if record.state == TenantState::Closing {
+        let own = self.platform().vault().await?.secrets.get(id, &[Subject::Tenant]).await?;
+        if record.state == TenantState::Closing && own.is_empty() {
+            // Destroyed before the registry was put back to an earlier moment.
+            record = self.close_destroyed(by, record).await?;
+        } else if record.state == TenantState::Closing {
             match self.close(by, record).await? {
                 Some(closed) => record = closed,
                 None => return Ok(None),
@@ -335,6 +339,44 @@ impl JobRegistry<'_> {
             .await
     }
 
+    /// Says in the registry again that the tenant was destroyed, whom nobody can
+    /// open any more; of the checkpoint under which it was, the archive knows.
+    async fn close_destroyed(
+        &self,
+        by: &Attribution,
+        record: TenantRecord,
+    ) -> Result<TenantRecord, Problem> {
+        let destruction = Destruction {
+            begun_at: bson_time(by.now),
+            tree_size: 0,
+            checkpoint: String::new(),
+            secrets: 0,
+            finished_at: None,
+        };
+        let closing = record.closing.as_ref().ok_or(Problem::Internal)?;
+        self.set_closed(&record.id, closing, &destruction).await
+    }
+
+    /// From here on nobody opens the tenant.
+    async fn set_closed(
+        &self,
+        id: &TenantId,
+        closing: &Closing,
+        destruction: &Destruction,
+    ) -> Result<TenantRecord, Problem> {
+        let same =
+            doc! { "_id": id.as_str(), "state": "closing", "closing.id": closing.id.to_string() };
+        let fields = doc! { "state": "closed", "closing.destruction": to_bson(destruction)? };
+        let closed = self
+            .tenants()
+            .find_one_and_update(same, doc! { "$set": fields })
+            .return_document(ReturnDocument::After)
+            .await
+            .map_err(StoreError::from)?;
+        // Called off, or closed by another run, a moment ago.
+        closed.ok_or_else(|| Problem::Conflict("The tenant's state has changed.".into()))
+    }
+
     /// The entry that announces the destruction, and once a signed checkpoint
     /// covers it, the state in which nobody opens the tenant any more.
     async fn close(
@@ -373,17 +415,7 @@ impl JobRegistry<'_> {
             secrets: 0,
             finished_at: None,
         };
-        let same =
-            doc! { "_id": id.as_str(), "state": "closing", "closing.id": closing.id.to_string() };
-        let fields = doc! { "state": "closed", "closing.destruction": to_bson(&destruction)? };
-        let closed = self
-            .tenants()
-            .find_one_and_update(same, doc! { "$set": fields })
-            .return_document(ReturnDocument::After)
-            .await
-            .map_err(StoreError::from)?;
-        // Called off, or closed by another run, a moment ago.
-        closed.map(Some).ok_or_else(|| Problem::Conflict("The tenant's state has changed.".into()))
+        self.set_closed(&id, &closing, &destruction).await.map(Some)
     }
 }
 

@@ -171,6 +171,8 @@ pub struct Export {
 /// What the seal of an export is of, in the order of the members.
 #[derive(Serialize)]
 struct Contents<'e> {
+    /// When it was asked for, in milliseconds: it counts who was erased since.
+    requested_at: i64,
     format: Format,
     state: State,
     filter: FilterInput,
@@ -206,10 +208,9 @@ fn place(id: Id, field: &'static str) -> Place<'static> {
 fn opened<T>(result: Result<Plain<T>, CryptoError>) -> Result<Option<Plain<T>>, StoreError> {
     match result {
         Ok(plain) => Ok(Some(plain)),
-        Err(CryptoError::NotAuthentic | CryptoError::Malformed | CryptoError::UnknownKey) => {
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+        Err(CryptoError::Store(error)) => Err(error),
+        Err(CryptoError::Key) => Err(CryptoError::Key.into()),
+        Err(_) => Ok(None),
     }
 }
 
@@ -224,6 +225,7 @@ impl Export {
         format: Format,
         filter: &FilterInput,
         (user, role): (Id, &str),
+        now: Timestamp,
     ) -> Result<Self, StoreError> {
         let ip = match filter.ip {
             Some(ip) => {
@@ -252,26 +254,27 @@ impl Export {
             ended_at: None,
             seal: tenant.seal(place(id, "seal"), Subject::Tenant, &Hash::of(&[])).await?,
         };
-        export.sealed(tenant, id).await
+        export.sealed(tenant, id, now).await
     }
 
-    /// The export with the seal that fits it, to be stored.
-    async fn sealed(self, tenant: &Tenant, id: Id) -> Result<Self, StoreError> {
-        let hash = self.hash(tenant, id).await?;
+    /// The export, asked for at this time, with the seal that fits it, to be stored.
+    async fn sealed(self, tenant: &Tenant, id: Id, at: Timestamp) -> Result<Self, StoreError> {
+        let hash = self.hash(tenant, id, at).await?;
         let seal = tenant.seal(place(id, "seal"), Subject::Tenant, &hash).await?;
         Ok(Self { seal, ..self })
     }
 
     /// Whether the export is as it was sealed. Another one's seal does not fit,
     /// nor one of this one that is older than the rest of it.
-    async fn is_sound(&self, tenant: &Tenant, id: Id) -> Result<bool, StoreError> {
-        let hash = self.hash(tenant, id).await?;
-        let sealed = opened(tenant.open(place(id, "seal"), &self.seal).await)?;
+    async fn is_sound(tenant: &Tenant, stored: &Stored<Self>) -> Result<bool, StoreError> {
+        let hash = stored.entity.hash(tenant, stored.id, stored.created_at).await?;
+        let sealed = opened(tenant.open(place(stored.id, "seal"), &stored.entity.seal).await)?;
         Ok(sealed.is_some_and(|sealed| *sealed.expose() == hash))
     }
 
-    async fn hash(&self, tenant: &Tenant, id: Id) -> Result<Hash, StoreError> {
+    async fn hash(&self, tenant: &Tenant, id: Id, at: Timestamp) -> Result<Hash, StoreError> {
         let contents = Contents {
+            requested_at: at.as_millisecond(),
             format: self.format,
             state: self.state,
             // One whose address does not open has a seal that does not fit.

@@ -280,7 +280,7 @@ async fn begin(
     keys: &[VerifierKey],
 ) -> Result<Stored<Export>, Problem> {
     let export = tenant.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
-    if !export.entity.is_sound(tenant, id).await? {
+    if !Export::is_sound(tenant, &export).await? {
         let fault = "what is recorded of it is not what its runs wrote";
         return Err(refuse(tenant, clock, id, fault).await);
     }
@@ -302,7 +302,7 @@ async fn begin(
                 snapshot: Some(snapshot.clone()),
                 ..export.entity.clone()
             };
-            Ok(tx.replace(&export, begun.sealed(tenant, id).await?).await?)
+            Ok(tx.replace(&export, begun.sealed(tenant, id, export.created_at).await?).await?)
         })
         .await
 }
@@ -319,7 +319,7 @@ async fn add_file(
         .audited(&clock.by(), "audit_export.add_file", async |tx: &mut WriteTx<'_>| {
             let mut more = export.entity.clone();
             more.files.push(file.clone());
-            Ok(tx.replace(export, more.sealed(tenant, export.id).await?).await?)
+            Ok(tx.replace(export, more.sealed(tenant, export.id, export.created_at).await?).await?)
         })
         .await
 }
@@ -332,7 +332,7 @@ async fn finish(tenant: &Tenant, clock: &Clock, export: &Stored<Export>) -> Resu
         .audited(&by, "audit_export.finish", async |tx: &mut WriteTx<'_>| {
             let done =
                 Export { state: State::Done, ended_at: Some(by.now), ..export.entity.clone() };
-            tx.replace(export, done.sealed(tenant, export.id).await?).await?;
+            tx.replace(export, done.sealed(tenant, export.id, export.created_at).await?).await?;
             Ok(())
         })
         .await
@@ -361,7 +361,7 @@ async fn end(
         .audited(&by, action, async |tx: &mut WriteTx<'_>| {
             let export = tx.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
             let ended = Export { state, ended_at: Some(by.now), ..export.entity.clone() };
-            tx.replace(&export, ended.sealed(tenant, id).await?).await?;
+            tx.replace(&export, ended.sealed(tenant, id, export.created_at).await?).await?;
             Ok(())
         })
         .await

@@ -91,7 +91,7 @@ impl ExportView {
     /// 503 when the database does not answer.
     pub async fn new(tenant: &Tenant, stored: &Stored<Export>) -> Result<Self, Problem> {
         let export = &stored.entity;
-        let sound = export.is_sound(tenant, stored.id).await?;
+        let sound = Export::is_sound(tenant, stored).await?;
         if !sound {
             tracing::error!(tenant = %tenant.id(), export = %stored.id, "the record of an export was changed");
         }

@@ -148,7 +148,16 @@ impl Archived<'_> {
             if visited.contains(&id) || only.is_some_and(|only| only != id.as_str()) {
                 continue;
             }
-            let why = match self.registry.state(&id).await? {
+            let state = self.registry.state(&id).await?;
+            let standing = || async {
+                let holdings = self.archive.holdings(&id).await?;
+                Ok::<_, StoreError>(holdings.standing(self.keys.restores()))
+            };
+            // One that was made in a time which a restore has undone.
+            if state.is_none() && standing().await?.is_empty() {
+                continue;
+            }
+            let why = match state {
                 None => "is in no registry",
                 Some(TenantState::Provisioning) => "is said to be in the making",
                 // Nobody destroys the provider, whose trail would have to say so.

@@ -52,7 +52,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     room_for_another(call.tenant()).await?;
     let id = call.new_id()?;
     let by = (call.principal().user(), call.principal().role().name());
-    let export = Export::new(call.tenant(), id, new.format, &new.filter, by).await?;
+    let now = call.now();
+    let export = Export::new(call.tenant(), id, new.format, &new.filter, by, now).await?;
     let mut made = false;
     let reply = call
         .audited("audit_export.create", async |tx: &mut WriteTx<'_>| {

@@ -611,6 +611,37 @@ pub fn vulnerability_report(address: &str, title: &str, told: &str) -> Result<Ma
     .to(address)
 }
 
+/// What the provider promises to whoever reports a vulnerability.
+const DISCLOSURE_PROMISE: &str = "We promise an acknowledgement within 2 business days and a fix \
+                                  or mitigation timeline within 10.";
+
+/// Tells the provider's `contact` that a report of a vulnerability came in, which
+/// must be acknowledged by `acknowledge_by`. The letter says nothing of what was
+/// reported.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn vulnerability_received(
+    contact: &Contact,
+    report: Id,
+    acknowledge_by: Timestamp,
+) -> Result<Mail, Problem> {
+    Letter {
+        subject: "A vulnerability was reported",
+        name: &contact.name,
+        paragraphs: vec![
+            format!("somebody reported a vulnerability: it is the report {report}."),
+            format!("It must be acknowledged by {}.", in_words(acknowledge_by)),
+            "This letter says nothing of what was reported. An operator reads it with \
+             triage-vulnerability."
+                .into(),
+        ],
+        link: None,
+        closing: DISCLOSURE_PROMISE,
+    }
+    .to(&contact.email)
+}
+
 /// Tells the provider's `contact` of a deadline of a report of a vulnerability:
 /// `what` is to be done. The letter says nothing of what was reported.
 ///
@@ -636,8 +667,7 @@ pub fn vulnerability_deadline(
         name: &contact.name,
         paragraphs: vec![told],
         link: None,
-        closing: "We promise an acknowledgement within 2 business days and a fix or mitigation \
-                  timeline within 10.",
+        closing: DISCLOSURE_PROMISE,
     }
     .to(&contact.email)
 }
@@ -784,6 +814,21 @@ mod tests {
             let mail = subject_request_deadline(&tenant, &contact, id, due, days_left).unwrap();
             assert!(mail.text.contains(said) && mail.text.contains(&id.to_string()), "{said}");
             assert_eq!(mail.subject.ends_with("overdue"), days_left < 0);
+        }
+    }
+
+    #[test]
+    fn a_letter_of_a_report_names_it_and_its_first_deadline() {
+        let to = Contact { name: "Orla".into(), email: "o@keystone.example".into(), user: None };
+        let mail = vulnerability_received(&to, Id::from_u128(7), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(mail.to, "o@keystone.example");
+        for part in [
+            "it is the report 00000000-0000-0000-0000-000000000007.",
+            "It must be acknowledged by 1 January 1970, 00:00 UTC.",
+            "within 2 business days and a fix or mitigation timeline within 10.",
+        ] {
+            assert!(mail.text.contains(part), "{part}: {}", mail.text);
+            assert!(mail.html.contains(part), "{part}: {}", mail.html);
         }
     }
 

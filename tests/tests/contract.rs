@@ -371,6 +371,7 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
         "erase-supplier",
         "erase-user",
         "maintain-keys",
+        "triage-vulnerability",
         "watch-data-subject-requests",
     ];
     assert_eq!(holders_on("dynamodb:DeleteItem", "SubjectKeyTable"), erasers);

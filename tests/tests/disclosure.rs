@@ -38,10 +38,40 @@ async fn stored(stack: &Stack, token: &str) -> Document {
     reports.find_one(doc! { "token_hash": hash }).await.unwrap().unwrap()
 }
 
-async fn triage(stack: &Stack, report: &Document, step: Value) -> Value {
-    let event =
-        json!({ "operator": "Una", "report": report.get_str("_id").unwrap(), "step": step });
+async fn operate(stack: &Stack, action: Value) -> Value {
+    let event = json!({ "operator": "Una", "action": action });
     stack.aws().invoke_to_the_end(&stack.function("triage-vulnerability"), &event).await
+}
+
+async fn triage(stack: &Stack, report: &Document, step: Value) -> Value {
+    let report = report.get_str("_id").unwrap();
+    operate(stack, json!({ "triage": { "report": report, "step": step } })).await
+}
+
+/// What the provider's trail has about a report, oldest first.
+async fn entries(stack: &Stack, report: &str) -> Vec<Document> {
+    let trail = stack.database().await.database("t_keystone_audit");
+    let trail = trail.collection::<Document>("entries");
+    let of_report = doc! { "entry.resource.id": report };
+    let found = trail.find(of_report).sort(doc! { "_id": 1 }).await.unwrap();
+    let found: Vec<Document> = found.try_collect().await.unwrap();
+    found.iter().map(|entry| entry.get_document("entry").unwrap().clone()).collect()
+}
+
+/// What was done to a report, by the trail.
+async fn verbs(stack: &Stack, report: &str) -> Vec<String> {
+    let entries = entries(stack, report).await;
+    let actions = entries.iter().map(|entry| entry.get_str("action").unwrap());
+    actions.map(|action| action.strip_prefix("vulnerability_report.").unwrap().to_owned()).collect()
+}
+
+/// Whom the provider's letters about reports go to.
+async fn security_contact(stack: &Stack) -> String {
+    let settings = provider(stack, "settings").await;
+    let settings = settings.find_one(doc! {}).await.unwrap().unwrap();
+    let contacts = settings.get_document("contacts").unwrap();
+    let contact = contacts.get_document("security").or_else(|_| contacts.get_document("primary"));
+    contact.unwrap().get_str("email").unwrap().to_owned()
 }
 
 async fn watch(stack: &Stack) -> Value {
@@ -106,6 +136,130 @@ async fn a_report_is_answered_and_its_finder_thanked() {
 }
 
 #[tokio::test]
+async fn an_operator_is_told_of_a_report_and_reads_it() {
+    let stack = Stack::load();
+    let new = report();
+    let received = stranger(&stack).post("/v1/security/reports", &new).await.expect(201).json();
+    let kept = stored(&stack, received["token"].as_str().unwrap()).await;
+    let id = kept.get_str("_id").unwrap();
+
+    // The letter says that it is there and until when it waits, and nothing of
+    // what was reported.
+    let to = security_contact(&stack).await;
+    assert!(stack.mails_after_drain(&to, id).await, "{to} hears of {id}");
+    let letters = stack.mails_to(&to).await;
+    let letter = letters.iter().find(|letter| letter.contains(id)).unwrap();
+    assert!(letter.contains("It must be acknowledged by "), "{letter}");
+    let said = ["title", "description", "steps", "email", "credit"];
+    for member in said {
+        assert!(!letter.contains(new[member].as_str().unwrap()), "{member}: {letter}");
+    }
+
+    // So does the list.
+    let listed = operate(&stack, json!({ "list": { "state": "received" } })).await;
+    let ours = listed["reports"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
+    for member in ["state", "received_at", "acknowledge_by", "plan_by", "missed"] {
+        assert_eq!(ours[member], received["report"][member], "{ours}");
+    }
+    for member in said {
+        assert!(!listed.to_string().contains(new[member].as_str().unwrap()), "{member}");
+    }
+    let resolved = operate(&stack, json!({ "list": { "state": "resolved" } })).await;
+    assert!(!resolved.to_string().contains(id), "{resolved}");
+    let older = operate(&stack, json!({ "list": { "after": id } })).await;
+    let older = older["reports"].as_array().unwrap();
+    assert!(older.iter().all(|one| one["id"].as_str() < Some(id)), "{older:?}");
+    assert_eq!(verbs(&stack, id).await, ["receive"], "a list shows nothing to be recorded");
+
+    let read = operate(&stack, json!({ "read": { "report": id } })).await;
+    assert_eq!((&read["id"], &read["state"]), (&json!(id), &json!("received")));
+    for member in said {
+        assert_eq!(read[member], new[member], "{member}");
+    }
+    let trail = entries(&stack, id).await;
+    let entry = trail.last().unwrap();
+    assert_eq!(entry.get_str("action").unwrap(), "vulnerability_report.read");
+    assert_eq!(entry.get_document("actor").unwrap().get_str("id").unwrap(), "Una");
+    for member in said {
+        assert!(!entry.to_string().contains(new[member].as_str().unwrap()), "{member}: {entry}");
+    }
+}
+
+#[tokio::test]
+async fn who_reported_is_erased_and_what_they_reported_stays() {
+    let stack = Stack::load();
+    let new = report();
+    let received = stranger(&stack).post("/v1/security/reports", &new).await.expect(201).json();
+    let kept = stored(&stack, received["token"].as_str().unwrap()).await;
+    let id = kept.get_str("_id").unwrap();
+    triage(&stack, &kept, json!({ "resolve": { "text": "Released in 4.3." } })).await;
+    triage(&stack, &kept, json!({ "credit": {} })).await;
+    let name = new["credit"].as_str().unwrap();
+    let credits =
+        async || stranger(&stack).get("/security/credits").await.expect(200).json().to_string();
+    assert!(credits().await.contains(name));
+    assert!(!stack.dump().await.holds(name.as_bytes()), "who is thanked is sealed as well");
+
+    let erase = json!({ "erase": { "report": id, "ground": "objection" } });
+    let erased = operate(&stack, erase.clone()).await;
+    assert_eq!(erased["subject"], format!("request:{id}"), "{erased}");
+    assert!(!credits().await.contains(name), "the thanks are withdrawn");
+    let read = operate(&stack, json!({ "read": { "report": id } })).await;
+    assert_eq!((&read["title"], &read["state"]), (&new["title"], &json!("resolved")));
+    for member in ["email", "credit", "credited_as"] {
+        assert_eq!(read[member], Value::Null, "{member}");
+    }
+    let again = operate(&stack, erase).await.to_string();
+    assert!(again.contains("Nothing is kept of who reported it"), "{again}");
+    let credited = triage(&stack, &kept, json!({ "credit": {} })).await.to_string();
+    assert!(credited.contains("did not permit to be named"), "{credited}");
+    assert_eq!(verbs(&stack, id).await, ["receive", "resolve", "credit", "erase", "read"]);
+    let erasures = provider(&stack, "erasures").await;
+    let evidence = erasures.find_one(doc! { "subject": format!("request:{id}") }).await;
+    assert_eq!(evidence.unwrap().unwrap().get_str("state").unwrap(), "done");
+
+    // Of whoever said nothing of themselves nothing is kept.
+    let bare = json!({ "title": "a", "description": "b", "steps": "c" });
+    let received = stranger(&stack).post("/v1/security/reports", &bare).await.expect(201).json();
+    let kept = stored(&stack, received["token"].as_str().unwrap()).await;
+    let id = kept.get_str("_id").unwrap();
+    let none = json!({ "erase": { "report": id, "ground": "objection" } });
+    let none = operate(&stack, none).await.to_string();
+    assert!(none.contains("Nothing is kept of who reported it"), "{none}");
+}
+
+#[tokio::test]
+async fn what_an_operator_got_wrong_is_named() {
+    let stack = Stack::load();
+    let nowhere = random::id(clock::now()).unwrap();
+    let empty_step = json!({ "report": nowhere, "step": { "resolve": { "text": "" } } });
+    for (action, field) in [
+        (json!({ "read": { "report": "x" } }), "/action/read/report"),
+        (json!({ "read": {} }), "/action/read/report"),
+        (json!({ "list": { "state": "lost" } }), "/action/list/state"),
+        (json!({ "list": { "after": "x" } }), "/action/list/after"),
+        (json!({ "erase": { "report": nowhere, "ground": "whim" } }), "/action/erase/ground"),
+        (json!({ "triage": empty_step }), "/action/triage/step/resolve/text"),
+        (json!({ "publish": {} }), "/action/publish"),
+    ] {
+        let refused = operate(&stack, action).await["errorMessage"].to_string();
+        assert!(refused.contains(field), "{field}: {refused}");
+    }
+    let nobody = json!({ "operator": "", "action": { "list": {} } });
+    let triage = stack.function("triage-vulnerability");
+    let refused = stack.aws().invoke_to_the_end(&triage, &nobody).await["errorMessage"].to_string();
+    assert!(refused.contains("/operator"), "{refused}");
+    for action in [
+        json!({ "read": { "report": nowhere } }),
+        json!({ "erase": { "report": nowhere, "ground": "objection" } }),
+        json!({ "triage": { "report": nowhere, "step": { "acknowledge": {} } } }),
+    ] {
+        let refused = operate(&stack, action).await["errorMessage"].to_string();
+        assert!(refused.contains("urn:keystone:problem:not-found"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_report_that_is_none_is_refused_and_nobody_floods_us() {
     let stack = Stack::load();
     let client = stranger(&stack);
@@ -142,36 +296,19 @@ async fn a_missed_deadline_is_recorded_once() {
     let at = |hours| (clock::now() + SignedDuration::from_hours(hours)).to_string();
     let soon = doc! { "$set": { "acknowledge_by": at(20), "plan_by": at(200) } };
     reports.update_one(doc! { "_id": &id }, soon).await.unwrap();
-    let entries = async || {
-        let trail = stack.database().await.database("t_keystone_audit");
-        let of_report = doc! { "entry.resource.id": &id };
-        let trail = trail.collection::<Document>("entries");
-        let found: Vec<Document> = trail
-            .find(of_report)
-            .sort(doc! { "_id": 1 })
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
-        let action = |entry: &Document| {
-            entry.get_document("entry").unwrap().get_str("action").unwrap().to_owned()
-        };
-        found.iter().map(action).collect::<Vec<_>>()
-    };
-    let expected = ["receive", "remind"].map(|verb| format!("vulnerability_report.{verb}"));
     for _ in 0..2 {
         watch(&stack).await;
-        assert_eq!(entries().await, expected);
+        assert_eq!(verbs(&stack, &id).await, ["receive", "remind"]);
     }
     let over = doc! { "$set": { "acknowledge_by": at(-1), "plan_by": at(-1) } };
     reports.update_one(doc! { "_id": &id }, over).await.unwrap();
-    let expected =
-        ["receive", "remind", "miss", "miss"].map(|v| format!("vulnerability_report.{v}"));
+    let began = clock::now();
     for _ in 0..2 {
         watch(&stack).await;
-        assert_eq!(entries().await, expected);
+        assert_eq!(verbs(&stack, &id).await, ["receive", "remind", "miss", "miss"]);
     }
+    let logs = stack.logs(began - SignedDuration::from_secs(1)).await;
+    assert!(logs.contains("\"vulnerability_deadlines_missed\":1"), "each is counted by itself");
     let path = format!("/v1/security/reports/{token}");
     assert_eq!(stranger(&stack).get(&path).await.expect(200).json()["missed"], true);
 }

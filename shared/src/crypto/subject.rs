@@ -35,6 +35,7 @@ pub enum Subject {
     User(Id),
     /// What was said in a request of a person about their data: whose that is,
     /// may be known later than it was written down, and may turn out otherwise.
+    /// And who sent a report of a vulnerability, of whom there is no record.
     Request(Id),
 }
 

@@ -335,9 +335,15 @@ fn describe(error: &ValidationError<'_>, errors: &mut Vec<FieldError>) {
                     .push(FieldError::new(at, format!("Must be one of: {}.", options.join(", "))));
                 return;
             }
-            // An optional member is `anyOf: [T, null]`; what is wrong with T
-            // is what the client needs to know.
-            if let Some(branch) = context.first() {
+            // What is wrong with the branch that was meant is what the client
+            // needs to know: of an action with what belongs to it, the one that
+            // is wrong further down only. Else the first: an optional member is
+            // `anyOf: [T, null]`.
+            let meant = context.iter().find(|branch| {
+                !branch.is_empty()
+                    && branch.iter().all(|inner| inner.instance_path().as_str() != at)
+            });
+            if let Some(branch) = meant.or_else(|| context.first()) {
                 for inner in branch {
                     describe(inner, errors);
                 }
@@ -387,6 +393,7 @@ mod tests {
         limit: Option<i64>,
         inner: Option<Inner>,
         choice: Option<Choice>,
+        deed: Option<Deed>,
     }
 
     #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
@@ -396,6 +403,15 @@ mod tests {
         This,
         /// The second.
         That,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    #[serde(rename_all = "snake_case", deny_unknown_fields)]
+    enum Deed {
+        /// With nothing.
+        Rest {},
+        /// With something.
+        Pay(Inner),
     }
 
     fn errors(text: &str) -> Vec<(String, String)> {
@@ -426,6 +442,19 @@ mod tests {
                 [("/choice".into(), "Must be one of: this, that.".into())]
             );
         }
+    }
+
+    #[test]
+    fn what_belongs_to_a_choice_is_named_where_it_is_wrong() {
+        let of = |deed: &str| {
+            let found = errors(&format!(r#"{{"name":"a","deed":{deed}}}"#));
+            found.into_iter().map(|(field, _)| field).collect::<Vec<_>>()
+        };
+        assert_eq!(of(r#"{"pay":{"iban":"IE00"}}"#), ["/deed/pay/iban"]);
+        assert_eq!(of(r#"{"pay":{"iban":"IE00","to":1}}"#).len(), 2);
+        let long = of(r#"{"rest":{"long":true}}"#);
+        assert!(!long.is_empty() && long.iter().all(|field| field.starts_with("/deed/rest")));
+        assert!(of(r#"{"sleep":{}}"#).contains(&"/deed/sleep".to_owned()));
     }
 
     #[test]

@@ -127,6 +127,12 @@ impl Filter {
         }
     }
 
+    /// `field` has a value.
+    #[must_use]
+    pub fn given(self, field: &'static str) -> Self {
+        self.and(field, doc! { "$ne": Bson::Null })
+    }
+
     /// `field` is no later than `at`.
     #[must_use]
     pub fn until(self, field: &'static str, at: Timestamp) -> Self {
@@ -528,6 +534,10 @@ mod tests {
         assert_eq!(
             Filter::all().any("keys", vec![]).for_tenant(&tenant).get_document("keys").unwrap(),
             &doc! { "$in": Vec::<String>::new() }
+        );
+        assert_eq!(
+            Filter::all().given("secret").for_tenant(&tenant),
+            doc! { "secret": { "$ne": Bson::Null }, "tenant_id": "acme" }
         );
     }
 

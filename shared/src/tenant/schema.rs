@@ -495,7 +495,7 @@ pub const SUB_PROCESSOR_CHANGES: Collection =
 /// Reports of vulnerabilities.
 pub const VULNERABILITY_REPORTS: Collection = entities(
     "vulnerability_reports",
-    &["details"],
+    &["details", "reporter", "credited_as"],
     &[unique(&[("token_hash", 1)]), plain(&[("state", 1)]), BY_AGE],
 );
 

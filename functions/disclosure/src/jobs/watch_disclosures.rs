@@ -1,18 +1,16 @@
 //! Watches the deadlines of vulnerability reports, and lets sub-processors take
 //! effect whose time has come.
 
+use keystone::Problem;
 use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
 use keystone::job::Job;
 use keystone::tenant::Id;
-use keystone::{Problem, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::sub_processor::{Waits, activate_due};
-use crate::vulnerability::{Seen, watch};
-
-const NAME: &str = "watch-disclosures";
+use crate::vulnerability::{Seen, WATCHER, watch};
 
 /// What the job needs beyond what every function does.
 pub const SETTINGS: [Setting; 3] =
@@ -35,16 +33,16 @@ pub struct Watched {
 }
 
 /// The job. One half that fails does not stop the other; the run fails in the
-/// end, so that it is seen.
+/// end, so that it is seen. Misses are counted as they are recorded, so that
+/// their alarm does not depend on what comes after them.
 pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let Input {} = job.input()?;
-    let by = job.attribution(ActorKind::Job, NAME);
+    let by = job.attribution(ActorKind::Job, WATCHER);
     let registry = job.registry().await?;
     let provider = registry.provider(job.now).await?;
     let reports = watch(&provider, &by).await;
     let activated = activate_due(&registry, &by).await;
     let reports = reports?;
-    telemetry::counted(job.now, NAME, "vulnerability_deadlines_missed", reports.missed);
     let (activated, waiting) = activated?;
     Ok(Watched { reports, activated, waiting })
 }

@@ -198,6 +198,42 @@ async fn a_captured_declaration_withdraws_in_whatever_order_it_comes() {
 }
 
 #[tokio::test]
+async fn an_event_is_declared_wrong_a_hundred_times_and_no_more() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("often", &[]).await;
+    let owner = tenant.owner();
+    let name = "urn:epc:class:lgtin:4012345.066666.often";
+    let (event, other) = (commissioning("urn:x:often", name), commissioning("urn:x:other", name));
+    let declared = |number: u32| {
+        let mut declared = declaration(&event);
+        let at = format!("2026-03-02T08:{:02}:{:02}Z", number / 60, number % 60);
+        declared["errorDeclaration"]["declarationTime"] = at.into();
+        declared
+    };
+    let capture = async |events: &[Value], behaviour: &str| {
+        let request = owner.request("POST", "/v1/capture").json(&document(events));
+        request.header("gs1-capture-error-behaviour", behaviour).send().await.expect(202).json()
+    };
+    let mut all = vec![event.clone()];
+    all.extend((0..101).map(&declared));
+    let job = capture(&all, "proceed").await;
+    assert_eq!((&job["received"], &job["captured"]), (&json!(102), &json!(101)), "{job}");
+    let errors = job["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 1, "{job}");
+    assert_eq!(errors[0]["field"], "/epcisBody/eventList/101/eventID");
+    assert_eq!(errors[0]["eventID"], "urn:x:often");
+    assert!(errors[0]["message"].as_str().unwrap().contains("100"), "{job}");
+    // Of a later document, and alone.
+    let job = capture(&[declared(100), other.clone()], "rollback").await;
+    assert_eq!((&job["success"], &job["captured"]), (&json!(false), &json!(0)), "{job}");
+    owner.post("/v1/events", &declared(100)).await.must(409);
+    // One that is there is known still, and another event has its own.
+    let job = capture(&[declared(99), declaration(&other)], "rollback").await;
+    assert_eq!((&job["known"], &job["captured"]), (&json!(1), &json!(1)), "{job}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn a_batch_has_the_stock_that_it_was_made_with_and_counts_correct_it() {
     let stack = Stack::load();
     let tenant = stack.tenant("counts", &[Role::Viewer]).await;

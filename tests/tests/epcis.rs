@@ -6,12 +6,14 @@
     reason = "a test fails by panicking, says what it leaves out, and tells one story"
 )]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use futures::TryStreamExt;
 use futures::future::join_all;
 use keystone::auth::Role;
 use keystone::http::escaped;
+use keystone_tests::goods::fields;
 use keystone_tests::{Answer, Client, Stack, stack};
 use mongodb::bson::{Document, doc};
 use serde_json::{Map, Value, json};
@@ -119,6 +121,71 @@ fn contexts(document: &Value, event: &Value) -> Vec<Value> {
     all
 }
 
+/// The documents that are not valid, and the fields for which they are refused.
+const REFUSED: [(&str, &[&str]); 2] = [
+    // The lists are objects.
+    (
+        "JSON-simple-context/Example-TransactionEvents-2020_07_03y.jsonld",
+        &["/epcisBody/eventList/1/sourceList", "/epcisBody/eventList/1/destinationList"],
+    ),
+    // The id is no URI, and the version a number.
+    ("JSON-simple-context/WithSensorData/SensorDataExample17.jsonld", &["/id", "/schemaVersion"]),
+];
+
+/// The lists of things and of amounts in an event, and how they are asked for.
+const THINGS: [(&str, &str); 4] = [
+    ("epcList", "MATCH_epc"),
+    ("childEPCs", "MATCH_epc"),
+    ("inputEPCList", "MATCH_inputEPC"),
+    ("outputEPCList", "MATCH_outputEPC"),
+];
+const AMOUNTS: [(&str, &str); 4] = [
+    ("quantityList", "MATCH_epcClass"),
+    ("childQuantityList", "MATCH_epcClass"),
+    ("inputQuantityList", "MATCH_inputEPCClass"),
+    ("outputQuantityList", "MATCH_outputEPCClass"),
+];
+
+/// The things, products and lots that an event names, each with the parameters by
+/// which it is found.
+fn things_of(event: &Value) -> Vec<(&str, [&'static str; 2])> {
+    let mut all = Vec::new();
+    for (list, parameter) in THINGS {
+        for thing in event[list].as_array().into_iter().flatten() {
+            all.push((thing.as_str().unwrap(), [parameter, "MATCH_anyEPC"]));
+        }
+    }
+    for (list, parameter) in AMOUNTS {
+        for amount in event[list].as_array().into_iter().flatten() {
+            all.push((amount["epcClass"].as_str().unwrap(), [parameter, "MATCH_anyEPCClass"]));
+        }
+    }
+    if let Some(parent) = event["parentID"].as_str() {
+        all.push((parent, ["MATCH_parentID", "MATCH_anyEPC"]));
+    }
+    all
+}
+
+/// Whether an example's event says where its things went, and so has lines in the
+/// ledger (docs/adr/0019): a transformation, and what is shipped or received.
+/// `TransactionEvent` and `AssociationEvent` have none, as they move nothing; nor has
+/// the aggregation that was only seen, what was inspected or measured, and what
+/// withdraws an event.
+fn has_lines(event: &Value) -> bool {
+    let moves = match event["type"].as_str() {
+        Some("TransformationEvent") => true,
+        Some("ObjectEvent") => matches!(event["bizStep"].as_str(), Some("shipping" | "receiving")),
+        _ => false,
+    };
+    moves && event["errorDeclaration"].is_null()
+}
+
+/// An identifier as it stands in a path: a gateway undoes one escape before it looks
+/// for the route.
+fn in_path(id: &str) -> String {
+    if id.contains('/') { escaped(&escaped(id)) } else { escaped(id) }
+}
+
 #[tokio::test]
 async fn every_example_is_captured_and_comes_back_as_it_was() {
     let Some(folder) = material() else { return };
@@ -160,6 +227,9 @@ async fn example(owner: &Client, entry: &Value, text: &str) -> bool {
         answer.must(422);
         let errors = answer.json()["errors"].as_array().unwrap().clone();
         assert!(!errors.is_empty() && errors.iter().all(|error| error["field"].is_string()));
+        if let Some((_, expected)) = REFUSED.iter().find(|(known, _)| *known == file) {
+            assert_eq!(fields(&answer), *expected, "{file}");
+        }
         if let Some(kind) = original["type"].as_str().filter(|kind| *kind != "EPCISDocument") {
             // A query document, or a bare event, which has a route of its own.
             assert_eq!(errors[0]["field"], "/type", "{file}");
@@ -187,23 +257,30 @@ async fn example(owner: &Client, entry: &Value, text: &str) -> bool {
         // By its eventID, as a query and as a path.
         let id = same[0]["eventID"].as_str().unwrap();
         assert_eq!(query(owner, &[("EQ_eventID", id)]).await.len(), 1, "{file}");
-        // A gateway undoes one escape before it looks for the route.
-        let path = if id.contains('/') { escaped(&escaped(id)) } else { escaped(id) };
-        let alone = owner.get(&format!("/v1/events/{path}")).await.expect(200);
+        let alone = owner.get(&format!("/v1/events/{}", in_path(id))).await.expect(200);
         assert_eq!(said(&alone.json()), said(one), "{file}");
-        // By every thing that it names.
-        for (name, parameter) in [
-            ("epcList", "MATCH_epc"),
-            ("childEPCs", "MATCH_epc"),
-            ("inputEPCList", "MATCH_inputEPC"),
-            ("outputEPCList", "MATCH_outputEPC"),
-        ] {
-            for thing in one[name].as_array().into_iter().flatten() {
-                for parameter in [parameter, "MATCH_anyEPC"] {
-                    let found = query(owner, &[(parameter, thing.as_str().unwrap())]).await;
-                    assert!(found.iter().any(|found| said(found) == said(one)), "{file}: {thing}");
-                }
+        // By every thing that it names, alone, as an amount, or as what holds others.
+        for (thing, parameters) in things_of(one) {
+            for parameter in parameters {
+                let found = query(owner, &[(parameter, thing)]).await;
+                let is_there = found.iter().any(|found| said(found) == said(one));
+                assert!(is_there, "{file}: {parameter}={thing}");
             }
+        }
+    }
+    // What an event says moved is traced; of the other things nothing is known.
+    let mut moved: BTreeMap<&str, bool> = BTreeMap::new();
+    for one in given {
+        for (thing, _) in things_of(one) {
+            *moved.entry(thing).or_default() |= has_lines(one);
+        }
+    }
+    for (thing, moved) in moved {
+        let answer = owner.get(&format!("/v1/batches/{}/trace", in_path(thing))).await;
+        let expected = if moved { 200 } else { 404 };
+        assert_eq!(answer.status, expected, "{file}: {thing}: {answer}");
+        if moved {
+            assert!(!answer.json()["nodes"].as_array().unwrap().is_empty(), "{file}: {answer}");
         }
     }
     // The same document again changes nothing.
@@ -368,6 +445,106 @@ async fn every_wrong_field_of_a_document_is_named() {
     for wrong in ["{", "[]", "7", "null", "{}", "{\"type\":\"EPCISQueryDocument\"}"] {
         let answer = owner.request("POST", "/v1/capture").bytes(wrong).send().await;
         assert!(matches!(answer.status, 400 | 422), "{wrong}: {answer}");
+    }
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn contexts_of_a_document_and_of_an_event_have_an_end() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("contexts", &[]).await;
+    let owner = tenant.owner();
+    let uris = |count: usize| -> Value {
+        (0..count).map(|index| Value::from(format!("urn:x:context:{index}"))).collect()
+    };
+    // An object whose array has so many bytes.
+    let long = |bytes: usize| json!({ "ex": "a".repeat(bytes - r#"[{"ex":""}]"#.len()) });
+    let of_document = |context: &Value, id: &str| {
+        let mut whole = document(&[event(id, 1)]);
+        whole["@context"] = context.clone();
+        whole
+    };
+    let of_event = |context: &Value, id: &str| {
+        let mut whole = document(&[event(id, 1)]);
+        whole["@context"] = json!([]);
+        whole["epcisBody"]["eventList"][0]["@context"] = context.clone();
+        whole
+    };
+    let own = "/epcisBody/eventList/0/@context";
+    for (number, (at_most, too_much)) in
+        [(uris(20), uris(21)), (long(16 * 1024), long(16 * 1024 + 1))].iter().enumerate()
+    {
+        for (refused, field) in [
+            (of_document(too_much, "urn:x:refused"), "/@context"),
+            (of_event(too_much, "urn:x:refused"), own),
+        ] {
+            assert_eq!(fields(&capture(owner, &refused).await), [field]);
+        }
+        // Those of the document hold for the event too.
+        let mut both = of_document(at_most, "urn:x:refused");
+        both["epcisBody"]["eventList"][0]["@context"] = CONTEXT.into();
+        assert_eq!(fields(&capture(owner, &both).await), [own]);
+
+        for (taken, place) in [
+            (of_document(at_most, &format!("urn:x:document:{number}")), "document"),
+            (of_event(at_most, &format!("urn:x:event:{number}")), "event"),
+        ] {
+            let job = capture(owner, &taken).await.expect(202).json();
+            assert_eq!(job["captured"], 1, "{place}: {job}");
+            let id = escaped(&format!("urn:x:{place}:{number}"));
+            let back = owner.get(&format!("/v1/events/{id}")).await.expect(200).json();
+            assert_eq!(
+                contexts(&json!({}), &back),
+                contexts(&json!({}), &json!({ "@context": at_most }))
+            );
+            // As long as it may be, it can still be declared wrong.
+            let path = format!("/v1/events/{id}/error-declaration");
+            owner.post(&path, &json!({ "reason": "did_not_occur" })).await.must(201);
+        }
+    }
+    assert_eq!(query(owner, &[("EQ_eventID", "urn:x:refused")]).await.len(), 0);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn events_are_had_as_linked_data_and_as_json() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("forms", &[]).await;
+    let owner = tenant.owner();
+    let id = "urn:x:forms:1";
+    capture(owner, &document(&[event(id, 1), event("urn:x:forms:2", 2)])).await.must(202);
+    let (linked, plain) = ("application/ld+json", "application/json");
+    let list = "/v1/events?perPage=1&orderDirection=ASC".to_owned();
+    for path in [list, format!("/v1/events/{}", escaped(id))] {
+        let form =
+            async |accept: &str| owner.request("GET", &path).header("accept", accept).send().await;
+        let members = |answer: &Answer| {
+            let mut body = answer.json();
+            body.as_object_mut().unwrap().remove("creationDate");
+            body
+        };
+        let first = form(linked).await.expect(200);
+        assert_eq!(first.json()["@context"][0], CONTEXT, "{path}");
+        for (accept, media_type) in [
+            ("*/*", linked),
+            (linked, linked),
+            (plain, plain),
+            ("application/*", linked),
+            ("application/json, application/ld+json;q=0.9", plain),
+            ("text/html, application/json;q=0.1", plain),
+        ] {
+            let answer = form(accept).await.expect(200);
+            assert_eq!(answer.header("content-type"), Some(media_type), "{path}: {accept}");
+            assert_eq!(members(&answer), members(&first), "{path}: {accept}");
+            // The page has a next one and the event its version, whatever the form.
+            assert_eq!(next(&answer).is_some(), path.contains('?'), "{path}: {accept}");
+            assert_eq!(answer.header("etag"), first.header("etag"), "{path}: {accept}");
+        }
+        for accept in ["text/csv", "application/xml", "application/json;q=0"] {
+            let refused = form(accept).await.expect(406).json();
+            let detail = refused["detail"].as_str().unwrap();
+            assert!(detail.contains(linked) && detail.contains(plain), "{refused}");
+        }
     }
     tenant.finish().await;
 }

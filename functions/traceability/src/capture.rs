@@ -19,6 +19,9 @@ use crate::status::Status;
 /// with every value that a query names, so a few short queries are quicker
 /// than a long one.
 const LOOKED_UP: usize = 64;
+/// Most error declarations with one eventID: whoever asks for what is recorded under
+/// it reads them all. Requests at once may each add their last one.
+const DECLARATIONS: usize = 100;
 /// Most errors that a capture job keeps.
 const ERRORS_KEPT: usize = 100;
 
@@ -207,22 +210,30 @@ impl Batch {
         let recorded = known(tx, self.events.iter().map(|ready| &ready.event)).await?;
         let mut there: HashMap<&str, &str> =
             recorded.iter().map(|(_, known)| (&*known.identity, &*known.digest)).collect();
+        let mut declared = Declared::of(&recorded);
         let (mut new, mut moved) = (Vec::new(), Vec::new());
         let (mut known, mut errors) = (0, self.errors.clone());
         for Ready { index, id, event, lines } in &self.events {
-            match there.get(event.identity.as_str()) {
-                Some(digest) if *digest == event.digest => known += 1,
-                Some(_) if errors.len() < ERRORS_KEPT => errors.push(EventError {
-                    field: format!("/epcisBody/eventList/{index}/eventID"),
-                    message: ANOTHER.into(),
-                    event_id: Some(event.event_id.clone()),
-                }),
-                Some(_) => {}
+            let message = match there.get(event.identity.as_str()) {
+                Some(digest) if *digest == event.digest => {
+                    known += 1;
+                    continue;
+                }
+                Some(_) => ANOTHER.to_owned(),
+                None if event.is_declaration() && !declared.takes(&event.event_id) => too_often(),
                 None => {
                     there.insert(&event.identity, &event.digest);
                     new.push((*id, event.clone()));
                     moved.extend(lines.iter().cloned());
+                    continue;
                 }
+            };
+            if errors.len() < ERRORS_KEPT {
+                errors.push(EventError {
+                    field: format!("/epcisBody/eventList/{index}/eventID"),
+                    message,
+                    event_id: Some(event.event_id.clone()),
+                });
             }
         }
         if self.behaviour == ErrorBehaviour::Rollback && !errors.is_empty() {
@@ -249,8 +260,35 @@ impl Batch {
 /// What is said of an eventID that is taken.
 const ANOTHER: &str = "There is another event with this eventID.";
 
+/// What is said of an event that is declared wrong once more than is kept.
+fn too_often() -> String {
+    format!("There are {DECLARATIONS} error declarations with this eventID: no more are kept.")
+}
+
+/// How many error declarations there are with each eventID.
+struct Declared<'e>(HashMap<&'e str, usize>);
+
+impl<'e> Declared<'e> {
+    /// Of what is recorded.
+    fn of(recorded: &'e [(Id, Known)]) -> Self {
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        for (_, known) in recorded.iter().filter(|(_, known)| known.is_declaration()) {
+            *count.entry(&known.event_id).or_default() += 1;
+        }
+        Self(count)
+    }
+
+    /// Counts one more, unless that is one too many.
+    fn takes(&mut self, event_id: &'e str) -> bool {
+        let count = self.0.entry(event_id).or_default();
+        let fits = *count < DECLARATIONS;
+        *count += usize::from(fits);
+        fits
+    }
+}
+
 /// What is recorded under the eventIDs of these events: events, and error
-/// declarations about them.
+/// declarations about them, of which there are at most [`DECLARATIONS`] each.
 async fn known<'e>(
     tx: &mut WriteTx<'_>,
     events: impl Iterator<Item = &'e StoredEvent>,
@@ -272,7 +310,8 @@ async fn known<'e>(
 /// Records one event, or finds that it is recorded.
 ///
 /// # Errors
-/// 409 when its eventID is another event's.
+/// 409 when its eventID is another event's, or it declares an event wrong that has
+/// been so as often as is kept.
 pub async fn record_one(
     tx: &mut WriteTx<'_>,
     call: &Call,
@@ -286,6 +325,9 @@ pub async fn record_one(
             tx.get(*found).await?.ok_or(Problem::Internal)
         }
         Some(_) => Err(Problem::Conflict(ANOTHER.into())),
+        None if event.is_declaration() && !Declared::of(&recorded).takes(&event.event_id) => {
+            Err(Problem::Conflict(too_often()))
+        }
         None => {
             let mut moved = lines.to_vec();
             let new = [(id, event.clone())];
@@ -295,5 +337,31 @@ pub async fn record_one(
             tx.insert_many(moved).await?;
             Ok(tx.insert(id, event.clone()).await?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_declared_wrong_so_often_and_no_more() {
+        let known = |of: &str, number: usize| Known {
+            identity: format!("{of} {number}"),
+            digest: number.to_string(),
+            event_id: of.into(),
+        };
+        let event = Known {
+            identity: "urn:x:1".into(),
+            digest: "event".into(),
+            event_id: "urn:x:1".into(),
+        };
+        let before = (1..DECLARATIONS).map(|number| known("urn:x:1", number));
+        let recorded = before.chain([event, known("urn:x:2", 1)]);
+        let recorded: Vec<(Id, Known)> = recorded.map(|one| (Id::from_u128(1), one)).collect();
+        let mut declared = Declared::of(&recorded);
+        assert!(declared.takes("urn:x:1"));
+        assert!(!declared.takes("urn:x:1"));
+        assert!(declared.takes("urn:x:2") && declared.takes("urn:x:3"));
     }
 }

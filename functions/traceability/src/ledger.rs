@@ -25,9 +25,13 @@ pub const LOOKED_UP: usize = 64;
 pub const AT_ONCE: usize = 4;
 /// Most lines that one answer is made of: what a function's memory holds.
 pub const LINES: usize = 100_000;
-/// Most lines of one of the queries that run at once. Where there are more, the
-/// lots are asked for one by one.
+/// Most lots that those lines name on their other side. Each line of a
+/// transformation names all of them, so that few lines may fill the memory.
+pub const NAMED: usize = 500_000;
+/// Most lines of one of the queries that run at once, and most lots that they name.
+/// Where there are more, the lots are asked for one by one.
 const AT_A_TIME: usize = 25_000;
+const NAMED_AT_A_TIME: usize = 125_000;
 /// Most links of one transformation, in one event or several: inputs times
 /// outputs.
 pub const LINKS: usize = 100_000;
@@ -44,8 +48,8 @@ pub enum Limit {
     Depth,
     /// 20,000 lots.
     Lots,
-    /// 100,000 lines of the ledger. What could not be read is left out with all
-    /// its amounts.
+    /// 100,000 lines of the ledger, or 500,000 lots that they name on their other
+    /// side. What could not be read is left out with all its amounts.
     Lines,
     /// 100,000 links of one transformation: of its parts in several events only
     /// those of the same event are linked.
@@ -61,17 +65,46 @@ pub enum Limit {
     FindingLinks,
 }
 
+/// How much may be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Lines.
+    lines: usize,
+    /// Lots that they name on their other side.
+    named: usize,
+}
+
+impl Room {
+    /// Whether these lines fit.
+    fn holds(self, lines: &[(Id, Movement)]) -> bool {
+        let named: usize = lines.iter().map(|(_, line)| named(line)).sum();
+        lines.len() <= self.lines && named <= self.named
+    }
+
+    /// How many lines are asked for: one more than fit, which says that there are
+    /// more.
+    fn asked_for(self) -> i64 {
+        i64::try_from(self.lines).unwrap_or(i64::MAX).saturating_add(1)
+    }
+}
+
+/// How many lots a line names on its other side.
+fn named(line: &Movement) -> usize {
+    line.others.len()
+}
+
 /// Where lines are read: outside a transaction several queries at once, in one
 /// of them one after the other.
 pub(crate) trait Source {
     /// For each of the `parts`, the lines whose `field` has one of its values,
-    /// recorded at `as_of` at the latest, and at most `limit` of them.
+    /// recorded at `as_of` at the latest. Where they are more than there is room
+    /// for, so many that they do not fit.
     async fn lines(
         &mut self,
         field: &'static str,
         parts: &[Vec<String>],
         as_of: Option<Timestamp>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Vec<(Id, Movement)>>, Problem>;
 
     /// Whose places these GLNs are.
@@ -133,10 +166,12 @@ impl Source for &Tenant {
         field: &'static str,
         parts: &[Vec<String>],
         as_of: Option<Timestamp>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Vec<(Id, Movement)>>, Problem> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = parts.iter().map(|values| self.parts(filter(field, values, as_of), limit));
+        let found = parts.iter().map(|values| {
+            let filter = filter(field, values, as_of);
+            self.parts_within(filter, room.asked_for(), room.named, named)
+        });
         Ok(try_join_all(found).await?)
     }
 
@@ -156,12 +191,12 @@ impl Source for WriteTx<'_> {
         field: &'static str,
         parts: &[Vec<String>],
         as_of: Option<Timestamp>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Vec<(Id, Movement)>>, Problem> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut found = Vec::with_capacity(parts.len());
         for values in parts {
-            found.push(self.parts(filter(field, values, as_of), limit).await?);
+            let filter = filter(field, values, as_of);
+            found.push(self.parts_within(filter, room.asked_for(), room.named, named).await?);
         }
         Ok(found)
     }
@@ -188,8 +223,9 @@ pub struct Ledger {
     lines: BTreeMap<String, Vec<Movement>>,
     /// Those of each transformation that may have several events.
     transformations: BTreeMap<String, Transformation>,
-    /// How many lines that is.
+    /// How many lines that is, and how many lots they name on their other side.
     held: usize,
+    named: usize,
     /// Whose the places are that were asked for.
     places: Places,
     asked: BTreeSet<String>,
@@ -219,10 +255,15 @@ impl Transformation {
         self.inputs.len().saturating_mul(self.outputs.len())
     }
 
+    /// The lots on the other side of a line of this role.
+    fn opposite(&self, role: Role) -> &BTreeSet<String> {
+        if role == Role::Consumed { &self.outputs } else { &self.inputs }
+    }
+
     /// The lots on the other side of a line, beside those of its own event. What
     /// went in and came out again is no step.
     fn across<'t>(&'t self, line: &'t Movement) -> impl Iterator<Item = &'t String> {
-        let others = if line.role == Role::Consumed { &self.outputs } else { &self.inputs };
+        let others = self.opposite(line.role);
         others.iter().filter(|other| **other != line.lot && !line.others.contains(other))
     }
 }
@@ -359,7 +400,25 @@ impl Ledger {
             }
             self.transformations.insert(name, whole);
         }
+        // What is joined is named by each of their lines.
+        let joined = self.named.saturating_add(self.joined(lots));
+        if joined > NAMED {
+            return Ok(self.leave_out(lots));
+        }
+        self.named = joined;
         Ok(true)
+    }
+
+    /// How many lots the lines of these lots name once those of other events are
+    /// joined, beside those that they name by themselves.
+    fn joined(&self, lots: &[String]) -> usize {
+        let lines = lots.iter().filter_map(|lot| self.lines.get(lot)).flatten();
+        lines
+            .filter_map(|line| {
+                let whole = self.transformations.get(line.transformation.as_ref()?)?;
+                Some(whole.opposite(line.role).len().saturating_sub(named(line)))
+            })
+            .sum()
     }
 
     /// The lines of each of the transformations that these lines are of, its parts
@@ -403,35 +462,41 @@ impl Ledger {
         field: &'static str,
         values: BTreeSet<String>,
     ) -> Result<Option<BTreeMap<String, Vec<Movement>>>, Problem> {
-        let (mut found, mut large) = (Vec::new(), Vec::new());
+        let (mut found, mut others, mut large) = (Vec::new(), 0, Vec::new());
+        let at_a_time = Room { lines: AT_A_TIME, named: NAMED_AT_A_TIME };
         let all: Vec<String> = values.iter().cloned().collect();
         let parts: Vec<Vec<String>> = all.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
         for some in parts.chunks(AT_ONCE) {
             self.count(some.len());
-            let answers = source.lines(field, some, self.as_of, AT_A_TIME + 1).await?;
+            let answers = source.lines(field, some, self.as_of, at_a_time).await?;
             for (values, lines) in some.iter().zip(answers) {
-                if lines.len() > AT_A_TIME {
-                    large.extend(values.iter().cloned());
+                if at_a_time.holds(&lines) {
+                    let lines = in_force(lines, self.as_of);
+                    others += lines.iter().map(named).sum::<usize>();
+                    found.extend(lines);
                 } else {
-                    found.extend(in_force(lines, self.as_of));
+                    large.extend(values.iter().cloned());
                 }
             }
-            if self.held + found.len() > LINES {
+            if self.room_beside(found.len(), others).is_none() {
                 return Ok(None);
             }
         }
         for value in large {
-            let room = LINES.saturating_sub(self.held + found.len());
+            let Some(room) = self.room_beside(found.len(), others) else { return Ok(None) };
             self.count(1);
-            let answer = source.lines(field, &[vec![value]], self.as_of, room + 1).await?;
+            let answer = source.lines(field, &[vec![value]], self.as_of, room).await?;
             for lines in answer {
-                if lines.len() > room {
+                if !room.holds(&lines) {
                     return Ok(None);
                 }
-                found.extend(in_force(lines, self.as_of));
+                let lines = in_force(lines, self.as_of);
+                others += lines.iter().map(named).sum::<usize>();
+                found.extend(lines);
             }
         }
         self.held += found.len();
+        self.named += others;
         let mut by_value: BTreeMap<String, Vec<Movement>> =
             values.into_iter().map(|value| (value, Vec::new())).collect();
         for line in found {
@@ -440,6 +505,15 @@ impl Ledger {
             }
         }
         Ok(Some(by_value))
+    }
+
+    /// How much may be read beside what is held and these; `None` where that is too
+    /// much already.
+    fn room_beside(&self, lines: usize, named: usize) -> Option<Room> {
+        Some(Room {
+            lines: LINES.checked_sub(self.held + lines)?,
+            named: NAMED.checked_sub(self.named + named)?,
+        })
     }
 
     fn count(&mut self, queries: usize) {
@@ -490,14 +564,22 @@ pub(crate) mod tests {
             field: &'static str,
             parts: &[Vec<String>],
             as_of: Option<Timestamp>,
-            limit: usize,
+            room: Room,
         ) -> Result<Vec<Vec<(Id, Movement)>>, Problem> {
             let fits = |(id, line): &&(Id, Movement), values: &[String]| {
                 as_of.is_none_or(|as_of| id.made_at() <= as_of)
                     && value(field, line).is_some_and(|value| values.contains(&value))
             };
             let of = |values: &Vec<String>| {
-                self.0.iter().filter(|line| fits(line, values)).take(limit).cloned().collect()
+                let (mut lines, mut weighed) = (Vec::new(), 0);
+                for line in self.0.iter().filter(|line| fits(line, values)) {
+                    if lines.len() > room.lines || weighed > room.named {
+                        break;
+                    }
+                    weighed += named(&line.1);
+                    lines.push(line.clone());
+                }
+                lines
             };
             Ok(parts.iter().map(of).collect())
         }
@@ -730,5 +812,37 @@ pub(crate) mod tests {
         let ledger = read(&mut recorded(lines), None, &["in-0"]);
         assert_eq!(of(&ledger, "in-0")[0].others, [""; 0]);
         assert_eq!(ledger.limits, BTreeSet::from([Limit::Links]));
+    }
+
+    #[test]
+    fn the_lots_that_lines_name_are_bounded_too() {
+        let naming = |count: usize, lot: &str| {
+            let others = vec![String::new(); 1_000];
+            vec![Movement { others, ..line(1, lot, Role::Produced) }; count]
+        };
+        let most = NAMED / 1_000;
+        // More than a query gives, but not more than can be held.
+        let ledger = read(&mut recorded(naming(most, "a")), None, &["a", "b"]);
+        assert_eq!((of(&ledger, "a").len(), ledger.queries), (most, 3));
+        assert!(ledger.limits.is_empty());
+        let ledger = read(&mut recorded(naming(most + 1, "a")), None, &["a", "b"]);
+        assert!(of(&ledger, "a").is_empty());
+        assert_eq!(ledger.limits, BTreeSet::from([Limit::Lines]));
+        // Nor do several lots together name more.
+        let lines = [naming(most / 2, "a"), naming(most / 2 + 1, "b")].concat();
+        let ledger = read(&mut recorded(lines), None, &["a", "b"]);
+        assert_eq!(ledger.limits, BTreeSet::from([Limit::Lines]));
+        // What other events of a transformation name counts for each line.
+        let vat = |lines: usize| {
+            let mut vat = vec![part(1, "milk", Role::Consumed); lines];
+            vat.extend((0..1_000).map(|n| part(2, &format!("cheese-{n}"), Role::Produced)));
+            read(&mut recorded(vat), None, &["milk"])
+        };
+        let ledger = vat(most);
+        assert_eq!(of(&ledger, "milk").len(), most);
+        assert!(ledger.limits.is_empty());
+        let ledger = vat(most + 1);
+        assert!(of(&ledger, "milk").is_empty());
+        assert_eq!(ledger.limits, BTreeSet::from([Limit::Lines]));
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::epcis::epc::{gln_of, is_asset, is_item, is_logistic_unit};
 use crate::epcis::event::{Action, Event, EventType, Party, QuantityElement, What};
 use crate::epcis::quantity::{Dimension, to_base};
-use crate::ledger::{LINES, LOOKED_UP, Ledger, Limit, NESTED};
+use crate::ledger::{LINES, LOOKED_UP, Ledger, Limit, NAMED, NESTED};
 
 /// What became of a lot in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -477,9 +477,9 @@ pub async fn stocks(
             let one = std::slice::from_ref(lot);
             let ledger = readable(tx, one).await?.ok_or_else(|| {
                 Problem::Conflict(format!(
-                    "Of the lot {lot} more is recorded than can be added up ({LINES} lines, or \
-                     units in more than {NESTED} others): nothing more can be taken of it. What is \
-                     left needs another lot number."
+                    "Of the lot {lot} more is recorded than can be added up ({LINES} lines, {NAMED} \
+                     lots that they name, or units in more than {NESTED} others): nothing more can \
+                     be taken of it. What is left needs another lot number."
                 ))
             })?;
             stocks.extend(ledger.whole(one).map(|(lot, lines)| (lot, left(&lines))));

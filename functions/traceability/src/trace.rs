@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::StoredEvent;
-use crate::ledger::{AT_ONCE, LINES, LINKS, LOOKED_UP, Ledger, Limit, NESTED, Source};
+use crate::ledger::{AT_ONCE, LINES, LINKS, LOOKED_UP, Ledger, Limit, NAMED, NESTED, Source};
 use crate::movement::{Amounts, Movement, NotCounted, Role, not_counted};
 use crate::partner;
 
@@ -458,8 +458,9 @@ fn common(line: &Movement, stays: &[Stay]) -> Vec<Stay> {
 /// That of one lot more is known than can be read.
 fn too_long() -> Problem {
     let message = format!(
-        "More is recorded of this lot than can be read ({LINES} lines, {LINKS} links of a \
-         transformation, {NESTED} units in each other): ask for an earlier time."
+        "More is recorded of this lot than can be read ({LINES} lines, {NAMED} lots that they \
+         name, {LINKS} links of a transformation, {NESTED} units in each other): ask for an \
+         earlier time."
     );
     Problem::invalid("as_of", message)
 }

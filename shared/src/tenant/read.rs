@@ -366,6 +366,36 @@ impl Tenant {
             .await?;
         found.into_iter().map(|document| part_from(document, self.id())).collect()
     }
+
+    /// As [`Tenant::parts`], but once they weigh more than `most` together, those
+    /// after them are not read.
+    ///
+    /// # Errors
+    /// As [`Tenant::get`].
+    pub async fn parts_within<P: Part>(
+        &self,
+        filter: Filter,
+        limit: i64,
+        most: usize,
+        weight: fn(&P) -> usize,
+    ) -> Result<Vec<(Id, P)>, StoreError> {
+        let mut cursor = self
+            .entities(P::Of::COLLECTION)
+            .find(filter.for_tenant(self.id()))
+            .projection(projection::<P>())
+            .limit(limit.max(1))
+            .await?;
+        let (mut parts, mut weighed) = (Vec::new(), 0_usize);
+        while let Some(document) = cursor.try_next().await? {
+            let (id, part) = part_from::<P>(document, self.id())?;
+            weighed = weighed.saturating_add(weight(&part));
+            parts.push((id, part));
+            if weighed > most {
+                break;
+            }
+        }
+        Ok(parts)
+    }
 }
 
 impl Tenant {

@@ -353,6 +353,21 @@ impl<'t> WriteTx<'t> {
         filter: Filter,
         limit: i64,
     ) -> Result<Vec<(Id, P)>, StoreError> {
+        self.parts_within::<P>(filter, limit, usize::MAX, |_| 0).await
+    }
+
+    /// As [`WriteTx::parts`], but once they weigh more than `most` together, those
+    /// after them are not read.
+    ///
+    /// # Errors
+    /// As [`WriteTx::get`].
+    pub async fn parts_within<P: Part>(
+        &mut self,
+        filter: Filter,
+        limit: i64,
+        most: usize,
+        weight: fn(&P) -> usize,
+    ) -> Result<Vec<(Id, P)>, StoreError> {
         let found = self
             .tenant
             .entities(P::Of::COLLECTION)
@@ -362,10 +377,15 @@ impl<'t> WriteTx<'t> {
             .session(&mut self.session)
             .await;
         let mut cursor = self.noting_conflict(found)?;
-        let mut parts = Vec::new();
+        let (mut parts, mut weighed) = (Vec::new(), 0_usize);
         while let Some(document) = cursor.next(&mut self.session).await {
             let document = self.noting_conflict(document)?;
-            parts.push(part_from(document, self.tenant.id())?);
+            let (id, part) = part_from::<P>(document, self.tenant.id())?;
+            weighed = weighed.saturating_add(weight(&part));
+            parts.push((id, part));
+            if weighed > most {
+                break;
+            }
         }
         Ok(parts)
     }

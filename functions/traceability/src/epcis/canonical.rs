@@ -1,5 +1,7 @@
 //! What is the same for all spellings of an event.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use rust_decimal::Decimal;
 
@@ -20,8 +22,11 @@ pub fn digest_of<'j>(
     hex::encode(digest(&SHA256, canonical.as_bytes()))
 }
 
-/// The prefixes that contexts give a meaning.
-fn prefixes(contexts: &[Json]) -> Vec<(&str, &str)> {
+/// Prefixes with the meaning that contexts give them.
+type Prefixes<'c> = BTreeMap<&'c str, &'c str>;
+
+/// The prefixes that contexts give a meaning; of several the last.
+fn prefixes(contexts: &[Json]) -> Prefixes<'_> {
     contexts
         .iter()
         .flat_map(Json::members)
@@ -30,7 +35,7 @@ fn prefixes(contexts: &[Json]) -> Vec<(&str, &str)> {
 }
 
 /// Writes what is the same for all spellings of an event.
-fn canonicalise(json: &Json, member: &str, prefixes: &[(&str, &str)], out: &mut String) {
+fn canonicalise(json: &Json, member: &str, prefixes: &Prefixes<'_>, out: &mut String) {
     match json {
         Json::Object(members) => canonicalise_members(members.iter(), prefixes, out),
         Json::Array(items) => {
@@ -62,7 +67,7 @@ fn canonicalise(json: &Json, member: &str, prefixes: &[(&str, &str)], out: &mut 
 
 fn canonicalise_members<'j>(
     members: impl Iterator<Item = &'j (String, Json)>,
-    prefixes: &[(&str, &str)],
+    prefixes: &Prefixes<'_>,
     out: &mut String,
 ) {
     let mut parts: Vec<String> = members
@@ -90,10 +95,10 @@ fn identifier(text: &str) -> String {
     }
 }
 
-fn resolved(name: &str, prefixes: &[(&str, &str)]) -> String {
+fn resolved(name: &str, prefixes: &Prefixes<'_>) -> String {
     name.split_once(':')
         .and_then(|(prefix, rest)| {
-            let (_, meaning) = prefixes.iter().rev().find(|(known, _)| *known == prefix)?;
+            let meaning = prefixes.get(prefix)?;
             Some(format!("{meaning}{rest}"))
         })
         .unwrap_or_else(|| name.to_owned())

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 
 use super::event::{Event, EventType};
-use super::json::Json;
+use super::json::{Json, write_items};
 pub use super::read::{Errors, moment_of};
 use super::read::{Extension, Members, items, pointer, text, time, uri};
 
@@ -16,6 +16,11 @@ pub const CONTEXT: &str = "https://ref.gs1.org/standards/epcis/2.0.0/epcis-conte
 /// database takes a few hundred events in a second (docs/benchmarks.md).
 pub const EVENTS: usize = 1_000;
 const NAMED: usize = 5_000;
+
+/// Most contexts that hold for an event, and most bytes of their array without
+/// blanks: each event is kept with all of them, its document's too.
+const CONTEXTS: usize = 20;
+const CONTEXT_BYTES: usize = 16 * 1024;
 
 /// An event of a document, or what is wrong with it.
 #[derive(Debug)]
@@ -117,8 +122,47 @@ pub fn read_bare(json: &Json) -> (Option<Event>, Errors) {
     (event, errors)
 }
 
-/// The contexts of a document or an event, in the order in which they apply.
-pub fn context_list(json: &Json, at: &str, errors: &mut Errors) -> Vec<Json> {
+/// The contexts that hold for an event, in the order in which they apply: those of
+/// its document, then its own; that of EPCIS where there are none.
+pub fn contexts_of(event: &Members<'_>, document: &[Json], errors: &mut Errors) -> Vec<Json> {
+    let mut contexts = document.to_vec();
+    if let Some((own, at)) = event.get("@context") {
+        for context in context_list(own, &at, errors) {
+            if !contexts.contains(&context) {
+                contexts.push(context);
+            }
+        }
+        if let Some(most) = bound_exceeded(&contexts) {
+            errors.note(&at, format!("Must have at most {most}, with those of the document."));
+        }
+    }
+    if contexts.is_empty() {
+        contexts.push(Json::Text(CONTEXT.into()));
+    }
+    contexts
+}
+
+/// The bound that these contexts are beyond, in words.
+fn bound_exceeded(contexts: &[Json]) -> Option<String> {
+    if contexts.len() > CONTEXTS {
+        return Some(format!("{CONTEXTS} items"));
+    }
+    let mut text = String::new();
+    write_items(contexts, &mut text);
+    (text.len() > CONTEXT_BYTES).then(|| format!("{CONTEXT_BYTES} bytes"))
+}
+
+/// The contexts of a document or an event, in the order in which they apply; none
+/// of what has too many.
+fn context_list(json: &Json, at: &str, errors: &mut Errors) -> Vec<Json> {
+    let given = match json {
+        Json::Array(list) => list.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    if let Some(most) = bound_exceeded(given) {
+        errors.note(at, format!("Must have at most {most}."));
+        return Vec::new();
+    }
     let one = |json: &Json, at: &str, errors: &mut Errors| match json {
         Json::Object(_) => true,
         other => uri(other, at, errors).is_some(),
@@ -182,7 +226,8 @@ fn element(json: &Json, at: &str, errors: &mut Errors) -> Option<()> {
 #[derive(JsonSchema)]
 #[schemars(rename = "EpcisDocument", transform = open)]
 pub struct DocumentSchema {
-    /// JSON-LD contexts.
+    /// JSON-LD contexts. At most 20 hold for an event, its own among them, with at
+    /// most 16,384 bytes.
     #[schemars(rename = "@context")]
     pub context: serde_json::Value,
     /// `EPCISDocument`
@@ -249,23 +294,32 @@ fn open(schema: &mut schemars::Schema) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
-    fn wrong(events: usize, epcs: usize) -> Vec<String> {
+    fn event(epcs: usize) -> Value {
         let epcs: Vec<String> =
             (0..epcs).map(|n| format!("urn:epc:id:sgtin:4012345.066666.{n}")).collect();
-        let event = serde_json::json!({
+        json!({
             "type": "ObjectEvent", "action": "OBSERVE", "eventTime": "2026-03-01T08:00:00Z",
             "eventTimeZoneOffset": "+00:00", "epcList": epcs,
-        });
-        let document = serde_json::json!({
-            "@context": CONTEXT, "type": "EPCISDocument", "schemaVersion": "2.0",
-            "creationDate": "2026-03-01T08:00:00Z",
-            "epcisBody": { "eventList": vec![event; events] },
+        })
+    }
+
+    /// The fields that are wrong in a document of these contexts and events.
+    fn fields(context: &Value, events: &[Value]) -> Vec<String> {
+        let document = json!({
+            "@context": context, "type": "EPCISDocument", "schemaVersion": "2.0",
+            "creationDate": "2026-03-01T08:00:00Z", "epcisBody": { "eventList": events },
         });
         let (entries, errors) = read(&Json::read(&document.to_string()).unwrap());
         let errors = entries.into_iter().flat_map(|entry| entry.errors.0).chain(errors.0);
         errors.map(|error| error.field).collect()
+    }
+
+    fn wrong(events: usize, epcs: usize) -> Vec<String> {
+        fields(&json!(CONTEXT), &vec![event(epcs); events])
     }
 
     #[test]
@@ -276,5 +330,63 @@ mod tests {
         assert_eq!(wrong(5, 1_000), none);
         assert_eq!(wrong(6, 1_000), ["/epcisBody/eventList"]);
         assert_eq!(wrong(1, 1_001), ["/epcisBody/eventList/0/epcList"]);
+    }
+
+    #[test]
+    fn contexts_have_an_end() {
+        let none: [&str; 0] = [];
+        let (document, own) = (["/@context"], ["/epcisBody/eventList/0/@context"]);
+        let uris = |of: &str, count: usize| -> Value {
+            (0..count).map(|n| Value::from(format!("urn:x:{of}:{n}"))).collect()
+        };
+        // An object whose array has so many bytes.
+        let long = |bytes: usize| json!({ "ex": "a".repeat(bytes - r#"[{"ex":""}]"#.len()) });
+        let wrong = |of_document: &Value, of_event: Value| {
+            let mut event = event(1);
+            event["@context"] = of_event;
+            fields(of_document, &[event])
+        };
+        let few = json!(CONTEXT);
+        for (at_most, too_much) in [
+            (uris("d", CONTEXTS), uris("d", CONTEXTS + 1)),
+            (long(CONTEXT_BYTES), long(CONTEXT_BYTES + 1)),
+            (json!([long(CONTEXT_BYTES)]), json!([long(CONTEXT_BYTES + 1)])),
+        ] {
+            assert_eq!(fields(&at_most, &[event(1)]), none);
+            assert_eq!(fields(&too_much, &[event(1)]), document);
+            assert_eq!(wrong(&at_most, at_most.clone()), none);
+            assert_eq!(wrong(&few, at_most), own);
+            assert_eq!(wrong(&few, too_much), own);
+        }
+        // Those of the document count for the event.
+        assert_eq!(wrong(&uris("d", CONTEXTS / 2), uris("e", CONTEXTS / 2)), none);
+        assert_eq!(wrong(&uris("d", CONTEXTS / 2), uris("e", CONTEXTS / 2 + 1)), own);
+        // What an event is kept with can be said again of it alone.
+        let bare = |context: Value| {
+            let mut event = event(1);
+            event["@context"] = context;
+            read_bare(&Json::read(&event.to_string()).unwrap())
+        };
+        for at_most in [uris("e", CONTEXTS), long(CONTEXT_BYTES)] {
+            let (event, errors) = bare(at_most);
+            assert_eq!(errors.0, vec![]);
+            let kept = serde_json::from_str(&event.unwrap().context).unwrap();
+            assert_eq!(bare(kept).1.0, vec![]);
+        }
+    }
+
+    #[test]
+    fn of_a_prefix_that_is_given_twice_the_last_counts() {
+        let digest = |context: Value| {
+            let mut event = event(1);
+            event["ex:note"] = "kept".into();
+            event["@context"] = context;
+            let (event, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
+            assert_eq!(errors.0, vec![]);
+            event.unwrap().digest
+        };
+        let (one, other) = (json!({ "ex": "urn:x:1:" }), json!({ "ex": "urn:x:2:" }));
+        assert_eq!(digest(json!([one, other])), digest(other.clone()));
+        assert_ne!(digest(json!([one, other])), digest(one));
     }
 }

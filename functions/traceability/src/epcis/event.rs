@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::canonical::digest_of;
-use super::document::{CONTEXT, context_list};
+use super::document::contexts_of;
 use super::epc::{self, Named};
-use super::json::{Json, write_members};
+use super::json::{Json, write_items, write_members};
 use super::read::{
     self, Errors, Extension, Members, amount, choice, distinct, pointer, text, time, uri, word,
 };
@@ -266,17 +266,7 @@ impl Event {
         {
             errors.note(&at, "Must be an offset such as +02:00.");
         }
-        let mut contexts = contexts.to_vec();
-        if let Some((own, at)) = event.get("@context") {
-            for context in context_list(own, &at, errors) {
-                if !contexts.contains(&context) {
-                    contexts.push(context);
-                }
-            }
-        }
-        if contexts.is_empty() {
-            contexts.push(Json::Text(CONTEXT.into()));
-        }
+        let contexts = contexts_of(&event, contexts, errors);
         let event_id = event.optional("eventID", errors, uri).map(str::to_owned);
         let error = event.optional("errorDeclaration", errors, error_declaration);
         if let Some((info, at)) = event.get("certificationInfo") {
@@ -321,7 +311,7 @@ impl Event {
         // With an eventID that we gave it is still the same event.
         let digest = digest_of(kept().filter(|(name, _)| name != "eventID"), &contexts);
         let mut context = String::new();
-        Json::Array(contexts).write(&mut context);
+        write_items(&contexts, &mut context);
         Some(Self {
             kind,
             time: when?,

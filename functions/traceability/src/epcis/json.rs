@@ -67,19 +67,22 @@ impl Json {
             Self::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Self::Number(number) => out.push_str(number),
             Self::Text(text) => write_text(text, out),
-            Self::Array(items) => {
-                out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    item.write(out);
-                }
-                out.push(']');
-            }
+            Self::Array(items) => write_items(items, out),
             Self::Object(members) => write_members(members.iter(), out),
         }
     }
+}
+
+/// Writes an array of these items.
+pub fn write_items(items: &[Json], out: &mut String) {
+    out.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        item.write(out);
+    }
+    out.push(']');
 }
 
 /// Writes an object of these members.

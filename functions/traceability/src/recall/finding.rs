@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::epcis::epc::lot_key;
 use crate::event::StoredEvent;
-use crate::ledger::{LINES, Limit};
+use crate::ledger::{LINES, Limit, NAMED};
 use crate::movement::{Amounts, Movement, NotCounted, Role, not_counted};
 use crate::partner;
 use crate::parts::parts_among;
@@ -267,7 +267,10 @@ pub async fn trace(
         return Err(too_many());
     }
     if lots.iter().any(|lot| !forward.depth.contains_key(lot)) {
-        let message = format!("Their ledger has more than {LINES} lines: name fewer lots.");
+        let message = format!(
+            "Their ledger has more than {LINES} lines, or names more than {NAMED} other lots: name \
+             fewer lots."
+        );
         return Err(Problem::invalid("/lots", message));
     }
     let mut found: Vec<FoundLot> = Vec::new();

@@ -7,6 +7,9 @@ use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema
 use crate::epcis::document::EventSchema;
 use crate::event::{find, to_json};
 
+const EPCIS: &str = "application/ld+json";
+const JSON: &str = "application/json";
+
 /// The route.
 pub const ROUTE: Route = Route {
     spec: Spec {
@@ -18,9 +21,9 @@ pub const ROUTE: Route = Route {
         body: None,
         answer: Answer {
             status: 200,
-            media_type: "application/ld+json",
+            media_type: EPCIS,
             schema: Some(schema_of::<EventSchema>),
-            also: &[],
+            also: &[JSON],
         },
     },
     permission: Permission::ReadTraceability,
@@ -30,7 +33,8 @@ pub const ROUTE: Route = Route {
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let id: String = call.request().path("id")?;
+    let form = call.request().accepted(&[EPCIS, JSON])?;
     let stored = find(call.tenant(), &id).await?;
     let body = to_json(&stored, Some(&stored.entity.context));
-    Ok(Reply::linked_data(None, body).with_version(stored.version))
+    Ok(Reply::text(form, body).with_version(stored.version))
 }

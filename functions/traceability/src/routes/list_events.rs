@@ -8,6 +8,9 @@ use crate::epcis::document::QueryDocumentSchema;
 use crate::event::query_document;
 use crate::event_query::EventQuery;
 
+const EPCIS: &str = "application/ld+json";
+const JSON: &str = "application/json";
+
 /// The route.
 pub const ROUTE: Route = Route {
     spec: Spec {
@@ -19,9 +22,9 @@ pub const ROUTE: Route = Route {
         body: None,
         answer: Answer {
             status: 200,
-            media_type: "application/ld+json",
+            media_type: EPCIS,
             schema: Some(schema_of::<QueryDocumentSchema>),
-            also: &[],
+            also: &[JSON],
         },
     },
     permission: Permission::ReadTraceability,
@@ -30,8 +33,10 @@ pub const ROUTE: Route = Route {
 
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
-    let found = EventQuery::of(call.request())?.run(call.tenant()).await?;
-    let reply = Reply::linked_data(None, query_document(&found.events, call.now()));
+    let query = EventQuery::of(call.request())?;
+    let form = call.request().accepted(&[EPCIS, JSON])?;
+    let found = query.run(call.tenant()).await?;
+    let reply = Reply::text(form, query_document(&found.events, call.now()));
     Ok(match found.next {
         Some(token) => {
             let query = call.request().query_with("nextPageToken", &token);

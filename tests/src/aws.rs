@@ -31,6 +31,11 @@ struct Answered {
     body: Value,
 }
 
+/// The last part of a queue's ARN.
+fn queue_name(arn: &str) -> &str {
+    arn.rsplit_once(':').map_or(arn, |(_, name)| name)
+}
+
 impl Aws {
     /// The answer of the function `name` to `event`.
     pub async fn invoke(&self, name: &str, event: &Value) -> Value {
@@ -179,10 +184,66 @@ impl Aws {
 
     /// Sends a message to a queue.
     pub async fn send_message(&self, queue: &str, message: &Value) {
+        let url = self.queue_url(queue).await;
+        let input = json!({ "QueueUrl": url, "MessageBody": message.to_string() });
+        self.json_call("sqs", "1.0", "AmazonSQS.SendMessage", &input).await;
+    }
+
+    async fn queue_url(&self, queue: &str) -> Value {
         let input = json!({ "QueueName": queue });
         let found = self.json_call("sqs", "1.0", "AmazonSQS.GetQueueUrl", &input).await;
-        let input = json!({ "QueueUrl": found["QueueUrl"], "MessageBody": message.to_string() });
-        self.json_call("sqs", "1.0", "AmazonSQS.SendMessage", &input).await;
+        found["QueueUrl"].clone()
+    }
+
+    /// Name of the queue that the function `name` gets its events from.
+    pub async fn queue_of(&self, name: &str) -> String {
+        let path = format!("/2015-03-31/event-source-mappings/?FunctionName={name}");
+        let answered = self.call("lambda", "GET", &path, &[], String::new()).await;
+        assert_eq!(answered.status, 200, "{name}: {}", answered.body);
+        let arn = answered.body["EventSourceMappings"][0]["EventSourceArn"].as_str();
+        queue_name(arn.expect("the function has a queue")).to_owned()
+    }
+
+    /// Name of the queue that a message of `queue` goes to when it was delivered
+    /// in vain, and after how many deliveries.
+    pub async fn dead_letters_of(&self, queue: &str) -> (String, u64) {
+        let url = self.queue_url(queue).await;
+        let input = json!({ "QueueUrl": url, "AttributeNames": ["RedrivePolicy"] });
+        let found = self.json_call("sqs", "1.0", "AmazonSQS.GetQueueAttributes", &input).await;
+        let policy = found["Attributes"]["RedrivePolicy"].as_str().expect("it has such a queue");
+        let policy: Value = serde_json::from_str(policy).expect("a policy is JSON");
+        let arn = policy["deadLetterTargetArn"].as_str().expect("a queue");
+        // It may be a number or its digits.
+        let deliveries = policy["maxReceiveCount"].to_string();
+        let deliveries = deliveries.trim_matches('"').parse().expect("a number of deliveries");
+        (queue_name(arn).to_owned(), deliveries)
+    }
+
+    /// Lets a message of `queue` that was delivered come again after so many
+    /// seconds, unless it was done with.
+    pub async fn deliver_again_after(&self, queue: &str, seconds: u32) {
+        let url = self.queue_url(queue).await;
+        let attributes = json!({ "VisibilityTimeout": seconds.to_string() });
+        let input = json!({ "QueueUrl": url, "Attributes": attributes });
+        self.json_call("sqs", "1.0", "AmazonSQS.SetQueueAttributes", &input).await;
+    }
+
+    /// Takes a message that says `text` out of a queue that nobody else reads, if
+    /// it is among the ten that are seen now.
+    pub async fn take_message(&self, queue: &str, text: &str) -> Option<Value> {
+        let url = self.queue_url(queue).await;
+        // The others stay hidden for a while, so that the next look sees more.
+        let input = json!({
+            "QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 30,
+            "AttributeNames": ["All"],
+        });
+        let found = self.json_call("sqs", "1.0", "AmazonSQS.ReceiveMessage", &input).await;
+        let says =
+            |message: &&Value| message["Body"].as_str().is_some_and(|body| body.contains(text));
+        let message = found["Messages"].as_array()?.iter().find(says)?;
+        let input = json!({ "QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"] });
+        self.json_call("sqs", "1.0", "AmazonSQS.DeleteMessage", &input).await;
+        Some(message.clone())
     }
 
     /// Lets KMS rotate a key, or not.

@@ -22,6 +22,7 @@ pub mod dairy;
 pub mod event;
 pub mod exports;
 pub mod goods;
+pub mod kills;
 pub mod openapi;
 pub mod operator;
 pub mod routes;

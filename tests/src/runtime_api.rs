@@ -148,6 +148,15 @@ impl Function {
             .expect("the server runs");
     }
 
+    /// What the function answers to the event that it was handed, be it a failure.
+    pub async fn answer_within(&mut self, patience: Duration) -> Value {
+        let posted = tokio::time::timeout(patience, self.answers.recv())
+            .await
+            .expect("the function answers in time")
+            .expect("the server runs");
+        serde_json::from_slice(&posted.body).expect("functions answer with JSON")
+    }
+
     /// Ends the process with SIGKILL, `delay` from now.
     pub async fn kill_after(mut self, delay: Duration) {
         // A thread sleeps to the microsecond, the executor's timer does not.

@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use futures::future::join_all;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use keystone::auth::Role;
 use keystone::clock;
@@ -133,6 +134,18 @@ async fn due(stack: &Stack, slug: &str, at: Timestamp, attempts: i32) {
     assert_eq!(outbox.update_many(waiting, change).await.unwrap().matched_count, 1);
 }
 
+/// How many runs about events have ended since `began`, whoever delivered them: no
+/// other test delivers any meanwhile.
+async fn runs_ended(stack: &Stack, began: Timestamp) -> usize {
+    let function = format!("\"{}\"", stack.function("notify-breach"));
+    let logs = stack.logs(began).await;
+    let ended = ["\"job done\"", "\"job failed\""];
+    let of_run = |line: &&str| {
+        line.contains(&function) && ended.iter().any(|message| line.contains(*message))
+    };
+    logs.lines().filter(of_run).count()
+}
+
 #[tokio::test]
 async fn forty_tenants_are_each_told_once_though_the_event_comes_five_times() {
     const TENANTS: usize = 40;
@@ -147,11 +160,21 @@ async fn forty_tenants_are_each_told_once_though_the_event_comes_five_times() {
     let slugs: Vec<&str> = others.iter().chain([&attended]).map(Tenant::slug).collect();
     let detail = breach(&slugs, 1);
 
-    // Three by hand at once, two through the bus.
+    // Three by hand at once, two through the bus, which nobody waits for.
+    let began = clock::now();
     let bus = stack.value("BREACH_BUS");
     let put = || stack.aws().put_event(bus, "keystone.security", "BreachConfirmed", &detail);
     let by_hand = join_all((0..3).map(|_| notify(&stack, "BreachConfirmed", &detail)));
     futures::join!(by_hand, put(), put());
+    let mut ended = 0;
+    for _ in 0..60 {
+        ended = runs_ended(&stack, began).await;
+        if ended >= 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(ended >= 5, "{ended} of five deliveries were looked at");
     // All mail leaves, by two runs at once.
     let run = || async {
         stack.aws().invoke(stack.value("DRAIN_OUTBOX_FUNCTION"), &json!({})).await;
@@ -283,6 +306,61 @@ async fn a_mail_service_that_fails_delays_the_notice_and_is_told_of() {
     assert_eq!(timeline(&shown), ["confirmed", "published", "told_by_hand", "mail_sent"]);
     assert_eq!(shown["clocks"]["yours"]["started_at"], shown["by_hand"]["at"]);
     tenant.finish().await;
+}
+
+/// The first pause before another attempt is a minute, so the test waits for it.
+/// Nobody touches the message, and the job that sends it is the one that runs every
+/// minute.
+#[tokio::test]
+async fn a_mail_service_that_is_back_gets_the_notice_without_anybody() {
+    let stack = Stack::load();
+    let tenant = stack.unattended_tenant("mail-is-back").await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let mut mailer = mailer_without_mail(&stack).await;
+    let only = json!({ "tenant": slug });
+    let nothing = json!({ "sent": 0, "retried": 0, "failed": 0 });
+    drain(&stack, slug).await;
+    mailer.invoke(&only).await;
+
+    // Runs of other tests may be faster than the one without a mail service; then
+    // there is another breach.
+    let mut failed = None;
+    for _ in 0..10 {
+        let mut detail = breach(&[slug], 1);
+        detail["nature"] = json!(format!("A copy of backup {} was read.", id(&detail)));
+        set_state(&stack, slug, "suspended").await;
+        notify(&stack, "BreachConfirmed", &detail).await;
+        set_state(&stack, slug, "active").await;
+        let tried = mailer.invoke(&only).await;
+        if tried == json!({ "sent": 0, "retried": 1, "failed": 0 }) {
+            failed = detail["nature"].as_str().map(str::to_owned);
+            break;
+        }
+        assert_eq!(tried, nothing);
+    }
+    let nature = failed.unwrap();
+    let tried_at = clock::now();
+    // It is not sent before its time.
+    assert_eq!(drain(&stack, slug).await, nothing);
+    assert_eq!(mails(&stack, &email, &nature).await, 0);
+    let mut arrived = 0;
+    for _ in 0..45 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drain(&stack, slug).await;
+        arrived = mails(&stack, &email, &nature).await;
+        if arrived > 0 {
+            break;
+        }
+    }
+    assert_eq!(arrived, 1, "it leaves once the pause is over");
+    let waited = clock::now().duration_since(tried_at);
+    assert!(waited >= SignedDuration::from_secs(50), "{waited:?}");
+    assert_eq!(drain(&stack, slug).await, nothing);
+    let trail = Trail::read(&stack, slug).await;
+    trail.verify();
+    assert!(!trail.entries.iter().any(|entry| entry.action == "mail.give_up"));
+    watch(&stack).await;
+    tenant.close().await;
 }
 
 /// What the tenant was told of its only incident left as this message.
@@ -589,6 +667,42 @@ async fn an_event_that_is_wrong_is_refused_and_leaves_nothing() {
         assert_eq!(count(&stack, tenant.slug(), name, doc! {}).await, 0, "{name}");
     }
     tenant.finish().await;
+}
+
+/// The emulator takes messages through a queue's deliveries to its dead letters as
+/// SQS does. On the deployed queue that lasts an hour, ten deliveries six minutes
+/// apart; for this test an event that fails comes again after a second. That an
+/// event is delivered twice meanwhile does no harm.
+#[tokio::test]
+async fn an_event_that_is_refused_for_good_ends_among_the_dead_letters() {
+    let stack = Stack::load();
+    let detail = breach(&["there-is-none"], 1);
+    let queue = stack.aws().queue_of(&stack.function("notify-breach")).await;
+    let (dead_letters, deliveries) = stack.aws().dead_letters_of(&queue).await;
+    assert_eq!(deliveries, 10);
+    assert!(stack.aws().take_message(&dead_letters, id(&detail)).await.is_none());
+    let given_up = AssertUnwindSafe(async {
+        stack.aws().deliver_again_after(&queue, 1).await;
+        let bus = stack.value("BREACH_BUS");
+        stack.aws().put_event(bus, "keystone.security", "BreachConfirmed", &detail).await;
+        for _ in 0..150 {
+            if let Some(message) = stack.aws().take_message(&dead_letters, id(&detail)).await {
+                return Some(message);
+            }
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        None
+    });
+    let given_up = given_up.catch_unwind().await;
+    // As template.yaml has it.
+    stack.aws().deliver_again_after(&queue, 360).await;
+    let message = given_up.unwrap_or_else(|panic| resume_unwind(panic)).unwrap();
+    let body: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
+    assert_eq!((&body["detail-type"], &body["detail"]), (&json!("BreachConfirmed"), &detail));
+    let from = message["Attributes"]["DeadLetterQueueSourceArn"].as_str().unwrap();
+    assert!(from.ends_with(queue.as_str()), "{from}");
+    let breaches = doc! { "_id": id(&detail) };
+    assert_eq!(count(&stack, "keystone", "breaches", breaches).await, 0);
 }
 
 #[tokio::test]

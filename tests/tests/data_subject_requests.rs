@@ -9,13 +9,13 @@ use keystone::auth::Role;
 use keystone::tenant::schema;
 use keystone::{calendar, clock};
 use keystone_tests::dairy::Dairy;
-use keystone_tests::runtime_api::{Function, build_directory};
+use keystone_tests::kills::Run;
 use keystone_tests::subject_requests::{
     PATH, bundle, checked, ending, in_progress, leave_traces, opened, request, today,
 };
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, pdftotext};
-use keystone_tests::{Answer, Client, Stack, Tenant, samples, stack};
+use keystone_tests::{Answer, Client, Stack, Tenant, samples};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
@@ -813,18 +813,13 @@ async fn a_watch_that_is_killed_and_run_again_ends_in_the_same_state() {
         database.collection::<Document>("outbox").count_documents(doc! {}).await.unwrap()
     };
     let before = letters().await;
-    let environment = stack.environment("watch-data-subject-requests").await;
-    let binary = build_directory().join("watch-data-subject-requests");
-    let event = json!({ "tenant": tenant.slug() });
-    for _ in 0..6 {
-        let mut function = Function::start(&binary, &environment).await;
-        function.begin(&event).await;
-        let part = f64::from(u16::from_be_bytes(stack::random())) / f64::from(u16::MAX);
-        function.kill_after(Duration::from_millis(400).mul_f64(part)).await;
-        let admin = stack.database().await.database("admin");
-        admin.run_command(doc! { "killAllSessions": [] }).await.unwrap();
-    }
-    let job = stack.function("watch-data-subject-requests");
+    let (name, event) = ("watch-data-subject-requests", json!({ "tenant": tenant.slug() }));
+    let run = Run { stack: &stack, name, event: event.clone() };
+    // One kill at least comes amid the ten.
+    let written = async || letters().await - before;
+    let after = run.killed(Duration::from_millis(400), 10, written).await;
+    println!("letters after each kill: {after:?}");
+    let job = stack.function(name);
     stack.aws().invoke(&job, &event).await;
     let last = stack.aws().invoke(&job, &event).await;
     assert_eq!(last, json!({ "reminded": 0, "missed": 0, "lapsed": 0, "unfinished": false }));

@@ -29,6 +29,7 @@ pub mod letters;
 pub mod mail;
 pub mod platform;
 pub mod problem;
+pub mod promises;
 pub mod random;
 pub mod restriction;
 pub mod telemetry;

@@ -11,12 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::DateTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use crate::Problem;
 use crate::config::Setting;
 use crate::crypto::{Place, Sealed, Subject, at_rest};
 use crate::platform::Platform;
 use crate::tenant::{Entity, Id, StoreError, Stored, Tenant, WriteTx, bson_time, schema};
+use crate::{Problem, telemetry};
 
 /// How long a message being sent is left alone by other runs of the job.
 const LEASE: SignedDuration = SignedDuration::from_mins(2);
@@ -72,6 +73,10 @@ pub struct Queued {
     state: State,
     due_at: DateTime,
     attempts: i32,
+    /// Whether it leaves while the tenant is suspended, too. Absent where it does
+    /// not, as in messages of releases before this field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    though_suspended: bool,
     #[serde(with = "at_rest")]
     message: Sealed<Mail>,
 }
@@ -109,7 +114,8 @@ fn place(id: Id) -> Place<'static> {
 }
 
 /// Puts `mail`, which is about `subject`, into the outbox, to leave when the
-/// transaction is committed. Returns its id, by which [`progress`] finds it.
+/// transaction is committed, or once the tenant is no longer suspended. Returns its
+/// id, by which [`progress`] finds it.
 ///
 /// # Errors
 /// [`StoreError`] when it cannot be sealed or stored.
@@ -119,9 +125,39 @@ pub async fn enqueue(
     subject: Subject,
     mail: &Mail,
 ) -> Result<Id, StoreError> {
+    // Boxed, so that the transaction around it stays small.
+    Box::pin(put(tx, now, (subject, mail), false)).await
+}
+
+/// As [`enqueue`], for what does not wait until the tenant is no longer suspended: a
+/// notice of a breach, over which it may have been suspended.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_though_suspended(
+    tx: &mut WriteTx<'_>,
+    now: Timestamp,
+    subject: Subject,
+    mail: &Mail,
+) -> Result<Id, StoreError> {
+    Box::pin(put(tx, now, (subject, mail), true)).await
+}
+
+async fn put(
+    tx: &mut WriteTx<'_>,
+    now: Timestamp,
+    (subject, mail): (Subject, &Mail),
+    though_suspended: bool,
+) -> Result<Id, StoreError> {
     let id = crate::random::id(now)?;
     let message = tx.tenant().seal(place(id), subject, mail).await?;
-    let queued = Queued { state: State::Pending, due_at: bson_time(now), attempts: 0, message };
+    let queued = Queued {
+        state: State::Pending,
+        due_at: bson_time(now),
+        attempts: 0,
+        though_suspended,
+        message,
+    };
     tx.keep(id, queued).await?;
     Ok(id)
 }
@@ -137,7 +173,9 @@ pub struct Delivered {
     pub failed: u32,
 }
 
-/// Sends the tenant's due messages, at most `limit` of them.
+/// Sends the tenant's due messages, of a suspended one those that do not wait, at
+/// most `limit` of them, and begins none at `deadline` or later: a run that is ended
+/// between the sending of a message and its record sends it again.
 ///
 /// # Errors
 /// [`Problem`] when a store does not answer; what was sent is recorded.
@@ -146,9 +184,13 @@ pub async fn deliver_due(
     tenant: &Tenant,
     by: &crate::tenant::Attribution,
     limit: u32,
+    deadline: Instant,
 ) -> Result<Delivered, Problem> {
     let mut done = Delivered::default();
     for _ in 0..limit {
+        if Instant::now() >= deadline {
+            break;
+        }
         let Some(queued) = tenant.claim_due_mail(by.now, LEASE).await? else { break };
         let sent = match tenant.open(place(queued.id), &queued.entity.message).await {
             Ok(mail) => send(platform, (tenant, queued.id), mail.expose()).await,
@@ -160,6 +202,10 @@ pub async fn deliver_due(
                 done.sent += 1;
             }
             Err(_) if queued.entity.attempts >= ATTEMPTS => {
+                // Counted before it is recorded: a run that dies in between says it
+                // twice, and never not at all.
+                count_lost(by.now);
+                tracing::error!(tenant = %tenant.id(), mail = %queued.id, "a message was given up");
                 conclude(tenant, by, "mail.give_up", queued, State::Failed).await?;
                 done.failed += 1;
             }
@@ -170,6 +216,12 @@ pub async fn deliver_due(
         }
     }
     Ok(done)
+}
+
+/// Counts a letter that did not arrive, whichever job finds that out. An alarm is
+/// made of it (template.yaml).
+fn count_lost(now: Timestamp) {
+    telemetry::counted(now, "mail", "letters_lost", 1);
 }
 
 /// One minute after the first failure, doubling up to an hour.
@@ -216,7 +268,13 @@ pub async fn bounce(
             Ok(())
         })
         .await;
-    if nothing_new { Ok(false) } else { done.map(|()| true) }
+    if nothing_new {
+        return Ok(false);
+    }
+    done?;
+    // Whether it is news is known only now.
+    count_lost(by.now);
+    Ok(true)
 }
 
 async fn send(

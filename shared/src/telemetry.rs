@@ -75,7 +75,7 @@ fn metric_line(at: Timestamp, request: &Finished<'_>) -> serde_json::Value {
 }
 
 /// Counts something that a job found, as a metric of `CloudWatch` in the
-/// dimension of the job's name.
+/// dimension of the job's name, or of what several jobs have in common.
 pub fn counted(at: Timestamp, job: &str, metric: &str, count: u64) {
     let line = count_line(at, job, metric, count);
     let _ = writeln!(std::io::stdout().lock(), "{line}");
@@ -117,5 +117,14 @@ mod tests {
         }
         assert_eq!(line[declared["Dimensions"][0][0].as_str().unwrap()], "get-batch");
         assert_eq!((&line["server_errors"], &line["client_errors"]), (&json!(1), &json!(0)));
+    }
+
+    #[test]
+    fn what_a_job_counts_is_a_metric_of_its_name() {
+        let line = count_line(Timestamp::UNIX_EPOCH, "mail", "letters_lost", 2);
+        let declared = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(declared["Metrics"][0]["Name"], "letters_lost");
+        assert_eq!(line["letters_lost"], 2);
+        assert_eq!(line[declared["Dimensions"][0][0].as_str().unwrap()], "mail");
     }
 }

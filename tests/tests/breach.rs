@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use keystone::auth::Role;
 use keystone::clock;
 use keystone_tests::bounce;
-use keystone_tests::breach::{delivery, notify, refused};
+use keystone_tests::breach::{delivery, notify, notify_and_hold, refused};
 use keystone_tests::runtime_api::{Function, build_directory};
 use keystone_tests::trail::Trail;
 use keystone_tests::verdicts::{Folder, pdfsig, pdftotext, pyhanko};
@@ -113,16 +113,6 @@ async fn mailer_without_mail(stack: &Stack) -> Function {
     let mut environment = stack.environment("drain-outbox").await;
     environment.insert("AWS_ENDPOINT_URL_SESV2".into(), "http://127.0.0.1:9".into());
     Function::start(&build_directory().join("drain-outbox"), &environment).await
-}
-
-/// Holds the mail of a tenant while a breach is told: none leaves a suspended
-/// tenant. Then it is due in the far future.
-async fn notify_and_hold(stack: &Stack, slug: &str, detail: &Value) {
-    drain(stack, slug).await;
-    set_state(stack, slug, "suspended").await;
-    notify(stack, "BreachConfirmed", detail).await;
-    due(stack, slug, "2100-01-01T00:00:00Z".parse().unwrap(), 0).await;
-    set_state(stack, slug, "active").await;
 }
 
 /// Makes the tenant's waiting messages due at `at`, after so many attempts.
@@ -371,6 +361,54 @@ async fn mail_of(stack: &Stack, slug: &str) -> String {
     told.get_str("mail_id").unwrap().to_owned()
 }
 
+/// An incident may be why a tenant is suspended. It is told of the breach all the
+/// same; its other mail waits.
+#[tokio::test]
+async fn a_suspended_tenant_is_told_of_a_breach_and_gets_no_other_mail() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("suspended", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    drain(&stack, slug).await;
+    set_state(&stack, slug, "suspended").await;
+    let detail = breach(&[slug], 1);
+    notify(&stack, "BreachConfirmed", &detail).await;
+    assert!(stack.mails_after_drain(&email, NOTICE).await);
+    let more = json!({ "incident": id(&detail), "sequence": 1, "text": "It was a laptop." });
+    notify(&stack, "BreachUpdated", &more).await;
+    assert!(stack.mails_after_drain(&email, "It was a laptop.").await);
+
+    // Of what left before it was suspended, the first message waits once more.
+    let outbox = collection(&stack, slug, "outbox").await;
+    let first = outbox.find_one(doc! { "state": "sent" }).sort(doc! { "_id": 1 }).await;
+    let first = doc! { "_id": first.unwrap().unwrap().get_str("_id").unwrap() };
+    let due_at = DateTime::from_millis(clock::now().as_millisecond());
+    let again = doc! { "$set": { "state": "pending", "due_at": due_at, "attempts": 0 } };
+    assert_eq!(outbox.update_one(first.clone(), again).await.unwrap().matched_count, 1);
+    let state = async || {
+        let found = outbox.find_one(first.clone()).await.unwrap().unwrap();
+        found.get_str("state").unwrap().to_owned()
+    };
+    assert_eq!(drain(&stack, slug).await["sent"], 0);
+    assert_eq!(state().await, "pending");
+    watch(&stack).await;
+    let known = delivered(&stack, id(&detail), slug).await;
+    assert_eq!(known.get_array("letters").unwrap().len(), 2);
+    assert_eq!(mails(&stack, &email, NOTICE).await, 1);
+
+    set_state(&stack, slug, "active").await;
+    for _ in 0..100 {
+        drain(&stack, slug).await;
+        // Another run may be sending it right now.
+        if state().await == "sent" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(state().await, "sent");
+    assert_eq!(incident(tenant.owner()).await["clocks"]["ours"]["state"], "within_target");
+    tenant.finish().await;
+}
+
 /// The emulator's SES tells of no bounces. So the rule's pattern is asked whether
 /// SES's documented event fits, and that event is put into the rule's queue.
 #[tokio::test]
@@ -438,6 +476,7 @@ async fn a_notice_that_comes_back_was_not_delivered() {
     assert_eq!(letter.get_str("state").unwrap(), "bounced");
     let logs = stack.logs(began - SignedDuration::from_secs(1)).await;
     assert!(logs.contains(&mail), "which message it was is logged");
+    assert!(logs.contains("\"letters_lost\":1"), "and it is counted, for an alarm");
     assert!(!logs.contains(&email), "whose address it has is not");
     let at_risk = logs.lines().filter(|line| line.contains("\"breach_notices_at_risk\":"));
     assert!(at_risk.into_iter().any(|line| !line.contains("\"breach_notices_at_risk\":0")));
@@ -635,6 +674,7 @@ async fn an_event_that_is_wrong_is_refused_and_leaves_nothing() {
     for (pointer, value) in [
         ("/incident", json!("7")),
         ("/confirmed_at", json!(hours_ago(-1))),
+        ("/confirmed_at", json!(hours_ago(30 * 24 + 1))),
         ("/confirmed_at", json!("yesterday")),
         ("/nature", json!("")),
         ("/measures", json!("a\u{0}b")),
@@ -655,8 +695,15 @@ async fn an_event_that_is_wrong_is_refused_and_leaves_nothing() {
     let mut partly = good.clone();
     partly["tenants"] = samples::breach(&[tenant.slug(), "there-is-none"])["tenants"].clone();
     assert!(refused(&stack, "BreachConfirmed", &partly).await.contains("/tenants/1/tenant"));
-    refused(&stack, "BreachForgotten", &good).await;
-    let plain = stack.aws().invoke_to_the_end(&stack.function("notify-breach"), &good).await;
+    assert!(refused(&stack, "BreachForgotten", &good).await.contains("/detail-type"));
+    let function = stack.function("notify-breach");
+    let mut foreign = delivery("BreachConfirmed", &good);
+    let body = foreign["Records"][0]["body"].as_str().unwrap();
+    let body = body.replace("keystone.security", "somebody.else");
+    foreign["Records"][0]["body"] = json!(body);
+    let said = stack.aws().invoke_to_the_end(&function, &foreign).await.to_string();
+    assert!(said.contains("invalid-values") && said.contains("/source"), "{said}");
+    let plain = stack.aws().invoke_to_the_end(&function, &good).await;
     assert!(plain.to_string().contains("/Records"), "{plain}");
 
     let breaches = doc! { "_id": id(&good) };
@@ -771,8 +818,11 @@ async fn an_event_on_the_bus_reaches_the_tenant() {
     let tenant = stack.unattended_tenant("by-bus").await;
     let detail = breach(&[tenant.slug()], 1);
     let bus = stack.value("BREACH_BUS");
-    // One of a source that the rule does not know, then the right one.
-    stack.aws().put_event(bus, "somebody.else", "BreachConfirmed", &detail).await;
+    // One whose name was mistyped, which the rule lets through and the function
+    // refuses, then the right one.
+    let began = clock::now();
+    let mistyped = format!("BreachConfirmd-{}", tenant.slug());
+    stack.aws().put_event(bus, "keystone.security", &mistyped, &detail).await;
     stack.aws().put_event(bus, "keystone.security", "BreachConfirmed", &detail).await;
     for _ in 0..300 {
         if count(&stack, tenant.slug(), "incidents", doc! {}).await > 0 {
@@ -783,6 +833,15 @@ async fn an_event_on_the_bus_reaches_the_tenant() {
     let email = tenant.email_of(Role::SuperAdmin);
     assert!(stack.mails_after_drain(&email, NOTICE).await);
     assert_eq!(mails(&stack, &email, NOTICE).await, 1);
+    let mut told = false;
+    for _ in 0..100 {
+        told = stack.logs(began - SignedDuration::from_secs(1)).await.contains(&mistyped);
+        if told {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(told, "what is refused is named in the log");
     tenant.close().await;
 }
 

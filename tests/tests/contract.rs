@@ -193,6 +193,95 @@ fn every_binary_is_a_deployed_function() {
     }
 }
 
+/// An alarm that nobody hears is none.
+#[test]
+fn production_does_not_deploy_unless_somebody_hears_of_alarms() {
+    let template = template();
+    let rule = &template["Rules"]["HeardAlarms"];
+    assert_eq!(rule["RuleCondition"], json!({ "Fn::Equals": [{ "Ref": "Deployment" }, "prod"] }));
+    let no_topic = json!({ "Fn::Equals": [{ "Ref": "AlarmTopicArn" }, ""] });
+    assert_eq!(rule["Assertions"][0]["Assert"], json!({ "Fn::Not": [no_topic] }));
+    let told = json!([{ "Ref": "AlarmTopicArn" }]);
+    let told = json!({ "Fn::If": ["HasAlarmTopic", told, { "Ref": "AWS::NoValue" }] });
+    let alarms = resources(&template, "AWS::CloudWatch::Alarm");
+    assert!(!alarms.is_empty());
+    for (name, alarm) in &alarms {
+        assert_eq!(alarm["AlarmActions"], told, "{name}");
+    }
+}
+
+/// Seconds from one run to the next, as the function's schedule has it.
+fn seconds_between_runs(function: &Value) -> u64 {
+    let mut events = function["Events"].as_object().unwrap().values();
+    let schedule = events.find(|event| event["Type"] == "Schedule").unwrap();
+    let rate = schedule["Properties"]["Schedule"].as_str().unwrap();
+    let rate = rate.strip_prefix("rate(").and_then(|rate| rate.strip_suffix(')')).unwrap();
+    let (count, unit) = rate.split_once(' ').unwrap();
+    let units = [("minute", 60), ("hour", 3_600), ("day", 86_400)];
+    let unit = units.into_iter().find(|(name, _)| *name == unit.trim_end_matches('s')).unwrap();
+    count.parse::<u64>().unwrap() * unit.1
+}
+
+/// What every run of a watcher counts is missed when there is no run.
+#[test]
+fn a_watcher_that_stops_raises_an_alarm() {
+    let template = template();
+    let alarms = resources(&template, "AWS::CloudWatch::Alarm");
+    let functions = resources(&template, "AWS::Serverless::Function");
+    for (name, function, counted) in [
+        ("BreachNoticesAlarm", "WatchBreachesFunction", "breach_notices_at_risk"),
+        (
+            "VulnerabilityDeadlineAlarm",
+            "WatchDisclosuresFunction",
+            "vulnerability_deadlines_missed",
+        ),
+    ] {
+        let (alarm, function) = (&alarms[name], &functions[function]);
+        let job = binary_of(function);
+        assert_eq!(alarm["Dimensions"], json!([{ "Name": "job", "Value": job }]), "{name}");
+        assert_eq!(alarm["MetricName"], counted);
+        assert_eq!(alarm["TreatMissingData"], "breaching", "{name}");
+        // One run may come late.
+        let longest = alarm["Period"].as_u64().unwrap();
+        assert!(longest >= 2 * seconds_between_runs(function), "{name}");
+        assert_eq!(alarm["EvaluationPeriods"], 1, "{name}");
+    }
+}
+
+/// What code counts by name is what an alarm listens to.
+#[test]
+fn an_alarm_hears_of_breaches_and_of_lost_letters() {
+    let template = template();
+    let alarms = resources(&template, "AWS::CloudWatch::Alarm");
+    for (job, metric, file) in [
+        ("watch-breaches", "breach_alarms", "functions/incidents/src/watch.rs"),
+        ("mail", "letters_lost", "shared/src/mail.rs"),
+    ] {
+        let dimensions = json!([{ "Name": "job", "Value": job }]);
+        let hears =
+            |alarm: &&Value| alarm["MetricName"] == metric && alarm["Dimensions"] == dimensions;
+        assert_eq!(alarms.values().filter(hears).count(), 1, "{metric}");
+        let source = std::fs::read_to_string(stack::root().join(file)).unwrap();
+        for name in [job, metric] {
+            assert!(source.contains(&format!("\"{name}\"")), "{file} has no {name}");
+        }
+    }
+}
+
+/// What the rule left out would be gone without a word.
+#[test]
+fn the_rule_of_breaches_lets_everything_through() {
+    let template = template();
+    let rules = resources(&template, "AWS::Events::Rule");
+    let of_bus = json!({ "Ref": "BreachBus" });
+    let of_bus: Vec<&Value> =
+        rules.values().filter(|rule| rule["EventBusName"] == of_bus).collect();
+    assert_eq!(of_bus.len(), 1);
+    // Nobody of another account may put an event there.
+    assert_eq!(of_bus[0]["EventPattern"], json!({ "account": [{ "Ref": "AWS::AccountId" }] }));
+    assert!(resources(&template, "AWS::Events::EventBusPolicy").is_empty());
+}
+
 /// A search by telephone number or IBAN has it in its URL.
 #[test]
 fn an_access_log_line_names_nobody() {

@@ -7,12 +7,16 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use aws_sdk_s3::types::{ObjectLockConfiguration, ObjectLockEnabled};
 use futures::{FutureExt, TryStreamExt};
+use jiff::SignedDuration;
 use keystone::audit::bundle::verify_entry_line;
 use keystone::audit::merkle::Hash;
 use keystone::audit::note::VerifierKey;
 use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
-use keystone_tests::{Client, Stack};
+use keystone::auth::user::MailedToken;
+use keystone::clock;
+use keystone_tests::breach::notify_and_hold;
+use keystone_tests::{Client, Stack, samples};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
@@ -210,6 +214,40 @@ async fn what_is_late_or_wrong_in_the_data_degrades_its_control() {
     };
     assert!(actors("posture.ask").await.contains("test-operator"));
     assert!(!actors("posture.publish").await.contains("test-operator"));
+    tenant.close().await;
+}
+
+/// A watcher that does not run records no miss. What is overdue shows all the same.
+#[tokio::test]
+async fn what_is_overdue_degrades_its_control_though_nobody_recorded_it() {
+    let stack = Stack::load();
+    let stranger = stack.client();
+    let tenant = stack.unattended_tenant("overdue").await;
+    let mut detail = samples::breach(&[tenant.slug()]);
+    detail["confirmed_at"] = json!(clock::now() - SignedDuration::from_hours(73));
+    notify_and_hold(&stack, tenant.slug(), &detail).await;
+    let report = json!({ "title": "a", "description": "b", "steps": "c" });
+    let finder = stack.client().at(keystone_tests::stack::address());
+    let report = finder.post("/v1/security/reports", &report).await.expect(201).json();
+    let hash = MailedToken::from_text(report["token"].as_str().unwrap()).hash();
+    let provider = stack.database().await.database("t_keystone");
+    let reports = provider.collection::<Document>("vulnerability_reports");
+    let over = doc! { "$set": { "acknowledge_by": "2026-01-02T00:00:00Z" } };
+    let of_token = doc! { "token_hash": hash };
+    let changed = reports.update_one(of_token.clone(), over).await.unwrap();
+    assert_eq!(changed.modified_count, 1);
+
+    run(&stack).await;
+    let shown = posture(&stranger).await;
+    for (id, check) in [("C18.1", "breach-deadlines"), ("C16", "disclosure-deadlines")] {
+        let failed = result(&shown, id, check);
+        assert_eq!(failed["result"], "fail", "{failed}");
+        // Not only by what other tests let a watcher record.
+        assert_eq!(failed["facts"]["overdue"], true, "{failed}");
+        assert_eq!(control(&shown, id)["status"], "degraded");
+    }
+    // Nobody answers it, and the next posture is not to suffer from it.
+    reports.delete_one(of_token).await.unwrap();
     tenant.close().await;
 }
 

@@ -4,13 +4,14 @@
 //! becomes aware (Art. 33(1)), which our notice makes it.
 
 use jiff::{SignedDuration, Timestamp};
+use keystone::promises;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Within this time of confirmation a tenant should be notified.
-pub const TARGET: SignedDuration = SignedDuration::from_hours(24);
+pub const TARGET: SignedDuration = promises::BREACH_TARGET;
 /// Within this time of confirmation a tenant must be notified.
-pub const HARD_STOP: SignedDuration = SignedDuration::from_hours(72);
+pub const HARD_STOP: SignedDuration = promises::BREACH_DEADLINE;
 /// What Art. 33(1) gives the controller.
 pub const CONTROLLER: SignedDuration = SignedDuration::from_hours(72);
 /// Hours after confirmation at which an alarm is raised while a tenant is not

@@ -205,7 +205,8 @@ impl Teller<'_> {
             contact: &breach.contact.in_words(),
         };
         let letter = letters::breach(self.public_url, tx.tenant().profile(), &to, &words)?;
-        let mail_id = mail::enqueue(tx, self.by.now, to.subject(), &letter).await?;
+        let mail_id =
+            mail::enqueue_though_suspended(tx, self.by.now, to.subject(), &letter).await?;
         let notice_id = self.notice_id(tx, id, 0);
         let incident = Incident {
             confirmed_at: delivery.confirmed_at,
@@ -236,7 +237,8 @@ impl Teller<'_> {
         let to = tx.settings().await?.entity.contacts.primary;
         let (profile, which) = (tx.tenant().profile(), (before.id, number));
         let letter = letters::breach_update(self.public_url, profile, &to, which, text)?;
-        let mail_id = mail::enqueue(tx, self.by.now, to.subject(), &letter).await?;
+        let mail_id =
+            mail::enqueue_though_suspended(tx, self.by.now, to.subject(), &letter).await?;
         let notice_id = self.notice_id(tx, before.id, number);
         let mut after = before.entity.clone();
         after.told.push(Told { at: self.by.now, text: Some(text.clone()), mail_id, notice_id });

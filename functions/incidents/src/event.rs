@@ -23,6 +23,9 @@ pub const TOLD_BY_HAND: &str = "BreachToldByHand";
 const TENANTS: u32 = 400;
 /// How far the sender's clock may be ahead of ours.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// How long ago a breach may have been confirmed. What is older was mistyped, such
+/// as the year, and would be recorded as missed for good.
+const OLDEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// An event as `EventBridge` wraps it.
 #[derive(Deserialize, JsonSchema)]
@@ -54,7 +57,7 @@ pub enum Event {
 pub struct Confirmed {
     /// The incident, the same in every event about it.
     pub incident: Id,
-    /// When it was confirmed; our deadlines are counted from here.
+    /// When it was confirmed, at most 30 days ago; our deadlines are counted from here.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub confirmed_at: Timestamp,
     /// What happened (Art. 33(3)(a)).
@@ -194,7 +197,14 @@ impl Envelope {
                 }
                 told => Ok(Event::ToldByHand(told)),
             },
-            _ => Err(Problem::invalid("/detail-type", "There is no such event here.")),
+            (source, detail_type) => {
+                tracing::error!(source, detail_type, "an event that is none about a breach");
+                Err(if source == SOURCE {
+                    Problem::invalid("/detail-type", "There is no such event here.")
+                } else {
+                    Problem::invalid("/source", "Nobody else tells of breaches here.")
+                })
+            }
         }
     }
 }
@@ -205,6 +215,9 @@ impl Confirmed {
         let mut errors = Vec::new();
         if event.confirmed_at > now + SKEW {
             errors.push(FieldError::new("/confirmed_at", "Must not be in the future."));
+        }
+        if event.confirmed_at < now - OLDEST {
+            errors.push(FieldError::new("/confirmed_at", "Must not be over 30 days ago."));
         }
         for (index, one) in event.tenants.iter().enumerate() {
             let wrong = |message| FieldError::new(format!("/tenants/{index}/tenant"), message);
@@ -260,9 +273,13 @@ pub(crate) mod tests {
     }
 
     fn opened(detail_type: &str, detail: &Value) -> Result<Event, Problem> {
+        opened_of(SOURCE, detail_type, detail)
+    }
+
+    fn opened_of(source: &str, detail_type: &str, detail: &Value) -> Result<Event, Problem> {
         let now = "2026-03-01T09:00:00Z".parse().unwrap();
         let envelope = json!({
-            "version": "0", "source": SOURCE, "detail-type": detail_type, "detail": detail,
+            "version": "0", "source": source, "detail-type": detail_type, "detail": detail,
         });
         http::read_value::<Envelope>(envelope).unwrap().open(now)
     }
@@ -294,7 +311,22 @@ pub(crate) mod tests {
         let expected = ["/confirmed_at", "/tenants/1/tenant", "/tenants/2/tenant"];
         assert_eq!(fields(opened(CONFIRMED, &wrong)), expected);
 
-        assert_eq!(fields(opened("BreachForgotten", &detail())), ["/detail-type"]);
+        let mut old = detail();
+        old["confirmed_at"] = json!("2026-01-30T09:00:00Z");
+        assert!(matches!(opened(CONFIRMED, &old), Ok(Event::Confirmed(_))));
+        for wrong in ["2026-01-30T08:59:59Z", "2025-03-01T08:00:00Z", "0001-01-01T00:00:00Z"] {
+            old["confirmed_at"] = json!(wrong);
+            assert_eq!(fields(opened(CONFIRMED, &old)), ["/confirmed_at"], "{wrong}");
+        }
+
+        // The rule lets all through, so a name that was mistyped comes as far as here.
+        for mistyped in ["BreachForgotten", "Breach Confirmed", "breachconfirmed", ""] {
+            assert_eq!(fields(opened(mistyped, &detail())), ["/detail-type"], "{mistyped}");
+        }
+        for mistyped in ["keystone.securty", "Keystone.Security", "aws.events", ""] {
+            let found = opened_of(mistyped, CONFIRMED, &detail());
+            assert_eq!(fields(found), ["/source"], "{mistyped}");
+        }
         let update = json!({ "incident": detail()["incident"], "sequence": 0, "text": "More" });
         assert_eq!(fields(opened(UPDATED, &update)), ["/sequence"]);
         let told = json!({

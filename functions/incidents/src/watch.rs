@@ -226,6 +226,8 @@ impl Watch<'_, '_> {
             "breach_delivery.miss" => {
                 tracing::error!(tenant, %breach_id, "72 h after confirmation: deadline missed");
                 count("breach_deadlines_missed", 1);
+                // The last of the alarms.
+                count("breach_alarms", 1);
             }
             "breach_delivery.alarm" => {
                 tracing::error!(tenant, %breach_id, ?alarms, "a tenant is not notified of a breach");

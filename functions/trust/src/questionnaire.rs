@@ -15,12 +15,11 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use keystone::audit::entry::at_text;
 use keystone::cell::harmless;
 use keystone::crypto::{Sealed, at_rest_option};
 use keystone::tenant::{Entity, Filter, Id, Part, StoreError, Stored, Tenant, WriteTx, schema};
-use keystone::{FieldError, Problem, business_days};
+use keystone::{FieldError, Problem, business_days, calendar};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -316,7 +315,7 @@ impl NewQuestionnaire {
         contact: Option<Sealed<String>>,
         now: Timestamp,
     ) -> Questionnaire {
-        let received_on = irish_day(now);
+        let received_on = calendar::day_of(now);
         Questionnaire {
             kind: self.kind,
             templates: TEMPLATES.version.clone(),
@@ -332,12 +331,6 @@ impl NewQuestionnaire {
             issued_at: None,
         }
     }
-}
-
-/// The day in Ireland; that of UTC where the zone is not known.
-pub fn irish_day(now: Timestamp) -> Date {
-    let zone = TimeZone::get("Europe/Dublin").unwrap_or(TimeZone::UTC);
-    now.to_zoned_datetime(zone).date()
 }
 
 /// What the cloud provider does, said of each line that it answers.
@@ -760,6 +753,15 @@ mod tests {
 
     fn view_of(entity: Questionnaire, posture: &PostureView) -> QuestionnaireView {
         QuestionnaireView::new(&stored(entity), posture)
+    }
+
+    #[test]
+    fn a_questionnaire_is_received_on_the_day_that_it_is_in_ireland() {
+        // Half past midnight in Dublin, in summer.
+        let now: Timestamp = "2026-07-31T23:30:00Z".parse().unwrap();
+        let new = NewQuestionnaire { kind: Kind::Lite, questions: vec![] };
+        let received = new.received("Buyer Ltd".into(), None, now);
+        assert_eq!(received.received_on, date(2026, 8, 1));
     }
 
     #[test]

@@ -787,17 +787,22 @@ impl<'t> WriteTx<'t> {
 
 impl Tenant {
     /// Takes the oldest due message of the outbox for `lease`, so that no
-    /// other run of the delivery job sends it meanwhile. This moves a lease
-    /// and no state of the tenant's, so it leaves no audit entry.
+    /// other run of the delivery job sends it meanwhile; of a suspended tenant
+    /// only one that does not wait. This moves a lease and no state of the
+    /// tenant's, so it leaves no audit entry.
     pub(crate) async fn claim_due_mail(
         &self,
         now: Timestamp,
         lease: jiff::SignedDuration,
     ) -> Result<Option<Stored<Queued>>, StoreError> {
         let due = Filter::all().eq("state", "pending").until("due_at", now);
+        let mut due = due.for_tenant(self.id());
+        if !self.record.state.serves() {
+            due.insert("though_suspended", true);
+        }
         self.collection::<Document>(Queued::COLLECTION.name)
             .find_one_and_update(
-                due.for_tenant(self.id()),
+                due,
                 doc! {
                     "$set": { "due_at": bson_time(now + lease) },
                     "$inc": { "attempts": 1, "version": 1_i64 },

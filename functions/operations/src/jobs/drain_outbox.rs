@@ -17,8 +17,9 @@ use tokio::time::Instant;
 pub const SETTINGS: [Setting; 4] =
     [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::MailFrom];
 
-/// After so long a run goes to no further tenant: one that is ended between the
-/// sending of a message and its record sends it again.
+/// After so long a run begins no further message: one that is ended between the
+/// sending of a message and its record sends it again. What it has begun by then
+/// has the rest of the function's 50 seconds.
 const RUN_LIMIT: Duration = Duration::from_secs(35);
 /// How often its schedule in template.yaml runs it.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
@@ -37,16 +38,17 @@ pub struct Input {
     tenant: Option<String>,
 }
 
-/// The job. A tenant whose data cannot be reached does not stop the others;
-/// the run fails in the end, so that it is seen and repeated.
+/// The job. Of suspended tenants it sends what does not wait. A tenant whose data
+/// cannot be reached does not stop the others; the run fails in the end, so that it
+/// is seen and repeated.
 pub async fn handle(job: Job) -> Result<Delivered, Problem> {
+    let deadline = Instant::now() + RUN_LIMIT;
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Job, "drain-outbox");
     let registry = job.registry().await?;
     let mut total = Delivered::default();
     let mut first_problem = None;
-    let deadline = Instant::now() + RUN_LIMIT;
-    let tenants = registry.round(Visit::Serving, input.tenant.as_deref(), (job.now, EVERY)).await?;
+    let tenants = registry.round(Visit::Kept, input.tenant.as_deref(), (job.now, EVERY)).await?;
     for enrolled in tenants {
         if Instant::now() >= deadline {
             break;
@@ -58,7 +60,7 @@ pub async fn handle(job: Job) -> Result<Delivered, Problem> {
                 continue;
             }
         };
-        match deliver_due(&job.platform, &tenant, &by, PER_TENANT).await {
+        match deliver_due(&job.platform, &tenant, &by, PER_TENANT, deadline).await {
             Ok(done) => {
                 total.sent += done.sent;
                 total.retried += done.retried;

@@ -8,6 +8,7 @@
 mod api;
 mod atlas;
 mod attestation;
+mod deadlines;
 mod keys;
 mod publication;
 mod sessions;
@@ -300,8 +301,8 @@ impl<'j> Look<'j> {
             Check::AtlasBackups => atlas::backups(self).await,
             Check::AtlasEncryption => atlas::encryption(self).await,
             Check::AtlasRegion => atlas::region(self).await,
-            Check::DisclosureDeadlines => trail::deadlines(self, "vulnerability_report.miss").await,
-            Check::BreachDeadlines => trail::deadlines(self, "breach_delivery.miss").await,
+            Check::DisclosureDeadlines => deadlines::of_reports(self).await,
+            Check::BreachDeadlines => deadlines::of_breaches(self).await,
             Check::Attestation => attestation::fresh(self, control).await,
         }
     }

@@ -1,4 +1,6 @@
-//! Tables, buckets and secrets: their region, keys, backups and locks.
+//! Tables, buckets and secrets: their region, keys, backups and locks. Of
+//! secrets and keys not all are looked at, so what is published speaks of those
+//! that were.
 
 use aws_sdk_dynamodb::types::{PointInTimeRecoveryStatus, SseType, TableDescription};
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -63,8 +65,10 @@ pub(super) async fn residency(look: &Look<'_>) -> Result<Finding, Blind> {
     let stores = regions.len();
     let away = regions.iter().filter(|region| *region != home).count();
     let evidence = match away {
-        0 => format!("All {stores} stores and keys on AWS are in {home}."),
-        _ => format!("{away} of {stores} stores and keys on AWS are not in {home}."),
+        0 => format!("All {stores} stores and keys on AWS that were looked at are in {home}."),
+        _ => format!(
+            "{away} of {stores} stores and keys on AWS that were looked at are not in {home}."
+        ),
     };
     Ok(Finding::of(away == 0, evidence, json!({ "region": home, "stores": stores, "away": away })))
 }
@@ -84,8 +88,8 @@ pub(super) async fn copies(look: &Look<'_>) -> Result<Finding, Blind> {
     }
     let stores = TABLES.len() + BUCKETS.len();
     let evidence = match copied {
-        0 => format!("None of {stores} tables and buckets is replicated."),
-        _ => format!("{copied} of {stores} tables and buckets are replicated."),
+        0 => format!("None of {stores} tables and buckets that were looked at is replicated."),
+        _ => format!("{copied} of {stores} tables and buckets that were looked at are replicated."),
     };
     Ok(Finding::of(copied == 0, evidence, json!({ "stores": stores, "replicated": copied })))
 }
@@ -180,8 +184,10 @@ pub(super) async fn backups(look: &Look<'_>) -> Result<Finding, Blind> {
     }
     let tables = TABLES.len();
     let evidence = match without {
-        0 => format!("All {tables} tables have point-in-time recovery."),
-        _ => format!("{without} of {tables} tables have no point-in-time recovery."),
+        0 => format!("All {tables} tables that were looked at have point-in-time recovery."),
+        _ => format!(
+            "{without} of {tables} tables that were looked at have no point-in-time recovery."
+        ),
     };
     Ok(Finding::of(without == 0, evidence, json!({ "tables": tables, "without": without })))
 }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use keystone::auth::Role;
 use keystone::auth::password::{COST, PasswordHash};
 use keystone::auth::user::{SecondFactor, User, UserStatus};
+use keystone::calendar;
 use keystone::job::Job;
 use keystone::tenant::{Filter, Part, StoreError, Tenant, Visit};
 use serde::Deserialize;
@@ -131,8 +131,7 @@ impl Survey {
 
         // The canaries' are asked for by the isolation probe, and nobody waits.
         if !id.is_canary() {
-            let today = job.now.to_zoned_datetime(TimeZone::UTC).date();
-            let (open, late) = overdue(tenant, today).await?;
+            let (open, late) = overdue(tenant, calendar::day_of(job.now)).await?;
             self.questionnaires.note(open, late);
         }
         if id.is_provider() {

@@ -1,7 +1,6 @@
 //! What other jobs left in the provider's trail: the self-check of all audit
-//! trails, the isolation probe, deadlines that were missed.
+//! trails, the isolation probe.
 
-use jiff::SignedDuration;
 use keystone::audit::entry::{Outcome, at_text};
 use keystone::tenant::AuditFilter;
 use serde_json::json;
@@ -11,28 +10,6 @@ use crate::isolation::PROBE;
 
 /// What `audit-self-check` leaves in the provider's trail.
 const ACTION: &str = "audit_trails.check";
-
-/// How long a missed deadline counts against the claim that there is none.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 90);
-
-/// Whether a watcher recorded `miss` lately.
-pub(super) async fn deadlines(look: &Look<'_>, miss: &str) -> Result<Finding, Blind> {
-    let filter = AuditFilter {
-        action: Some(miss.into()),
-        from: Some(look.job.now - REMEMBERED),
-        ..AuditFilter::default()
-    };
-    let found = look.provider.newest_audit_entry(&filter).await?;
-    let days = REMEMBERED.as_hours() / 24;
-    Ok(match found {
-        None => Finding::of(true, format!("No deadline was missed in {days} days."), json!({})),
-        Some(last) => {
-            let when = at_text(last.entry.at);
-            let evidence = format!("A deadline was missed in {days} days, lastly at {when}.");
-            Finding::of(false, evidence, json!({ "last_missed_at": when }))
-        }
-    })
-}
 
 pub(super) async fn self_check(look: &Look<'_>) -> Result<Finding, Blind> {
     last_run(

@@ -10,16 +10,15 @@ use keystone::audit::entry::{ActorKind, Outcome, Resource};
 use keystone::config::Setting;
 use keystone::crypto::{Place, Subject};
 use keystone::job::Job;
-use keystone::random;
 use keystone::tenant::{Entity, Filter, Id, Page, Tenant, TenantId, Visit, WriteTx};
+use keystone::{calendar, random};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::posture::PostureView;
 use crate::questionnaire::{
-    Kind, NewQuestionnaire, NewStatement, Questionnaire, QuestionnaireView, State, find, irish_day,
-    open,
+    Kind, NewQuestionnaire, NewStatement, Questionnaire, QuestionnaireView, State, find, open,
 };
 
 /// What the job needs beyond what every function does.
@@ -255,7 +254,7 @@ async fn listed(job: &Job, tenant: &Tenant, posture: &PostureView) -> Result<Vec
             kind: of.kind,
             state: of.state,
             due_on: of.due_on,
-            late: waits && of.due_on < irish_day(job.now),
+            late: waits && of.due_on < calendar::day_of(job.now),
             open: if waits { open(&of.compile(posture)) } else { 0 },
             outdated,
         })

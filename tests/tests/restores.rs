@@ -160,8 +160,8 @@ async fn archive(stack: &Stack, tenant: &Tenant<'_>) -> BTreeMap<String, Vec<u8>
 /// Exit code and words of `keystone-verify checkpoints`.
 fn verify(links: &BTreeMap<String, Vec<u8>>, keys: &[VerifierKey]) -> (i32, String) {
     let path = std::env::temp_dir().join(format!("{:016x}.json", u64::from_be_bytes(random())));
-    let lines: Vec<&[u8]> = links.values().map(Vec::as_slice).collect();
-    std::fs::write(&path, lines.join(&b'\n')).unwrap();
+    let objects: Vec<&[u8]> = links.values().map(Vec::as_slice).collect();
+    std::fs::write(&path, objects.join(&b'\n')).unwrap();
     let mut run = Command::new(root().join("target/debug/keystone-verify"));
     run.arg("checkpoints").arg(&path).env_clear();
     for key in keys {

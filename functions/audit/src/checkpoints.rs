@@ -177,7 +177,7 @@ impl<'p> Publisher<'p> {
         let keys = self.keys.of_tenant(tenant.id().as_str())?;
         let previous = last.map_or(0, |last| last.size);
         let mut of = last.map_or(1, |last| last.link.generation());
-        let mut lost: Option<Checkpoint> = None;
+        let mut newest: Option<Checkpoint> = None;
         // The newest of the last generation that was lost.
         while of < generation {
             let mut step = Step { generation: of, previous };
@@ -191,7 +191,7 @@ impl<'p> Publisher<'p> {
                     next = self.keys.restores().generation_after(undone.at).unwrap_or(generation);
                 }
                 step.previous = checkpoint.size;
-                lost = Some(checkpoint);
+                newest = Some(checkpoint);
             }
             of = next.max(of + 1);
         }
@@ -199,7 +199,7 @@ impl<'p> Publisher<'p> {
         let facts = json!({
             "entries": kept,
             "signed": last.map_or(0, |last| last.size),
-            "lost": lost.map(|lost| json!({ "entries": lost.size, "root": lost.root })),
+            "lost": newest.map(|newest| json!({ "entries": newest.size, "root": newest.root })),
         });
         tracing::warn!(tenant = %tenant.id(), generation, %facts, "the trail goes on after a restore");
         let by = Attribution {

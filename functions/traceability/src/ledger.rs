@@ -77,7 +77,7 @@ pub(crate) struct Room {
 impl Room {
     /// Whether these lines fit.
     fn holds(self, lines: &[(Id, Movement)]) -> bool {
-        let named: usize = lines.iter().map(|(_, line)| named(line)).sum();
+        let named: usize = lines.iter().map(|(_, line)| beside(line)).sum();
         lines.len() <= self.lines && named <= self.named
     }
 
@@ -89,7 +89,7 @@ impl Room {
 }
 
 /// How many lots a line names on its other side.
-fn named(line: &Movement) -> usize {
+fn beside(line: &Movement) -> usize {
     line.others.len()
 }
 
@@ -170,7 +170,7 @@ impl Source for &Tenant {
     ) -> Result<Vec<Vec<(Id, Movement)>>, Problem> {
         let found = parts.iter().map(|values| {
             let filter = filter(field, values, as_of);
-            self.parts_within(filter, room.asked_for(), room.named, named)
+            self.parts_within(filter, room.asked_for(), room.named, beside)
         });
         Ok(try_join_all(found).await?)
     }
@@ -196,7 +196,7 @@ impl Source for WriteTx<'_> {
         let mut found = Vec::with_capacity(parts.len());
         for values in parts {
             let filter = filter(field, values, as_of);
-            found.push(self.parts_within(filter, room.asked_for(), room.named, named).await?);
+            found.push(self.parts_within(filter, room.asked_for(), room.named, beside).await?);
         }
         Ok(found)
     }
@@ -416,7 +416,7 @@ impl Ledger {
         lines
             .filter_map(|line| {
                 let whole = self.transformations.get(line.transformation.as_ref()?)?;
-                Some(whole.opposite(line.role).len().saturating_sub(named(line)))
+                Some(whole.opposite(line.role).len().saturating_sub(beside(line)))
             })
             .sum()
     }
@@ -472,7 +472,7 @@ impl Ledger {
             for (values, lines) in some.iter().zip(answers) {
                 if at_a_time.holds(&lines) {
                     let lines = in_force(lines, self.as_of);
-                    others += lines.iter().map(named).sum::<usize>();
+                    others += lines.iter().map(beside).sum::<usize>();
                     found.extend(lines);
                 } else {
                     large.extend(values.iter().cloned());
@@ -491,7 +491,7 @@ impl Ledger {
                     return Ok(None);
                 }
                 let lines = in_force(lines, self.as_of);
-                others += lines.iter().map(named).sum::<usize>();
+                others += lines.iter().map(beside).sum::<usize>();
                 found.extend(lines);
             }
         }
@@ -576,7 +576,7 @@ pub(crate) mod tests {
                     if lines.len() > room.lines || weighed > room.named {
                         break;
                     }
-                    weighed += named(&line.1);
+                    weighed += beside(&line.1);
                     lines.push(line.clone());
                 }
                 lines

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// Entries of the trails.
 const SIZES: [u64; 2] = [10_000, 100_000];
 /// Entries of a volume, as deployed.
-const VOLUME: u32 = 25_000;
+const VOLUME: u32 = 10_000;
 /// Longest time that an export may take here.
 const PATIENCE: Duration = Duration::from_mins(10);
 

@@ -782,8 +782,9 @@ async fn what_is_recorded_of_an_export_is_believed_as_it_was_written_only() {
     let mut skipped = begun.clone();
     skipped.insert("files", [file]);
     let mut sealed = begun.clone();
-    sealed.insert("seal", seal);
-    for forged in [begun, skipped, sealed, doc! { "filter.action": "product.create" }] {
+    sealed.insert("seal", &seal);
+    let filtered = doc! { "filter.action": "product.create" };
+    for forged in [begun, skipped, sealed, filtered, doc! { "ip": &seal }] {
         let id = ask_unseen(&stack, &tenant, "jsonl").await;
         let before = row(&id).await;
         exports.update_one(doc! { "_id": &id }, doc! { "$set": &forged }).await.unwrap();

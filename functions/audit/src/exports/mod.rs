@@ -264,6 +264,15 @@ impl Export {
         Ok(Self { seal, ..self })
     }
 
+    /// The export without what somebody put there that does not open, to be ended.
+    async fn readable(self, tenant: &Tenant, id: Id, at: Timestamp) -> Result<Self, StoreError> {
+        let ip = match &self.ip {
+            Some(ip) => opened(tenant.open(place(id, "ip"), ip).await)?.and(self.ip.clone()),
+            None => None,
+        };
+        Self { ip, ..self }.sealed(tenant, id, at).await
+    }
+
     /// Whether the export is as it was sealed. Another one's seal does not fit,
     /// nor one of this one that is older than the rest of it.
     async fn is_sound(tenant: &Tenant, stored: &Stored<Self>) -> Result<bool, StoreError> {

@@ -359,7 +359,8 @@ async fn end(
     let by = clock.by();
     tenant
         .audited(&by, action, async |tx: &mut WriteTx<'_>| {
-            let export = tx.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
+            let mut export = tx.get::<Export>(id).await?.ok_or(Problem::NotFound)?;
+            export.entity = export.entity.readable(tenant, id, export.created_at).await?;
             let ended = Export { state, ended_at: Some(by.now), ..export.entity.clone() };
             tx.replace(&export, ended.sealed(tenant, id, export.created_at).await?).await?;
             Ok(())

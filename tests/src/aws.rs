@@ -288,14 +288,16 @@ impl Aws {
         self.json_call("dynamodb", "1.0", "DynamoDB_20120810.UpdateItem", &input).await;
     }
 
-    /// Sets the moment for which the end of a tenant was announced.
-    pub async fn set_announced_end(&self, table: &str, tenant: &str, at: Timestamp) {
+    /// Notes that the end of a tenant was announced, as this closing and for this
+    /// moment.
+    pub async fn announce_end(&self, table: &str, tenant: &str, closing: &str, at: Timestamp) {
         let input = json!({
             "TableName": table,
             "Key": { "tenant": { "S": tenant }, "subject": { "S": "closing" } },
-            "UpdateExpression": "SET ends_at = :at",
-            "ConditionExpression": "attribute_exists(closing)",
-            "ExpressionAttributeValues": { ":at": { "S": at.to_string() } },
+            "UpdateExpression": "SET closing = :closing, ends_at = :at",
+            "ExpressionAttributeValues": {
+                ":closing": { "S": closing }, ":at": { "S": at.to_string() },
+            },
         });
         self.json_call("dynamodb", "1.0", "DynamoDB_20120810.UpdateItem", &input).await;
     }

@@ -50,8 +50,10 @@ async fn record(stack: &Stack, tenant: &Tenant<'_>) -> Document {
 /// Lets the grace period be over, as time would: where it counts, and where the
 /// registry says so.
 async fn let_time_pass(stack: &Stack, tenant: &Tenant<'_>) {
+    let known = record(stack, tenant).await;
+    let closing = known.get_document("closing").unwrap().get_str("id").unwrap();
     let table = stack.value("SUBJECT_KEY_TABLE");
-    stack.aws().set_announced_end(table, tenant.slug(), Timestamp::UNIX_EPOCH).await;
+    stack.aws().announce_end(table, tenant.slug(), closing, Timestamp::UNIX_EPOCH).await;
     let over = doc! { "closing.ends_at": DateTime::from_millis(0) };
     set_in_registry(stack, tenant, over).await;
 }

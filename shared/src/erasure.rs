@@ -173,21 +173,28 @@ async fn begin(
 }
 
 /// Destroys the secrets of subjects whose erasure was interrupted; returns how
-/// many.
+/// many. One that cannot be concluded does not stop the others.
 ///
 /// # Errors
-/// [`Problem`] when a store does not answer.
+/// [`Problem`] when a store does not answer, or an erasure names a secret that
+/// there never was.
 pub async fn finish_pending(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
-    let page = Page { after: None, limit: 100 };
-    let mut finished = 0;
+    let mut page = Page { after: None, limit: 100 };
+    let (mut finished, mut first_problem) = (0, None);
     loop {
         let pending = tenant.list::<Erasure>(Filter::all().eq("state", "pending"), page).await?;
-        if pending.is_empty() {
-            return Ok(finished);
-        }
+        let Some(last) = pending.last() else {
+            return first_problem.map_or(Ok(finished), Err);
+        };
+        page.after = Some(last.id);
         for erasure in &pending {
-            conclude(tenant, by, erasure).await?;
-            finished += 1;
+            match conclude(tenant, by, erasure).await {
+                Ok(()) => finished += 1,
+                Err(problem) => {
+                    tracing::error!(tenant = %tenant.id(), erasure = %erasure.id, %problem, "an erasure was not concluded");
+                    first_problem.get_or_insert(problem);
+                }
+            }
         }
     }
 }
@@ -250,7 +257,7 @@ async fn conclude(
     // Another run may have concluded it, and the subject have a new secret.
     tenant.destroy_secret(subject, &pending.entity.secret_mark).await?;
     // The trail says that somebody was erased only of whom that is so.
-    if !tenant.was_destroyed(subject).await? {
+    if !tenant.is_destroyed(subject, &pending.entity.secret_mark).await? {
         let what = format!("the erasure {} names a secret that there never was", pending.id);
         return Err(StoreError::defect(what).into());
     }

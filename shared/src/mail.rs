@@ -193,6 +193,8 @@ pub async fn deliver_due(
         }
         let Some(queued) = tenant.claim_due_mail(by.now, LEASE).await? else { break };
         let sent = match tenant.open(place(queued.id), &queued.entity.message).await {
+            // It may have left before, each time without a record.
+            _ if queued.entity.attempts > ATTEMPTS => Err(StoreError::Conflict),
             Ok(mail) => send(platform, (tenant, queued.id), mail.expose()).await,
             Err(error) => Err(error.into()),
         };

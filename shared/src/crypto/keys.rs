@@ -182,10 +182,22 @@ impl TenantKeys {
     ///
     /// # Errors
     /// [`StoreError`] when the table does not answer.
-    pub(crate) async fn was_destroyed(&self, subject: Subject) -> Result<bool, StoreError> {
+    async fn was_destroyed(&self, subject: Subject) -> Result<bool, StoreError> {
         let asked = [subject];
         let found = Box::pin(self.vault.secrets.destroyed(self.ring.tenant(), &asked)).await?;
         Ok(found.contains(&subject))
+    }
+
+    /// Whether the secret of `subject` was destroyed that had this `mark`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer.
+    pub(crate) async fn is_destroyed(
+        &self,
+        subject: Subject,
+        mark: &str,
+    ) -> Result<bool, StoreError> {
+        self.vault.secrets.is_destroyed(self.ring.tenant(), subject, mark).await
     }
 
     /// Forgets the secret of `subject`, or that there was none, and what was

@@ -122,6 +122,8 @@ const BATCH_PAUSE: Duration = Duration::from_millis(20);
 const TENANT: &str = "tenant";
 const SUBJECT: &str = "subject";
 const SECRET: &str = "secret";
+/// Of a tombstone, which secrets were destroyed.
+const MARKS: &str = "marks";
 /// Name of the item that says that the tenant's end was announced.
 const CLOSING: &str = "closing";
 const STORE: &str = "subject key table";
@@ -178,6 +180,23 @@ impl SubjectSecrets {
         let found = self.items(tenant, names).await?;
         let destroyed = |subject: &Subject| found.contains_key(&tombstone(*subject));
         Ok(subjects.iter().copied().filter(destroyed).collect())
+    }
+
+    /// Whether the secret of `subject` was destroyed that had this `mark`. Needs
+    /// `BatchGetItem`.
+    ///
+    /// # Errors
+    /// As [`SubjectSecrets::get`].
+    pub(crate) async fn is_destroyed(
+        &self,
+        tenant: &TenantId,
+        subject: Subject,
+        mark: &str,
+    ) -> Result<bool, StoreError> {
+        let name = tombstone(subject);
+        let found = self.items(tenant, vec![name.clone()]).await?.remove(&name);
+        let marks = found.as_ref().and_then(|item| item.get(MARKS)?.as_ss().ok());
+        Ok(marks.is_some_and(|marks| marks.iter().any(|one| one == mark)))
     }
 
     /// The items of these names that there are, by name.
@@ -263,6 +282,8 @@ impl SubjectSecrets {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(tenant, &tombstone(subject))))
+            .update_expression("ADD marks :mark")
+            .expression_attribute_values(":mark", AttributeValue::Ss(vec![mark.to_owned()]))
             .send()
             .await
             .map_err(|error| StoreError::unavailable(STORE, &error))?;

@@ -172,7 +172,7 @@ impl JobRegistry<'_> {
         // After the letter is on its way: what is not announced here is not carried
         // out, whatever the registry says.
         let secrets = &self.platform().vault().await?.secrets;
-        secrets.announce_end(&new.tenant, closing.id, by.now + new.grace).await?;
+        secrets.announce_end(&new.tenant, closing.id, ends_at.max(by.now + new.grace)).await?;
         Ok(Standing {
             tenant: new.tenant.clone(),
             state: TenantState::Closing,
@@ -206,8 +206,8 @@ impl JobRegistry<'_> {
                 letter,
             )
             .await?;
-        self.reinstate(id, &closing).await?;
         self.platform().vault().await?.secrets.call_end_off(id).await?;
+        self.reinstate(id, &closing).await?;
         Ok(Standing { tenant: id.clone(), state: TenantState::Active, ends_at: None })
     }
 
@@ -264,11 +264,19 @@ impl JobRegistry<'_> {
     /// call continues.
     pub async fn destroy(&self, by: &Attribution, id: &TenantId) -> Result<Option<u64>, Problem> {
         let mut record = self.record(id).await?.ok_or(Problem::NotFound)?;
-        if id.is_reserved() || !self.is_announced(id, &record, by.now).await? {
-            tracing::error!(tenant = %id, "the registry names an end that nobody announced");
-            return Err(Problem::Conflict("The tenant's end was not announced.".into()));
+        let secrets = &self.platform().vault().await?.secrets;
+        let own = secrets.get(id, &[Subject::Tenant]).await?;
+        let announced = match &record.closing {
+            Some(closing) => secrets.announced_end(id, closing.id).await?,
+            None => None,
+        };
+        match announced {
+            // Nothing is left to destroy: a run that died is finished.
+            _ if own.is_empty() && !id.is_reserved() => {}
+            Some(ends_at) if ends_at > by.now => return Ok(None),
+            Some(_) if !id.is_reserved() => {}
+            _ => return self.not_announced(by, record).await,
         }
-        let own = self.platform().vault().await?.secrets.get(id, &[Subject::Tenant]).await?;
         if record.state == TenantState::Closing && own.is_empty() {
             // Destroyed before the registry was put back to an earlier moment.
             record = self.close_destroyed(by, record).await?;
@@ -297,20 +305,22 @@ impl JobRegistry<'_> {
         Ok(Some(secrets))
     }
 
-    /// Whether the time is over that was announced to the tenant. Of one whose own
-    /// secret is gone nothing is left to destroy, and a run that died is finished.
-    async fn is_announced(
+    /// The registry names an end that is not announced: it was called off by a run
+    /// that died, which this finishes, or nobody ever announced it.
+    async fn not_announced(
         &self,
-        id: &TenantId,
-        record: &TenantRecord,
-        now: Timestamp,
-    ) -> Result<bool, Problem> {
-        let secrets = &self.platform().vault().await?.secrets;
-        let Some(closing) = &record.closing else { return Ok(false) };
-        if secrets.announced_end(id, closing.id).await?.is_some_and(|ends_at| ends_at <= now) {
-            return Ok(true);
+        by: &Attribution,
+        record: TenantRecord,
+    ) -> Result<Option<u64>, Problem> {
+        let id = record.id.clone();
+        if let (TenantState::Closing, Some(closing)) = (record.state, record.closing.clone()) {
+            let tenant = self.open(record, by.now).await?;
+            if self.was_called_off(&tenant, &closing).await? {
+                return Ok(None);
+            }
         }
-        Ok(secrets.get(id, &[Subject::Tenant]).await?.is_empty())
+        tracing::error!(tenant = %id, "the registry names an end that nobody announced");
+        Err(Problem::Conflict("The tenant's end was not announced.".into()))
     }
 
     /// Records in the provider's trail that nothing of the tenant opens any

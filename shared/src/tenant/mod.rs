@@ -165,9 +165,13 @@ impl Tenant {
         self.keys.destroy(subject, mark).await
     }
 
-    /// Whether a secret of `subject` was destroyed.
-    pub(crate) async fn was_destroyed(&self, subject: Subject) -> Result<bool, StoreError> {
-        self.keys.was_destroyed(subject).await
+    /// Whether the secret of `subject` was destroyed that had this `mark`.
+    pub(crate) async fn is_destroyed(
+        &self,
+        subject: Subject,
+        mark: &str,
+    ) -> Result<bool, StoreError> {
+        self.keys.is_destroyed(subject, mark).await
     }
 
     async fn open_envelope(

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::sub_processor::{Waits, activate_due};
-use crate::vulnerability::{Seen, WATCHER, watch};
+use crate::vulnerability::{Seen, WATCHER, count_misses, watch};
 
 /// What the job needs beyond what every function does.
 pub const SETTINGS: [Setting; 3] =
@@ -43,6 +43,7 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let reports = watch(&provider, &by).await;
     let activated = activate_due(&registry, &by).await;
     let reports = reports?;
+    count_misses(job.now, 0);
     let (activated, waiting) = activated?;
     Ok(Watched { reports, activated, waiting })
 }

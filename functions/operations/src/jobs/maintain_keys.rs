@@ -118,7 +118,20 @@ impl Run<'_> {
         unreadable: &mut Vec<SealedValue>,
     ) -> Result<(), Problem> {
         let by = self.by;
-        total.erased += finish_pending(tenant, by).await?;
+        // What cannot be erased is no reason not to rotate.
+        let erased = finish_pending(tenant, by).await;
+        self.rotate(tenant, total, unreadable).await?;
+        total.erased += erased?;
+        Ok(())
+    }
+
+    async fn rotate(
+        &self,
+        tenant: &Tenant,
+        total: &mut Maintained,
+        unreadable: &mut Vec<SealedValue>,
+    ) -> Result<(), Problem> {
+        let by = self.by;
         total.lapsed += erase_former_users(tenant, by).await?;
         let kms_key = self.job.platform.config().get(Setting::DataKey);
         let kms_key = kms_key.map_err(|_| Problem::Internal)?;

@@ -447,6 +447,21 @@ async fn what_nobody_announced_is_not_carried_out() {
         );
     }
 
+    // Nor is it after the time that was announced, as long as the trail does not say
+    // that it has begun.
+    close(&stack, &tenant, "begin").await;
+    let_time_pass(&stack, &tenant).await;
+    let mut begun = record(&stack, &tenant).await.get_document("closing").unwrap().clone();
+    begun.insert("destruction", destruction.get("destruction").unwrap());
+    let forged = doc! { "state": "closed", "closing": begun };
+    set_in_registry(&stack, &tenant, forged).await;
+    let job = stack.value("DESTROY_TENANTS_FUNCTION");
+    let said = stack.aws().invoke_to_the_end(job, &json!({})).await.to_string();
+    set_in_registry(&stack, &tenant, doc! { "state": "closing" }).await;
+    assert!(said.contains("was not announced"), "{said}");
+    assert!(has_secrets(&stack, &tenant).await);
+    close(&stack, &tenant, "call_off").await;
+
     // One that was announced, for later.
     let begun = close(&stack, &tenant, "begin").await;
     assert!(begun["ends_at"].is_string(), "{begun}");

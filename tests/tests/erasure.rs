@@ -518,6 +518,14 @@ async fn an_erasure_that_was_interrupted_is_finished_by_the_job() {
     owner.patch(&path, &etag, &phone).await.must(200);
     assert_eq!(owner.get(&path).await.expect(200).json()["phone"], "+353865550002");
 
+    // One that names a secret that there never was is not said to be done.
+    pend(Some("00".repeat(32))).await;
+    let failed = stack.aws().invoke_to_the_end(job, &event).await.to_string();
+    assert!(failed.contains("internal"), "{failed}");
+    assert!(has_secret(&stack, &subject).await);
+    let left = erasures.count_documents(doc! { "state": "pending" }).await.unwrap();
+    assert_eq!(left, 1, "it is said to be done");
+
     // One of the secret that there is destroys it.
     pend(Some(mark_of_secret(&stack, &tenant, &subject).await)).await;
     assert_eq!(stack.aws().invoke(job, &event).await["erased"], 1);

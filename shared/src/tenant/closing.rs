@@ -228,6 +228,7 @@ impl JobRegistry<'_> {
         let off = closure.is_some_and(|found| found.entity.state == ClosureState::CalledOff);
         if off {
             tracing::warn!(tenant = %tenant.id(), "a closing that was called off is finished");
+            self.platform().vault().await?.secrets.call_end_off(tenant.id()).await?;
             self.reinstate(tenant.id(), closing).await?;
         }
         Ok(off)
@@ -276,6 +277,16 @@ impl JobRegistry<'_> {
             Some(ends_at) if ends_at > by.now => return Ok(None),
             Some(_) if !id.is_reserved() => {}
             _ => return self.not_announced(by, record).await,
+        }
+        if record.state == TenantState::Closed && !own.is_empty() {
+            // An interrupted run had begun, if the trail says so too.
+            let closing = record.closing.clone().ok_or(Problem::Internal)?;
+            let tenant = self.open(record.clone(), by.now).await?;
+            let closure = tenant.get::<Closure>(closing.id).await?;
+            let begun = closure.is_some_and(|one| one.entity.state == ClosureState::Destroying);
+            if !begun || self.covered_end(&tenant).await?.is_none() {
+                return self.not_announced(by, record).await;
+            }
         }
         if record.state == TenantState::Closing && own.is_empty() {
             // Destroyed before the registry was put back to an earlier moment.
@@ -405,19 +416,7 @@ impl JobRegistry<'_> {
         }
         let quiet: Letter<'_> = &|_, _, _, _| Err(Problem::Internal);
         tenant.settle_closure(by, DESTROY, &closing, ClosureState::Destroying, quiet).await?;
-        let entry = AuditFilter { action: Some(DESTROY.into()), ..AuditFilter::default() };
-        let entry = tenant.newest_audit_entry(&entry).await?;
-        let entry = entry.ok_or_else(|| StoreError::defect("no entry announces it"))?;
-        let last = tenant.last_checkpoint().await?;
-        let Some(last) = last.filter(|checkpoint| checkpoint.size > entry.entry.seq) else {
-            return Ok(None);
-        };
-        let keys = CheckpointKeys::of(self.platform()).await?.of_tenant(id.as_str())?;
-        if !tenant.covers(&last, &entry, &keys).await? {
-            // Nothing is signed after such a one either, which raises an alarm.
-            tracing::error!(tenant = %id, size = last.size, "the last checkpoint is not signed");
-            return Ok(None);
-        }
+        let Some(last) = self.covered_end(&tenant).await? else { return Ok(None) };
         let destruction = Destruction {
             begun_at: bson_time(by.now),
             tree_size: i64::try_from(last.size).map_err(StoreError::defect)?,
@@ -426,6 +425,27 @@ impl JobRegistry<'_> {
             finished_at: None,
         };
         self.set_closed(&id, &closing, &destruction).await.map(Some)
+    }
+}
+
+impl JobRegistry<'_> {
+    /// The last signed checkpoint of the tenant, if it covers the entry that
+    /// announces the destruction.
+    async fn covered_end(&self, tenant: &Tenant) -> Result<Option<SignedCheckpoint>, Problem> {
+        let entry = AuditFilter { action: Some(DESTROY.into()), ..AuditFilter::default() };
+        let Some(entry) = tenant.newest_audit_entry(&entry).await? else { return Ok(None) };
+        let last = tenant.last_checkpoint().await?;
+        let Some(last) = last.filter(|checkpoint| checkpoint.size > entry.entry.seq) else {
+            return Ok(None);
+        };
+        let id = tenant.id();
+        let keys = CheckpointKeys::of(self.platform()).await?.of_tenant(id.as_str())?;
+        if !tenant.covers(&last, &entry, &keys).await? {
+            // Nothing is signed after such a one either, which raises an alarm.
+            tracing::error!(tenant = %id, size = last.size, "the last checkpoint is not signed");
+            return Ok(None);
+        }
+        Ok(Some(last))
     }
 }
 

@@ -175,6 +175,7 @@ struct Contents<'e> {
     requested_at: i64,
     format: Format,
     state: State,
+    by_address: bool,
     filter: FilterInput,
     requested_by: Id,
     role: &'e str,
@@ -287,6 +288,7 @@ impl Export {
             format: self.format,
             state: self.state,
             // One whose address does not open has a seal that does not fit.
+            by_address: self.ip.is_some(),
             filter: self.filter(tenant, id).await?,
             requested_by: self.requested_by,
             role: &self.role,

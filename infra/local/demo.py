@@ -252,11 +252,12 @@ class Client:
         if status not in (200, 412):
             raise Stop(f"PATCH {path} answered {status}: {answer}")
 
-    def send(self, method: str, path: str, body: dict, headers: dict | None = None) -> tuple[int, dict]:
+    def send(self, method: str, path: str, body: dict | None, headers: dict | None = None) -> tuple[int, dict]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        self.connection.request(method, self.base.path + path, json.dumps(body), headers)
+        content = None if body is None else json.dumps(body)
+        self.connection.request(method, self.base.path + path, content, headers)
         answer = self.connection.getresponse()
         content = answer.read()
         return answer.status, json.loads(content) if content else {}

@@ -4,7 +4,9 @@ everything else stays (infra/runbooks/atlas.md, docs/adr/0044)."""
 import json
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import daemons
 import database
@@ -13,6 +15,8 @@ import deployment
 import settings
 from console import Stop, step
 
+# How long something that fails is tried again, in seconds.
+PATIENCE = 30
 # S3 tells when something was archived to the second.
 SECOND = 1.1
 KEPT = settings.LOCAL / "backup"
@@ -36,7 +40,7 @@ def main(credentials: dict) -> int:
         database.start(credentials["mongodb"])
         time.sleep(SECOND)
     with step("writing what will be lost"):
-        lost = before.create("/v1/customers", _customer(), key=f"drill-{moment}")
+        lost = _created(before, moment)
         last_write = time.time()
         signed = _invoke(aws, "publish-checkpoints")["signed"]
     with step("losing the database"):
@@ -99,26 +103,50 @@ def _tell(aws: deployment.Aws, restores: str) -> int:
     return told
 
 
+def _patiently(attempt: Callable[[], tuple[bool, str, Any]]) -> Any:
+    """What comes of an attempt, made until it succeeds or PATIENCE is over: a function
+    may find the database gone once more before it connects anew."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        done, said, result = attempt()
+        if done:
+            return result
+        if time.monotonic() > deadline:
+            raise Stop(said)
+        time.sleep(0.5)
+
+
 def _invoke(aws: deployment.Aws, function: str) -> dict:
-    answer = aws.client("lambda").invoke(FunctionName=f"{settings.STACK_NAME}-{function}", Payload=b"{}")
-    said = answer["Payload"].read().decode()
-    if answer.get("FunctionError"):
-        raise Stop(f"{function} failed: {said}; `make logs F={function}` says more.")
-    return json.loads(said)
+    def attempt() -> tuple[bool, str, Any]:
+        answer = aws.client("lambda").invoke(FunctionName=f"{settings.STACK_NAME}-{function}", Payload=b"{}")
+        said = answer["Payload"].read().decode()
+        failed = f"{function} failed: {said}; `make logs F={function}` says more."
+        return not answer.get("FunctionError"), failed, json.loads(said)
+
+    return _patiently(attempt)
 
 
 def _signed_in(stack: dict, person: dict) -> demo.Client:
     client = demo.Client(stack["KEYSTONE_URL"])
-    if not client.sign_in(person, lambda: None):
-        raise Stop(f"{person['email']} cannot sign in.")
-    return client
+    signed_in = lambda: (client.sign_in(person, lambda: None), f"{person['email']} cannot sign in.", client)
+    return _patiently(signed_in)
+
+
+def _created(client: demo.Client, moment: str) -> str:
+    def attempt() -> tuple[bool, str, Any]:
+        headers = {"Idempotency-Key": f"drill-{moment}"}
+        status, body = client.send("POST", "/v1/customers", _customer(), headers)
+        return status == 201, f"POST /v1/customers answered {status}: {body}", body.get("id")
+
+    return _patiently(attempt)
 
 
 def _must(client: demo.Client, path: str, status: int = 200) -> dict:
-    found, body = client.send("GET", path, {})
-    if found != status:
-        raise Stop(f"GET {path} answered {found}: {body}")
-    return body
+    def attempt() -> tuple[bool, str, Any]:
+        found, body = client.send("GET", path, None)
+        return found == status, f"GET {path} answered {found}: {body}", body
+
+    return _patiently(attempt)
 
 
 def _customer() -> dict:

@@ -79,7 +79,8 @@ The database was put back to {moment}.
 
 time to restore     {in_service - began:.1f} s, of {told} functions told of it, {checked["trails"]} trails and {checked["entries"]} entries checked
 lost writes         {last_write - _seconds(moment):.1f} s: what was written after that moment
-checkpoints lost    {signed}; trails that went on as another generation: {again["signed"]}
+checkpoints lost    {signed}; that of {admin["tenant"]} is on record, whose trail goes on as another generation
+signed since        {again["signed"]} trails
 checked once more   {checked_again["trails"]} trails, {checked_again["entries"]} entries, nothing found
 """)
     return 0

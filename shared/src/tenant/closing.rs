@@ -271,12 +271,15 @@ impl JobRegistry<'_> {
             Some(closing) => secrets.announced_end(id, closing.id).await?,
             None => None,
         };
+        if id.is_reserved() {
+            return self.not_announced(by, record).await;
+        }
         match announced {
             // Nothing is left to destroy: a run that died is finished.
-            _ if own.is_empty() && !id.is_reserved() => {}
+            _ if own.is_empty() => {}
             Some(ends_at) if ends_at > by.now => return Ok(None),
-            Some(_) if !id.is_reserved() => {}
-            _ => return self.not_announced(by, record).await,
+            Some(_) => {}
+            None => return self.not_announced(by, record).await,
         }
         if record.state == TenantState::Closed && !own.is_empty() {
             // An interrupted run had begun, if the trail says so too.
@@ -426,9 +429,7 @@ impl JobRegistry<'_> {
         };
         self.set_closed(&id, &closing, &destruction).await.map(Some)
     }
-}
 
-impl JobRegistry<'_> {
     /// The last signed checkpoint of the tenant, if it covers the entry that
     /// announces the destruction.
     async fn covered_end(&self, tenant: &Tenant) -> Result<Option<SignedCheckpoint>, Problem> {

@@ -120,11 +120,14 @@ impl Run<'_> {
         let by = self.by;
         // What cannot be erased is no reason not to rotate.
         let erased = finish_pending(tenant, by).await;
+        total.lapsed += erase_former_users(tenant, by).await?;
         self.rotate(tenant, total, unreadable).await?;
         total.erased += erased?;
         Ok(())
     }
 
+    /// Gives the tenant a new data key if its time has come, and seals anew what
+    /// older ones sealed, as far as the run's time goes.
     async fn rotate(
         &self,
         tenant: &Tenant,
@@ -132,7 +135,6 @@ impl Run<'_> {
         unreadable: &mut Vec<SealedValue>,
     ) -> Result<(), Problem> {
         let by = self.by;
-        total.lapsed += erase_former_users(tenant, by).await?;
         let kms_key = self.job.platform.config().get(Setting::DataKey);
         let kms_key = kms_key.map_err(|_| Problem::Internal)?;
         if tenant.rotate_data_key(by, kms_key, self.period).await?.is_some() {

@@ -1,6 +1,8 @@
-//! What partners' documents name: items with their lots, and businesses by GLN.
+//! What partners' documents name, items with their lots and businesses by GLN, and
+//! what they tell of themselves.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use keystone::http::escaped;
 use keystone_tests::goods::{AT, captured, fields, key, lot, made, product};
 use keystone_tests::{Client, Stack, samples};
 use serde_json::{Value, json};
@@ -186,5 +188,202 @@ async fn a_gln_is_one_partners_and_may_be_learnt_later() {
     let customer = partner(owner, "customers", &later).await;
     let shown = evidence(owner, &batch).await;
     assert_eq!((ids(&shown["customers"]), asked(&shown)), (vec![customer], false), "{shown}");
+    tenant.finish().await;
+}
+
+/// The Digital Link of a place.
+fn place(gln: &str) -> String {
+    format!("https://id.gs1.org/414/{gln}")
+}
+
+/// What happens at this hour at the place with this GLN.
+fn at(hour: u8, gln: &str, kind: &str, more: &Value) -> Value {
+    let mut event = shipped(more);
+    event["type"] = kind.into();
+    event["eventTime"] = format!("2026-03-01T{hour:02}:00:00Z").into();
+    event["readPoint"] = json!({ "id": place(gln) });
+    event
+}
+
+fn kilograms(class: &str, amount: u32) -> Value {
+    json!([{ "epcClass": class, "quantity": amount, "uom": "KGM" }])
+}
+
+/// What stands of a lot, by its Digital Link.
+async fn of_lot(owner: &Client, lot: &str) -> Value {
+    let lot = escaped(&escaped(lot));
+    owner.get(&format!("/v1/batches/{lot}/article-18")).await.expect(200).json()
+}
+
+fn stock(shown: &Value) -> &Value {
+    &shown["balance"]["stock"]
+}
+
+fn weight(kilograms: &str) -> Value {
+    json!([{ "value": kilograms, "unit": "KGM" }])
+}
+
+#[tokio::test]
+async fn what_partners_did_with_a_lot_is_none_of_our_stock() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("theirs", &[]).await;
+    let owner = tenant.owner();
+    let dairy = samples::site();
+    let ours = dairy["gln"].as_str().unwrap();
+    owner.post("/v1/sites", &dairy).await.must(201);
+    let (farm, shop, kiosk) = (samples::gtin(), samples::gtin(), samples::gtin());
+    let supplier = partner(owner, "suppliers", &farm).await;
+    let customer = partner(owner, "customers", &shop).await;
+    partner(owner, "customers", &kiosk).await;
+    let gtin = samples::gtin();
+    let class = |lot: &str| format!("https://id.gs1.org/01/{gtin:0>14}/10/{lot}");
+    let (hay, milk, cheese) = (class("HAY"), class("MILK"), class("CHEESE"));
+    let parties = |side: &str, gln: &str| json!([{ "type": "possessing_party", side: place(gln) }]);
+    let moves = |step: &str, lot: &str, amount, from: &str, to: &str| {
+        json!({
+            "bizStep": step, "quantityList": kilograms(lot, amount),
+            "sourceList": parties("source", from), "destinationList": parties("destination", to),
+            "bizTransactionList": [{ "type": "desadv", "bizTransaction": "urn:x:1" }],
+        })
+    };
+    let (of, transaction) = ("ObjectEvent", "TransactionEvent");
+    let made = |from: &str, amount, to: &str, out| {
+        let mut event = json!({
+            "inputQuantityList": kilograms(from, amount),
+            "outputQuantityList": kilograms(to, out),
+        });
+        event["bizStep"] = "commissioning".into();
+        event
+    };
+    let without_action = |mut event: Value| {
+        event.as_object_mut().unwrap().remove("action");
+        event
+    };
+    captured(
+        owner,
+        &[
+            without_action(at(1, &farm, "TransformationEvent", &made(&hay, 900, &milk, 300))),
+            at(2, &farm, transaction, &moves("shipping", &milk, 100, &farm, ours)),
+            // The farm has other customers too.
+            at(2, &farm, of, &moves("shipping", &milk, 200, &farm, "4000001000050")),
+            at(3, ours, transaction, &moves("receiving", &milk, 100, &farm, ours)),
+            without_action(at(4, ours, "TransformationEvent", &made(&milk, 60, &cheese, 50))),
+            at(5, ours, transaction, &moves("shipping", &cheese, 30, ours, &shop)),
+            at(6, &shop, of, &moves("receiving", &cheese, 30, ours, &shop)),
+            at(7, &shop, of, &moves("shipping", &cheese, 20, &shop, &kiosk)),
+            at(8, &shop, of, &json!({
+                "action": "DELETE", "bizStep": "destroying", "quantityList": kilograms(&cheese, 5),
+            })),
+        ],
+    )
+    .await;
+
+    let shown = of_lot(owner, &milk).await;
+    assert_eq!(stock(&shown), &weight("40"), "{shown}");
+    assert_eq!(ids(&shown["suppliers"]), [supplier.as_str()], "{shown}");
+    assert_eq!((&shown["dispatches"], &shown["customers"]), (&json!([]), &json!([])), "{shown}");
+    assert_eq!(shown["balance"]["incoming"], weight("100"), "{shown}");
+    let shown = of_lot(owner, &cheese).await;
+    assert_eq!(stock(&shown), &weight("20"), "{shown}");
+    assert_eq!(ids(&shown["customers"]), [customer.as_str()], "{shown}");
+    assert_eq!(shown["dispatches"].as_array().unwrap().len(), 1, "{shown}");
+
+    // A trace goes on through what the farm made, and says no amount of it.
+    let path = format!("/v1/batches/{}/trace?direction=back", escaped(&escaped(&cheese)));
+    let graph = owner.get(&path).await.expect(200).json();
+    let lots: Vec<&Value> =
+        graph["nodes"].as_array().unwrap().iter().map(|node| &node["lot"]).collect();
+    let keys = ["CHEESE", "MILK", "HAY"].map(|lot| json!(key(&gtin, lot)));
+    assert_eq!(lots, keys.iter().collect::<Vec<_>>(), "{graph}");
+    assert_eq!(graph["nodes"][1]["produced"], json!([]), "{graph}");
+    assert_eq!(graph["nodes"][2]["consumed"], json!([]), "{graph}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn what_goes_between_our_sites_has_not_left() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("between", &[]).await;
+    let owner = tenant.owner();
+    let (dairy, depot) = (samples::site(), samples::site());
+    for site in [&dairy, &depot] {
+        owner.post("/v1/sites", site).await.must(201);
+    }
+    let (dairy, depot) = (dairy["gln"].as_str().unwrap(), depot["gln"].as_str().unwrap());
+    let shop = samples::gtin();
+    let customer = partner(owner, "customers", &shop).await;
+    let gtin = samples::gtin();
+    let lot = format!("https://id.gs1.org/01/{gtin:0>14}/10/C-1");
+    let to = |gln: &str| json!([{ "type": "location", "destination": place(gln) }]);
+    let pallet = "urn:epc:id:sscc:0614141.1234567890";
+    let of = "ObjectEvent";
+    captured(
+        owner,
+        &[
+            at(1, dairy, of, &json!({
+                "action": "ADD", "bizStep": "commissioning", "quantityList": kilograms(&lot, 100),
+            })),
+            at(2, dairy, of, &json!({
+                "bizStep": "shipping", "quantityList": kilograms(&lot, 40),
+                "destinationList": to(depot),
+            })),
+            at(3, depot, of, &json!({
+                "bizStep": "receiving", "quantityList": kilograms(&lot, 40),
+            })),
+            at(4, depot, of, &json!({
+                "bizStep": "accepting", "quantityList": kilograms(&lot, 40),
+            })),
+        ],
+    )
+    .await;
+    let shown = of_lot(owner, &lot).await;
+    assert_eq!(stock(&shown), &weight("100"), "{shown}");
+    assert_eq!((&shown["receipts"], &shown["dispatches"]), (&json!([]), &json!([])), "{shown}");
+
+    // On a pallet, which is received as it is, and its lot then; and on to a customer.
+    let packed = json!({
+        "action": "ADD", "bizStep": "packing", "parentID": pallet,
+        "childQuantityList": kilograms(&lot, 30),
+    });
+    let moved = |step: &str, gln: &str| json!({ "bizStep": step, "parentID": pallet, "destinationList": to(gln) });
+    captured(
+        owner,
+        &[
+            at(5, dairy, "AggregationEvent", &packed),
+            at(6, dairy, "AggregationEvent", &moved("shipping", depot)),
+            at(7, depot, of, &json!({ "bizStep": "receiving", "epcList": [pallet] })),
+            at(
+                8,
+                depot,
+                of,
+                &json!({
+                    "bizStep": "receiving", "quantityList": kilograms(&lot, 30),
+                }),
+            ),
+        ],
+    )
+    .await;
+    let shown = of_lot(owner, &lot).await;
+    assert_eq!(stock(&shown), &weight("100"), "{shown}");
+    captured(
+        owner,
+        &[
+            at(9, depot, "AggregationEvent", &moved("shipping", &shop)),
+            // The lot departs with the pallet that was shipped.
+            at(
+                10,
+                depot,
+                of,
+                &json!({
+                    "bizStep": "departing", "quantityList": kilograms(&lot, 30),
+                    "destinationList": to(&shop),
+                }),
+            ),
+        ],
+    )
+    .await;
+    let shown = of_lot(owner, &lot).await;
+    assert_eq!(stock(&shown), &weight("70"), "{shown}");
+    assert_eq!(ids(&shown["customers"]), [customer.as_str()], "{shown}");
     tenant.finish().await;
 }

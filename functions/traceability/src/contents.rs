@@ -10,6 +10,7 @@ use keystone::tenant::Id;
 use rust_decimal::Decimal;
 
 use crate::movement::{Movement, Role};
+use crate::steps::settled;
 
 /// The lines in force of lots and of all that holds them.
 pub type Lines = BTreeMap<String, Vec<Movement>>;
@@ -20,31 +21,50 @@ pub fn holders(lines: &[Movement]) -> BTreeSet<&String> {
     lines.iter().filter(packing).flat_map(|line| &line.others).collect()
 }
 
-/// That a unit left, or came back.
-#[derive(Clone)]
-struct Journey<'l> {
-    at: Timestamp,
-    leaves: bool,
-    event: Id,
-    partner: Option<&'l String>,
+/// What becomes of a unit on a journey.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    /// It came back.
+    Back,
+    /// It left.
+    Away,
+    /// It went on to another site of ours.
+    Within,
 }
 
-impl<'l> Journey<'l> {
-    fn of(line: &'l Movement) -> Option<Self> {
-        let leaves = match line.role {
-            Role::Dispatched => true,
-            Role::Received => false,
+/// That a unit left, came back or went on.
+#[derive(Clone)]
+struct Journey {
+    at: Timestamp,
+    way: Way,
+    event: Id,
+    partner: Option<String>,
+}
+
+impl Journey {
+    /// Of a line that counts; what arrives from a site of ours never left.
+    fn of(line: &Movement) -> Option<Self> {
+        let way = match (line.role, line.internal) {
+            (Role::Dispatched, true) => Way::Within,
+            (Role::Dispatched, false) => Way::Away,
+            (Role::Received, false) => Way::Back,
             _ => return None,
         };
-        Some(Self { at: line.at, leaves, event: line.event_id, partner: line.partner.as_ref() })
+        Some(Self { at: line.at, way, event: line.event_id, partner: line.partner.clone() })
     }
+}
+
+/// Whether a line tells of a journey of its lot.
+const fn travels(line: &Movement) -> bool {
+    use Role::{Accepted, Departed, Dispatched, Received, Unshipped};
+    matches!(line.role, Received | Accepted | Dispatched | Departed | Unshipped)
 }
 
 /// How much of a thing is in a holder, by unit; `None` where that is not known.
 type Content = BTreeMap<String, Option<Decimal>>;
 
 /// A journey of a holder with what it had of a thing in it.
-type Leg<'l> = (Journey<'l>, Content);
+type Leg = (Journey, Content);
 
 /// From when until when a thing was in a holder; it still is, if there is no end.
 type Stay = (Timestamp, Option<Timestamp>);
@@ -69,7 +89,7 @@ enum Step<'l> {
     Emptied,
     Filled,
     Packed(&'l Movement),
-    Moved(Journey<'l>),
+    Moved(Journey),
 }
 
 impl Step<'_> {
@@ -78,7 +98,7 @@ impl Step<'_> {
             Self::Unpacked(_) | Self::Emptied => 0,
             Self::Filled => 1,
             Self::Packed(_) => 2,
-            Self::Moved(Journey { leaves: false, .. }) => 3,
+            Self::Moved(Journey { way: Way::Back, .. }) => 3,
             Self::Moved(_) => 4,
         }
     }
@@ -89,7 +109,7 @@ pub struct Contents<'l> {
     lines: &'l Lines,
     /// The journeys of each unit; none while they are looked for, so that a
     /// circle of units that hold each other ends.
-    journeys: BTreeMap<&'l str, Rc<[Journey<'l>]>>,
+    journeys: BTreeMap<&'l str, Rc<[Journey]>>,
 }
 
 impl<'l> Contents<'l> {
@@ -105,7 +125,7 @@ impl<'l> Contents<'l> {
         let mut all = Stays(BTreeMap::new());
         let Some((lot, own)) = self.lines.get_key_value(lot) else { return (Vec::new(), all) };
         let named: BTreeSet<Id> =
-            own.iter().filter_map(Journey::of).map(|journey| journey.event).collect();
+            own.iter().filter(|line| travels(line)).map(|line| line.event_id).collect();
         let mut carried = Vec::new();
         for holder in holders(own) {
             let (legs, stays) = self.legs(own, holder);
@@ -117,10 +137,11 @@ impl<'l> Contents<'l> {
                 carried.extend(content.into_iter().map(|(unit, quantity)| Movement {
                     event_id: journey.event,
                     lot: lot.clone(),
-                    role: if journey.leaves { Role::Dispatched } else { Role::Received },
+                    role: if journey.way == Way::Back { Role::Received } else { Role::Dispatched },
                     quantity: quantity.map(|quantity| quantity.normalize()),
                     unit,
-                    partner: journey.partner.cloned(),
+                    partner: journey.partner.clone(),
+                    parties: Vec::new(),
                     at: journey.at,
                     others: Vec::new(),
                     transformation: None,
@@ -128,6 +149,7 @@ impl<'l> Contents<'l> {
                     withdrawn_by: None,
                     within: Some(holder.clone()),
                     until: None,
+                    internal: journey.way == Way::Within,
                 }));
             }
         }
@@ -135,21 +157,21 @@ impl<'l> Contents<'l> {
     }
 
     /// All journeys of a unit, its own and those of what held it, in order.
-    fn journeys(&mut self, unit: &'l str) -> Rc<[Journey<'l>]> {
+    fn journeys(&mut self, unit: &'l str) -> Rc<[Journey]> {
         if let Some(known) = self.journeys.get(unit) {
             return Rc::clone(known);
         }
         self.journeys.insert(unit, Rc::from([]));
         let own = self.lines.get(unit).map_or(&[][..], Vec::as_slice);
-        let mut all: Vec<Journey<'l>> = own.iter().filter_map(Journey::of).collect();
+        let mut all: Vec<Journey> = settled(own.to_vec()).iter().filter_map(Journey::of).collect();
         for holder in holders(own) {
             let (legs, _) = self.legs(own, holder);
             all.extend(legs.into_iter().map(|(journey, _)| journey));
         }
         // An event may name the unit and what holds it.
-        all.sort_by_key(|journey| (journey.at, journey.leaves, journey.event));
+        all.sort_by_key(|journey| (journey.at, journey.way, journey.event));
         all.dedup_by_key(|journey| journey.event);
-        let all: Rc<[Journey<'l>]> = all.into();
+        let all: Rc<[Journey]> = all.into();
         self.journeys.insert(unit, Rc::clone(&all));
         all
     }
@@ -157,7 +179,7 @@ impl<'l> Contents<'l> {
     /// The journeys of `holder` that the thing with the lines `own` made in it,
     /// with how much of it, and when it was in it. What left already does not leave
     /// a second time: of a further dispatch the amount is not known.
-    fn legs(&mut self, own: &'l [Movement], holder: &'l str) -> (Vec<Leg<'l>>, Vec<Stay>) {
+    fn legs(&mut self, own: &'l [Movement], holder: &'l str) -> (Vec<Leg>, Vec<Stay>) {
         let mut steps: Vec<(Timestamp, Id, Step<'l>)> = Vec::new();
         for line in own.iter().filter(|line| line.others.iter().any(|other| other == holder)) {
             let step = match line.role {
@@ -201,9 +223,17 @@ impl<'l> Contents<'l> {
                     since.get_or_insert(at);
                 }
                 Step::Moved(journey) => {
-                    let (leaves, again) = (journey.leaves, journey.leaves && away);
-                    let counts = leaves || away;
-                    away = leaves;
+                    let (counts, again) = match journey.way {
+                        Way::Back => (away, false),
+                        Way::Away => (true, away),
+                        // Whoever has it goes on with it.
+                        Way::Within => (!away, false),
+                    };
+                    away = match journey.way {
+                        Way::Back => false,
+                        Way::Away => true,
+                        Way::Within => away,
+                    };
                     if counts && !content.is_empty() {
                         let unknown = |unit: &String| (unit.clone(), None);
                         let shown = if again {
@@ -255,6 +285,7 @@ mod tests {
             quantity: kilograms.parse().ok(),
             unit: "KGM".into(),
             partner: journey.then(|| other.to_owned()),
+            parties: Vec::new(),
             at: Timestamp::from_second(at).unwrap(),
             others: if journey || other.is_empty() { vec![] } else { vec![other.into()] },
             transformation: None,
@@ -262,6 +293,7 @@ mod tests {
             withdrawn_by: None,
             within: None,
             until: None,
+            internal: false,
         }
     }
 

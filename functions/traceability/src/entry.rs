@@ -270,6 +270,7 @@ impl Line {
             quantity: Some(self.quantity.value),
             unit: self.quantity.unit.code().into(),
             partner: None,
+            parties: Vec::new(),
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
@@ -277,6 +278,7 @@ impl Line {
             withdrawn_by: None,
             within: None,
             until: None,
+            internal: false,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
+use futures::try_join;
 use jiff::Timestamp;
 use keystone::Problem;
 use keystone::tenant::{Filter, Id, Tenant, WriteTx};
@@ -13,11 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::contents::{Contents, holders};
 use crate::customer::Customer;
-use crate::epcis::epc::gln_of;
 use crate::movement::{Movement, Role, in_force};
 use crate::parts::{Gln, parts_among};
+use crate::places::{Places, glns};
 use crate::site::Site;
 use crate::steps::settled;
+use crate::supplier::Supplier;
 
 /// How many values one query looks for; see [`crate::capture`].
 pub const LOOKED_UP: usize = 64;
@@ -111,33 +113,6 @@ pub(crate) trait Source {
     async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem>;
 }
 
-/// Which GLNs are those of our sites, and which those of our customers.
-#[derive(Default)]
-pub(crate) struct Places {
-    ours: BTreeSet<String>,
-    customers: BTreeSet<String>,
-}
-
-impl Places {
-    /// Whether a line is of somebody else's arrival: at a customer's, or of what
-    /// we sent and at no site of ours. A place that nobody has is taken for ours:
-    /// it may not be entered yet. What was filled, though, is only known to be here
-    /// where the site is.
-    fn elsewhere(&self, line: &Movement) -> bool {
-        let Some(place) = &line.place else { return false };
-        if line.role == Role::Filled {
-            return !self.ours.contains(place);
-        }
-        let from_us = sender(line).is_some_and(|gln| self.ours.contains(gln));
-        !self.ours.contains(place) && (self.customers.contains(place) || from_us)
-    }
-}
-
-/// The GLN of whom or where something came from.
-fn sender(line: &Movement) -> Option<&str> {
-    line.partner.as_deref().and_then(gln_of)
-}
-
 fn filter(field: &'static str, values: &[String], as_of: Option<Timestamp>) -> Filter {
     let filter = Filter::all().any(field, values.to_vec());
     match as_of {
@@ -176,11 +151,15 @@ impl Source for &Tenant {
     }
 
     async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem> {
-        let (sites, _) = parts_among::<Gln<Site>>(self, "gln", glns.clone()).await?;
-        let (customers, _) = parts_among::<Gln<Customer>>(self, "gln", glns).await?;
+        let (sites, customers, suppliers) = try_join!(
+            parts_among::<Gln<Site>>(self, "gln", glns.clone()),
+            parts_among::<Gln<Customer>>(self, "gln", glns.clone()),
+            parts_among::<Gln<Supplier>>(self, "gln", glns),
+        )?;
         Ok(Places {
-            ours: sites.into_iter().map(|(_, site)| site.gln).collect(),
-            customers: customers.into_iter().map(|(_, customer)| customer.gln).collect(),
+            ours: sites.0.into_iter().map(|(_, site)| site.gln).collect(),
+            customers: customers.0.into_iter().map(|(_, customer)| customer.gln).collect(),
+            suppliers: suppliers.0.into_iter().map(|(_, supplier)| supplier.gln).collect(),
         })
     }
 }
@@ -208,7 +187,9 @@ impl Source for WriteTx<'_> {
             let sites = self.parts::<Gln<Site>>(with(), i64::MAX).await?;
             let customers = self.parts::<Gln<Customer>>(with(), i64::MAX).await?;
             places.ours.extend(sites.into_iter().map(|(_, site)| site.gln));
+            let suppliers = self.parts::<Gln<Supplier>>(with(), i64::MAX).await?;
             places.customers.extend(customers.into_iter().map(|(_, customer)| customer.gln));
+            places.suppliers.extend(suppliers.into_iter().map(|(_, supplier)| supplier.gln));
         }
         Ok(places)
     }
@@ -257,7 +238,8 @@ impl Transformation {
 
     /// The lots on the other side of a line of this role.
     fn opposite(&self, role: Role) -> &BTreeSet<String> {
-        if role == Role::Consumed { &self.outputs } else { &self.inputs }
+        let into = matches!(role, Role::Consumed | Role::UsedElsewhere);
+        if into { &self.outputs } else { &self.inputs }
     }
 
     /// The lots on the other side of a line, beside those of its own event. What
@@ -311,35 +293,29 @@ impl Ledger {
         for lot in &fetched {
             self.itemise(lot);
         }
-        for lot in &fetched {
-            if let Some(lines) = self.lines.get_mut(lot) {
-                *lines = settled(std::mem::take(lines));
-            }
-        }
         self.join(source, lots).await
     }
 
-    /// Leaves only what is said of ourselves: what a customer receives is not with
-    /// us.
+    /// Leaves only what is said of ourselves.
     async fn keep_ours(
         &mut self,
         source: &mut impl Source,
         read: &mut BTreeMap<String, Vec<Movement>>,
     ) -> Result<(), Problem> {
-        let arrivals = read.values().flatten().filter(|line| line.place.is_some());
-        let unknown: BTreeSet<String> = arrivals
-            .flat_map(|line| line.place.as_deref().into_iter().chain(sender(line)))
+        let unknown: BTreeSet<String> = read
+            .values()
+            .flatten()
+            .flat_map(glns)
             .filter(|gln| !self.asked.contains(*gln))
             .map(str::to_owned)
             .collect();
         if !unknown.is_empty() {
-            let Places { ours, customers } = source.places(unknown.clone()).await?;
-            self.places.ours.extend(ours);
-            self.places.customers.extend(customers);
+            self.places.extend(source.places(unknown.clone()).await?);
             self.asked.extend(unknown);
         }
         for lines in read.values_mut() {
-            lines.retain(|line| !self.places.elsewhere(line));
+            let all = std::mem::take(lines);
+            lines.extend(all.into_iter().filter_map(|line| self.places.seen(line)));
         }
         Ok(())
     }
@@ -541,6 +517,8 @@ impl Ledger {
                 line.until = stays.end(line);
             }
             lines.extend(carried);
+            let mut lines = settled(lines);
+            lines.retain(|line| !line.internal);
             (lot.clone(), lines)
         })
     }
@@ -586,7 +564,7 @@ pub(crate) mod tests {
 
         async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem> {
             let (ours, customers) = glns.into_iter().partition(|gln| gln == OURS);
-            Ok(Places { ours, customers })
+            Ok(Places { ours, customers, ..Places::default() })
         }
     }
 
@@ -611,6 +589,7 @@ pub(crate) mod tests {
             quantity: Some(rust_decimal::Decimal::ONE),
             unit: "KGM".into(),
             partner: None,
+            parties: Vec::new(),
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
@@ -618,6 +597,7 @@ pub(crate) mod tests {
             withdrawn_by: None,
             within: None,
             until: None,
+            internal: false,
         }
     }
 
@@ -761,34 +741,6 @@ pub(crate) mod tests {
             (Dispatched, "4".to_owned(), event(5)),
         ];
         assert_eq!(said(&ledger, "lot"), expected);
-    }
-
-    #[test]
-    fn whose_arrival_it_is_the_place_says() {
-        let ours = Places {
-            ours: BTreeSet::from([OURS.to_owned()]),
-            customers: BTreeSet::from(["customer".to_owned(), OURS.to_owned()]),
-        };
-        for (place, from, elsewhere) in [
-            (None, None, false),
-            (Some(OURS), None, false),
-            (Some("customer"), None, true),
-            // A place that nobody has may be one of ours, unless the goods are.
-            (Some("unknown"), None, false),
-            (Some("unknown"), Some(format!("417/{OURS}")), true),
-            (Some(OURS), Some(format!("414/{OURS}")), false),
-        ] {
-            let line = Movement {
-                place: place.map(Into::into),
-                partner: from.clone(),
-                ..line(1, "lot", Role::Received)
-            };
-            assert_eq!(ours.elsewhere(&line), elsewhere, "{place:?} {from:?}");
-        }
-        for (place, elsewhere) in [(OURS, false), ("unknown", true), ("customer", true)] {
-            let line = Movement { place: Some(place.into()), ..line(1, "crate", Role::Filled) };
-            assert_eq!(ours.elsewhere(&line), elsewhere, "{place}");
-        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod moment;
 pub mod movement;
 pub mod partner;
 pub mod parts;
+mod places;
 pub mod product;
 pub mod production;
 pub mod recall;

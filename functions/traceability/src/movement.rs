@@ -51,6 +51,11 @@ pub enum Role {
     Itemised,
     /// The lot of a single item was named; it is the only one of its `others`.
     OfLot,
+    /// A partner made it, at a place of theirs. Derived when the ledger is read, and
+    /// never kept.
+    MadeElsewhere,
+    /// It went into something else at a place of a partner's. Derived, too.
+    UsedElsewhere,
 }
 
 impl Role {
@@ -82,7 +87,9 @@ impl Role {
             | Self::Departed
             | Self::Unshipped
             | Self::Itemised
-            | Self::OfLot => 0,
+            | Self::OfLot
+            | Self::MadeElsewhere
+            | Self::UsedElsewhere => 0,
         }
     }
 }
@@ -104,6 +111,9 @@ pub struct Movement {
     /// Whom it came from or went to: `urn:uuid:` and the id of a supplier or
     /// customer, or the key of a party.
     pub partner: Option<String>,
+    /// The keys of all others that the event names on that side.
+    #[serde(default)]
+    pub parties: Vec<String>,
     /// When.
     #[serde(with = "stored_time")]
     pub at: Timestamp,
@@ -114,8 +124,9 @@ pub struct Movement {
     /// events name lots on the other side too (EPCIS 2.0 §7.4.6).
     #[serde(default)]
     pub transformation: Option<String>,
-    /// GLN of where it is afterwards, of what arrived or was filled: somebody
-    /// else's arrival is none of ours.
+    /// GLN of where it is afterwards; of what left, of where it was until then. What
+    /// happens at somebody else's place may be none of our business; see
+    /// [`crate::places`].
     #[serde(default)]
     pub place: Option<String>,
     /// The error declaration that takes back what the event said; the line then
@@ -131,6 +142,9 @@ pub struct Movement {
     /// too.
     #[serde(skip)]
     pub until: Option<Timestamp>,
+    /// Whether it went from one place of ours to another. Derived, too.
+    #[serde(skip)]
+    pub internal: bool,
 }
 
 impl Movement {
@@ -165,6 +179,7 @@ impl Part for Movement {
         "quantity",
         "unit",
         "partner",
+        "parties",
         "at",
         "others",
         "transformation",
@@ -212,6 +227,7 @@ fn stated(event: &Event, event_id: Id) -> Vec<Movement> {
         quantity: Some(number.into()),
         unit: PIECES.into(),
         partner: None,
+        parties: Vec::new(),
         at: event.time,
         others,
         transformation: None,
@@ -219,6 +235,7 @@ fn stated(event: &Event, event_id: Id) -> Vec<Movement> {
         withdrawn_by: None,
         within: None,
         until: None,
+        internal: false,
     };
     let mut items: BTreeMap<&String, Vec<String>> = BTreeMap::new();
     for (item, lot) in &event.lots {
@@ -234,55 +251,22 @@ fn stated(event: &Event, event_id: Id) -> Vec<Movement> {
 
 /// What an event says of where things went.
 fn moves(event: &Event, event_id: Id) -> Vec<Movement> {
-    let afterwards = event.biz_location.as_ref().or(event.read_point.as_ref());
-    let afterwards = afterwards.and_then(|place| gln_of(place));
-    let arrives = |role| matches!(role, Role::Received | Role::Accepted | Role::Filled);
-    let line =
-        |element: &QuantityElement, role, partner: Option<&String>, others: &[String]| Movement {
-            event_id,
-            lot: element.class.clone(),
-            role,
-            quantity: element.quantity,
-            unit: element.unit.clone().unwrap_or_else(|| PIECES.into()),
-            partner: partner.cloned(),
-            at: event.time,
-            others: others.to_vec(),
-            transformation: None,
-            place: afterwards.filter(|_| arrives(role)).map(str::to_owned),
-            withdrawn_by: None,
-            within: None,
-            until: None,
-        };
+    let say = Say { event, event_id };
     match &event.what {
         What::Object { epcs, quantities } => {
-            let step = event.biz_step.as_deref().unwrap_or_default();
-            let (role, partner) = match (step, event.action) {
-                ("receiving", _) => (Role::Received, partner(&event.sources)),
-                ("accepting", _) => (Role::Accepted, partner(&event.sources)),
-                ("shipping", _) => (Role::Dispatched, partner(&event.destinations)),
-                ("departing", _) => (Role::Departed, partner(&event.destinations)),
-                ("void_shipping", _) => (Role::Unshipped, partner(&event.destinations)),
-                ("commissioning" | "creating_class_instance", Some(Action::Add)) => {
-                    (Role::Produced, None)
-                }
-                ("destroying" | "decommissioning", _) => (Role::Wasted, None),
-                ("stock_taking" | "cycle_counting", Some(Action::Add)) => (Role::Found, None),
-                ("stock_taking" | "cycle_counting", Some(Action::Delete)) => (Role::Missing, None),
+            if let Some(role) = journey(event) {
+                return say.journey(role, epcs, quantities);
+            }
+            let role = match (event.biz_step.as_deref().unwrap_or_default(), event.action) {
+                ("commissioning" | "creating_class_instance", Some(Action::Add)) => Role::Produced,
+                ("destroying" | "decommissioning", _) => Role::Wasted,
+                ("stock_taking" | "cycle_counting", Some(Action::Add)) => Role::Found,
+                ("stock_taking" | "cycle_counting", Some(Action::Delete)) => Role::Missing,
                 _ => return Vec::new(),
             };
-            let things = if matches!(role, Role::Dispatched | Role::Departed | Role::Unshipped) {
-                moved(event, epcs)
-            } else {
-                // Items, whose lot any event may state, and of what arrives what holds
-                // others.
-                let counts = |key: &&String| {
-                    is_item(key)
-                        || matches!(role, Role::Received | Role::Accepted) && is_logistic_unit(key)
-                };
-                whole(event, &epcs.iter().filter(counts).cloned().collect::<Vec<_>>())
-            };
-            let all = [quantities.clone(), things].concat();
-            all.iter().map(|element| line(element, role, partner, &[])).collect()
+            let items: Vec<String> = epcs.iter().filter(|key| is_item(key)).cloned().collect();
+            let all = [quantities.clone(), whole(event, &items)].concat();
+            all.iter().map(|element| say.line(element, role, &[])).collect()
         }
         What::Transformation {
             inputs,
@@ -297,36 +281,136 @@ fn moves(event: &Event, event_id: Id) -> Vec<Movement> {
                 side.iter().map(|element| element.class.clone()).collect()
             };
             let (before, after) = (keys(&consumed), keys(&produced));
-            let consumed = consumed.iter().map(|one| line(one, Role::Consumed, None, &after));
-            let produced = produced.iter().map(|one| line(one, Role::Produced, None, &before));
+            let consumed = consumed.iter().map(|one| say.line(one, Role::Consumed, &after));
+            let produced = produced.iter().map(|one| say.line(one, Role::Produced, &before));
             let named = |line| Movement { transformation: transformation.clone(), ..line };
             consumed.chain(produced).map(named).collect()
         }
-        What::Containment { parent: Some(parent), children, quantities }
-            if event.kind == EventType::AggregationEvent =>
-        {
-            let role = match event.action {
-                Some(Action::Add) => Role::Packed,
-                Some(Action::Delete) => Role::Unpacked,
-                _ => return Vec::new(),
-            };
-            let held = [quantities.clone(), moved(event, children)].concat();
-            // Who takes out without saying what takes out all (EPCIS 2.0 §7.4.3).
-            if held.is_empty() && role == Role::Unpacked {
-                let all = QuantityElement { class: parent.clone(), quantity: None, unit: None };
-                return vec![line(&all, Role::Emptied, None, &[])];
-            }
-            let holder = std::slice::from_ref(parent);
-            let mut lines: Vec<Movement> =
-                held.iter().map(|element| line(element, role, None, holder)).collect();
-            // What is filled again at a site of ours is here, and what was in it is gone.
-            if role == Role::Packed && is_asset(parent) && afterwards.is_some() {
-                let filled = QuantityElement { class: parent.clone(), quantity: None, unit: None };
-                lines.push(line(&filled, Role::Filled, None, &[]));
+        What::Containment { parent, children, quantities } => {
+            let packed = parent.iter().flat_map(|parent| say.packing(parent, children, quantities));
+            let mut lines: Vec<Movement> = packed.collect();
+            if let Some(role) = journey(event) {
+                // What is taken out on the way goes on without what it was in.
+                let holder = parent.iter().filter(|_| event.action != Some(Action::Delete));
+                let things: Vec<String> = children.iter().chain(holder).cloned().collect();
+                lines.extend(say.journey(role, &things, quantities));
             }
             lines
         }
-        What::Containment { .. } | What::Transaction { .. } => Vec::new(),
+        // That goods no longer belong to a document moves nothing.
+        What::Transaction { .. } if event.action == Some(Action::Delete) => Vec::new(),
+        What::Transaction { parent, epcs, quantities } => {
+            let things: Vec<String> = epcs.iter().chain(parent).cloned().collect();
+            let role = journey(event);
+            role.map(|role| say.journey(role, &things, quantities)).unwrap_or_default()
+        }
+    }
+}
+
+/// What becomes of things in a step that events of any kind may tell (CBV 2.0
+/// §7.1).
+fn journey(event: &Event) -> Option<Role> {
+    Some(match event.biz_step.as_deref()? {
+        "receiving" => Role::Received,
+        "accepting" => Role::Accepted,
+        "shipping" => Role::Dispatched,
+        "departing" => Role::Departed,
+        "void_shipping" => Role::Unshipped,
+        _ => return None,
+    })
+}
+
+/// Makes the lines of one event.
+struct Say<'e> {
+    event: &'e Event,
+    event_id: Id,
+}
+
+impl Say<'_> {
+    fn line(&self, element: &QuantityElement, role: Role, others: &[String]) -> Movement {
+        let event = self.event;
+        let leaves = matches!(role, Role::Dispatched | Role::Departed | Role::Unshipped);
+        let arrives = matches!(role, Role::Received | Role::Accepted);
+        let gln = |place: &Option<String>| place.as_deref().and_then(gln_of).map(str::to_owned);
+        let (read_point, afterwards) = (gln(&event.read_point), gln(&event.biz_location));
+        let (side, place) = if leaves {
+            let from = || partner(&event.sources).and_then(|key| gln_of(key)).map(str::to_owned);
+            (&event.destinations[..], read_point.or_else(from))
+        } else {
+            let side = if arrives { &event.sources[..] } else { &[] };
+            (side, afterwards.or(read_point))
+        };
+        let partner = partner(side).cloned();
+        let keys: BTreeSet<&String> = side.iter().map(|party| &party.key).collect();
+        let parties = keys.into_iter().filter(|key| partner.as_ref() != Some(*key));
+        Movement {
+            event_id: self.event_id,
+            lot: element.class.clone(),
+            role,
+            quantity: element.quantity,
+            unit: element.unit.clone().unwrap_or_else(|| PIECES.into()),
+            parties: parties.cloned().collect(),
+            partner,
+            at: event.time,
+            others: others.to_vec(),
+            transformation: None,
+            place,
+            withdrawn_by: None,
+            within: None,
+            until: None,
+            internal: false,
+        }
+    }
+
+    /// What comes, goes, or does not go after all.
+    fn journey(
+        &self,
+        role: Role,
+        epcs: &[String],
+        quantities: &[QuantityElement],
+    ) -> Vec<Movement> {
+        let things = if matches!(role, Role::Received | Role::Accepted) {
+            // Items, whose lot any event may state, and what holds others.
+            let counts = |key: &&String| is_item(key) || is_logistic_unit(key);
+            whole(self.event, &epcs.iter().filter(counts).cloned().collect::<Vec<_>>())
+        } else {
+            moved(self.event, epcs)
+        };
+        let all = [quantities, &things].concat();
+        all.iter().map(|element| self.line(element, role, &[])).collect()
+    }
+
+    /// What is put into something, or taken out of it; what is attached to
+    /// something is not in it.
+    fn packing(
+        &self,
+        parent: &String,
+        children: &[String],
+        quantities: &[QuantityElement],
+    ) -> Vec<Movement> {
+        let role = match (self.event.kind, self.event.action) {
+            (EventType::AggregationEvent, Some(Action::Add)) => Role::Packed,
+            (EventType::AggregationEvent, Some(Action::Delete)) => Role::Unpacked,
+            _ => return Vec::new(),
+        };
+        let all = |role| {
+            let all = QuantityElement { class: parent.clone(), quantity: None, unit: None };
+            self.line(&all, role, &[])
+        };
+        let held = [quantities, &moved(self.event, children)].concat();
+        // Who takes out without saying what takes out all (EPCIS 2.0 §7.4.3).
+        if held.is_empty() && role == Role::Unpacked {
+            return vec![all(Role::Emptied)];
+        }
+        let holder = std::slice::from_ref(parent);
+        let mut lines: Vec<Movement> =
+            held.iter().map(|element| self.line(element, role, holder)).collect();
+        // What is filled again at a site of ours is here, and what was in it is gone.
+        let filled = all(Role::Filled);
+        if role == Role::Packed && is_asset(parent) && filled.place.is_some() {
+            lines.push(filled);
+        }
+        lines
     }
 }
 
@@ -562,9 +646,61 @@ mod tests {
             let arrives = matches!(role, Some(Role::Received | Role::Accepted));
             let from = arrives.then(|| "417/4000001000050".to_owned());
             assert_eq!(found.first().and_then(|line| line.partner.clone()), from, "{step}");
-            let place = arrives.then(|| "4012345000023".to_owned());
-            assert_eq!(found.first().and_then(|line| line.place.clone()), place, "{step}");
+            let leaves = matches!(role, Some(Role::Dispatched | Role::Departed | Role::Unshipped));
+            let place = if leaves { "4012345000016" } else { "4012345000023" };
+            let found = found.first().and_then(|line| line.place.as_deref());
+            assert_eq!(found, role.map(|_| place), "{step}");
         }
+    }
+
+    #[test]
+    fn a_step_says_the_same_in_an_event_of_any_kind() {
+        let (pallet, case) =
+            ("urn:epc:id:sscc:0614141.1234567890", "urn:epc:id:sscc:0614141.0000000001");
+        let (whole, part) = ("00/106141412345678908", "00/006141410000000012");
+        let milk = "01/00614141777778/10/milk";
+        let said = |kind: &str, step: &str, action: &str| -> Vec<(String, Role)> {
+            let (things, amounts) = if kind == "TransactionEvent" {
+                ("epcList", "quantityList")
+            } else {
+                ("childEPCs", "childQuantityList")
+            };
+            let found = lines(&serde_json::json!({
+                "type": kind, "action": action, "bizStep": step, "parentID": pallet,
+                "eventTime": "2026-03-01T08:00:00Z", "eventTimeZoneOffset": "+00:00",
+                "readPoint": { "id": "urn:epc:id:sgln:4012345.00001.0" },
+                "bizTransactionList": [{ "bizTransaction": "urn:x:1" }],
+                things: [case],
+                amounts: [{ "epcClass": MILK, "quantity": 10, "uom": "LTR" }],
+            }));
+            found.into_iter().map(|line| (line.lot, line.role)).collect()
+        };
+        for (step, role) in [
+            ("receiving", Role::Received),
+            ("accepting", Role::Accepted),
+            ("shipping", Role::Dispatched),
+            ("departing", Role::Departed),
+            ("void_shipping", Role::Unshipped),
+        ] {
+            let of = |things: &[&str], role| -> Vec<(String, Role)> {
+                things.iter().map(|thing| ((*thing).to_owned(), role)).collect()
+            };
+            let moves = of(&[milk, part, whole], role);
+            for kind in ["TransactionEvent", "AggregationEvent", "AssociationEvent"] {
+                assert_eq!(said(kind, step, "OBSERVE"), moves, "{kind} {step}");
+            }
+            // It is linked with a document, or attached, and moves.
+            assert_eq!(said("TransactionEvent", step, "ADD"), moves, "{step}");
+            assert_eq!(said("AssociationEvent", step, "ADD"), moves, "{step}");
+            // It is put into what moves, or moves without what it was in.
+            let packed = of(&[milk, part], Role::Packed);
+            assert_eq!(said("AggregationEvent", step, "ADD"), [packed, moves].concat(), "{step}");
+            let (out, left) = (of(&[milk, part], Role::Unpacked), of(&[milk, part], role));
+            assert_eq!(said("AggregationEvent", step, "DELETE"), [out, left.clone()].concat());
+            assert_eq!(said("AssociationEvent", step, "DELETE"), left, "{step}");
+            assert_eq!(said("TransactionEvent", step, "DELETE"), [], "{step}");
+        }
+        assert_eq!(said("TransactionEvent", "inspecting", "OBSERVE"), []);
     }
 
     #[test]
@@ -576,6 +712,7 @@ mod tests {
             quantity: Some(Decimal::ONE),
             unit: "KGM".into(),
             partner: None,
+            parties: Vec::new(),
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
@@ -583,6 +720,7 @@ mod tests {
             withdrawn_by: None,
             within: None,
             until: None,
+            internal: false,
         };
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
         let made = |millis: i64| Id::first_of(at(millis));

@@ -55,9 +55,9 @@ impl Direction {
 }
 
 /// The roles whose lines lead to what a lot was made of.
-pub const BACK: &[Role] = &[Role::Produced, Role::Unpacked, Role::OfLot];
+pub const BACK: &[Role] = &[Role::Produced, Role::MadeElsewhere, Role::Unpacked, Role::OfLot];
 /// The roles whose lines lead to what was made of a lot.
-pub const FORWARD: &[Role] = &[Role::Consumed, Role::Packed];
+pub const FORWARD: &[Role] = &[Role::Consumed, Role::UsedElsewhere, Role::Packed];
 
 /// An amount in the unit of its dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -356,7 +356,7 @@ impl Walk {
             for line in lines.iter().filter(|line| self.follows(line)) {
                 for other in &line.others {
                     let (from, to) = match line.role {
-                        Role::Consumed | Role::Packed => (lot, other),
+                        Role::Consumed | Role::UsedElsewhere | Role::Packed => (lot, other),
                         Role::Unpacked | Role::OfLot => (other, lot),
                         _ => continue,
                     };
@@ -629,6 +629,7 @@ mod tests {
             quantity: Some(value.parse().unwrap()),
             unit: "KGM".into(),
             partner: None,
+            parties: Vec::new(),
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
@@ -636,6 +637,7 @@ mod tests {
             withdrawn_by: None,
             within: None,
             until: None,
+            internal: false,
         }
     }
 

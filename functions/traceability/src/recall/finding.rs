@@ -554,6 +554,7 @@ mod tests {
             quantity: Some(quantity.parse().unwrap()),
             unit: unit.into(),
             partner: partner.map(Into::into),
+            parties: Vec::new(),
             at: Timestamp::UNIX_EPOCH,
             others: Vec::new(),
             transformation: None,
@@ -561,6 +562,7 @@ mod tests {
             withdrawn_by: None,
             within: None,
             until: None,
+            internal: false,
         }
     }
 

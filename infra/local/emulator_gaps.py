@@ -8,6 +8,7 @@ the emulator's sake:
 - of tables: expiry of items, point-in-time recovery, encryption by our key, and deletion
   protection, which it stores as text; of the archive: the object lock;
 - encryption of buckets by our key;
+- where a function leaves the events that it failed at for good;
 - names under execute-api, so whoever calls the API itself gets its address here.
 
 Two things are wider than on AWS: the emulator authorises SendEmail against
@@ -91,14 +92,19 @@ def _bucket_policy(aws, refs: dict, name: str, properties: dict) -> None:
 
 
 def _function(aws, refs: dict, name: str, properties: dict) -> None:
-    variables = properties.get("Environment", {}).get("Variables", {})
-    if "API_URL" not in variables:
-        return
     client = aws.client("lambda")
-    current = client.get_function_configuration(FunctionName=refs[name])["Environment"]["Variables"]
-    endpoint = aws.environment["AWS_ENDPOINT_URL"]
-    current["API_URL"] = f"{endpoint}/_aws/execute-api/{refs['Api']}/live"
-    client.update_function_configuration(FunctionName=refs[name], Environment={"Variables": current})
+    changes = {}
+    if (dead_letters := properties.get("DeadLetterConfig")) is not None:
+        queue = refs[dead_letters["TargetArn"]["Fn::GetAtt"][0]]
+        found = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        changes["DeadLetterConfig"] = {"TargetArn": found["Attributes"]["QueueArn"]}
+    if "API_URL" in properties.get("Environment", {}).get("Variables", {}):
+        current = client.get_function_configuration(FunctionName=refs[name])["Environment"]["Variables"]
+        endpoint = aws.environment["AWS_ENDPOINT_URL"]
+        current["API_URL"] = f"{endpoint}/_aws/execute-api/{refs['Api']}/live"
+        changes["Environment"] = {"Variables": current}
+    if changes:
+        client.update_function_configuration(FunctionName=refs[name], **changes)
 
 
 def _let_the_mailer_send(iam, role: str) -> None:

@@ -111,7 +111,7 @@ fn the_cluster_is_defined_as_the_page_says() {
 fn the_template_has_the_routes_of_the_code() {
     let mut found = BTreeSet::new();
     for function in resources(&template(), "AWS::Serverless::Function").values() {
-        for event in function["Events"].as_object().into_iter().flat_map(Map::values) {
+        for event in events(function) {
             if event["Type"] == "Api" {
                 let text = |name: &str| event["Properties"][name].as_str().unwrap().to_owned();
                 found.insert((binary_of(function), text("Method"), text("Path")));
@@ -210,16 +210,124 @@ fn production_does_not_deploy_unless_somebody_hears_of_alarms() {
     }
 }
 
+/// What invokes the function, by itself or for a client.
+fn events(function: &Value) -> impl Iterator<Item = &Value> {
+    function["Events"].as_object().into_iter().flat_map(Map::values)
+}
+
+fn is_scheduled(function: &Value) -> bool {
+    events(function).any(|event| event["Type"] == "Schedule")
+}
+
 /// Seconds from one run to the next, as the function's schedule has it.
 fn seconds_between_runs(function: &Value) -> u64 {
-    let mut events = function["Events"].as_object().unwrap().values();
-    let schedule = events.find(|event| event["Type"] == "Schedule").unwrap();
+    let schedule = events(function).find(|event| event["Type"] == "Schedule").unwrap();
     let rate = schedule["Properties"]["Schedule"].as_str().unwrap();
     let rate = rate.strip_prefix("rate(").and_then(|rate| rate.strip_suffix(')')).unwrap();
     let (count, unit) = rate.split_once(' ').unwrap();
     let units = [("minute", 60), ("hour", 3_600), ("day", 86_400)];
     let unit = units.into_iter().find(|(name, _)| *name == unit.trim_end_matches('s')).unwrap();
     count.parse::<u64>().unwrap() * unit.1
+}
+
+/// The longest that EventBridge tries to deliver an event, in seconds.
+const LONGEST_DELIVERY: u64 = 86_400;
+
+/// What no client waits for is tried again, and what fails for good is kept.
+#[test]
+fn what_nobody_waits_for_ends_among_the_dead_letters_when_it_fails() {
+    let template = template();
+    let queues = resources(&template, "AWS::SQS::Queue");
+    let dead_letters = json!({ "Fn::GetAtt": "DeadLetters.Arn" });
+    let is_delivered = |name: &str, target: &Value, seconds: u64| {
+        let retry = &target["RetryPolicy"];
+        assert_eq!(retry["MaximumEventAgeInSeconds"], seconds, "{name}");
+        assert!(retry["MaximumRetryAttempts"].as_u64() >= Some(1), "{name}");
+        assert_eq!(target["DeadLetterConfig"], json!({ "Arn": dead_letters }), "{name}");
+    };
+    for (name, rule) in resources(&template, "AWS::Events::Rule") {
+        for target in rule["Targets"].as_array().unwrap() {
+            is_delivered(&name, target, LONGEST_DELIVERY);
+        }
+    }
+    for (name, function) in &resources(&template, "AWS::Serverless::Function") {
+        // Whom EventBridge calls, Lambda calls again by itself.
+        let mut called_by_rule = false;
+        for event in events(function) {
+            let properties = &event["Properties"];
+            match event["Type"].as_str().unwrap() {
+                "Api" => {}
+                "Schedule" => {
+                    called_by_rule = true;
+                    // What is older has a successor.
+                    let until_next = seconds_between_runs(function).min(LONGEST_DELIVERY);
+                    is_delivered(name, properties, until_next);
+                }
+                "EventBridgeRule" => {
+                    called_by_rule = true;
+                    is_delivered(name, properties, LONGEST_DELIVERY);
+                }
+                "SQS" => {
+                    let queue = properties["Queue"]["Fn::GetAtt"].as_str().unwrap();
+                    let queue = &queues[queue.strip_suffix(".Arn").unwrap()];
+                    let redrive = &queue["RedrivePolicy"];
+                    assert_eq!(redrive["deadLetterTargetArn"], dead_letters, "{name}");
+                    assert!(redrive["maxReceiveCount"].as_u64() >= Some(5), "{name}");
+                    // It must not come again while it is worked on.
+                    let hidden = queue["VisibilityTimeout"].as_u64().unwrap();
+                    assert!(hidden > function["Timeout"].as_u64().unwrap(), "{name}");
+                }
+                other => panic!("{name}: nothing says what becomes of a failed {other}"),
+            }
+        }
+        let kept = json!({ "Type": "SQS", "TargetArn": dead_letters });
+        let kept = if called_by_rule { kept } else { Value::Null };
+        assert_eq!(function["DeadLetterQueue"], kept, "{name}");
+    }
+}
+
+/// The dead letters take what rules and functions leave, and somebody hears of it.
+#[test]
+fn dead_letters_are_let_in_and_heard_of() {
+    let template = template();
+    let dead_letters = json!({ "Fn::GetAtt": "DeadLetters.Arn" });
+    let (_, policy) = only(&template, "AWS::SQS::QueuePolicy");
+    let queues = policy["Queues"].as_array().unwrap();
+    assert!(queues.contains(&json!({ "Ref": "DeadLetters" })));
+    let mut letting_in = one_or_many(&policy["PolicyDocument"]["Statement"]);
+    letting_in.retain(|statement| one_or_many(&statement["Resource"]).contains(&dead_letters));
+    let rules =
+        "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/${AWS::StackName}-*";
+    let expected = json!([{
+        "Effect": "Allow",
+        "Principal": { "Service": "events.amazonaws.com" },
+        "Action": "sqs:SendMessage",
+        "Resource": dead_letters,
+        "Condition": { "ArnLike": { "aws:SourceArn": { "Fn::Sub": rules } } },
+    }]);
+    assert_eq!(json!(letting_in), expected);
+    // The function's own right to it, which SAM adds, is worth nothing outside of
+    // the boundary.
+    let boundary = &resources(&template, "AWS::IAM::ManagedPolicy")["FunctionBoundary"];
+    let sends = json!({ "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": dead_letters });
+    assert!(one_or_many(&boundary["PolicyDocument"]["Statement"]).contains(&sends));
+
+    let alarms = resources(&template, "AWS::CloudWatch::Alarm");
+    let kept = &alarms["DeadLettersAlarm"];
+    assert_eq!(kept["MetricName"], "ApproximateNumberOfMessagesVisible");
+    let name = json!({ "Fn::GetAtt": "DeadLetters.QueueName" });
+    assert_eq!(kept["Dimensions"], json!([{ "Name": "QueueName", "Value": name }]));
+    // Of every function.
+    let failed = &alarms["FunctionFailsAlarm"];
+    assert_eq!(
+        (&failed["Namespace"], &failed["MetricName"]),
+        (&json!("AWS/Lambda"), &json!("Errors"))
+    );
+    assert!(failed["Dimensions"].is_null());
+    for alarm in [kept, failed] {
+        assert_eq!(alarm["Threshold"], 0);
+        assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
+    }
 }
 
 /// What every run of a watcher counts is missed when there is no run.
@@ -412,19 +520,6 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     assert_eq!(holders("kms:Sign"), signers);
     let of_reports = ["make-incident-report", "make-recall-pack", "run-audit-export"];
     assert_eq!(holders_on("kms:Sign", "ReportSigningKey"), of_reports);
-    // Their use of the key is bound to S3, to SQS and to Secrets Manager.
-    let encrypters = [
-        "create-audit-checkpoint",
-        "create-audit-export",
-        "make-incident-report",
-        "make-recall-pack",
-        "make-subject-bundle",
-        "publish-checkpoints",
-        "rotate-session-secret",
-        "run-audit-export",
-        "sweep-audit-exports",
-    ];
-    assert_eq!(holders("kms:GenerateDataKey"), encrypters);
     let key_makers = ["maintain-keys", "prepare-tenants", "provision-tenant"];
     assert_eq!(holders("kms:GenerateDataKeyWithoutPlaintext"), key_makers);
     assert_eq!(holders("secretsmanager:PutSecretValue"), ["rotate-session-secret"]);
@@ -483,6 +578,51 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     }
     // Who may sign in to the canaries: the probe, and whoever makes its user.
     assert_eq!(users("CanarySecret"), ["prepare-tenants", "probe-isolation"]);
+}
+
+/// Whoever has a right to the key for what it stores or sends has it through the
+/// service that keeps that.
+#[test]
+fn only_what_stores_or_sends_makes_keys_and_only_through_one_service() {
+    let template = template();
+    let managed = resources(&template, "AWS::IAM::ManagedPolicy");
+    let functions = resources(&template, "AWS::Serverless::Function");
+    let mut through: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut senders = BTreeSet::new();
+    for function in functions.values() {
+        for statement in statements(function, &managed) {
+            let actions = one_or_many(&statement["Action"]);
+            if actions.contains(&json!("kms:GenerateDataKey")) {
+                let service = &statement["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"];
+                let service = service.as_str().unwrap().to_owned();
+                through.entry(service).or_default().insert(binary_of(function));
+            }
+            if actions.contains(&json!("sqs:SendMessage")) {
+                assert_eq!(statement["Resource"], json!({ "Fn::GetAtt": "ExportQueue.Arn" }));
+                senders.insert(binary_of(function));
+            }
+        }
+    }
+    let set = |names: &[&str]| names.iter().copied().map(str::to_owned).collect::<BTreeSet<_>>();
+    let storers = set(&[
+        "create-audit-checkpoint",
+        "make-incident-report",
+        "make-recall-pack",
+        "make-subject-bundle",
+        "publish-checkpoints",
+        "run-audit-export",
+    ]);
+    assert_eq!(senders, set(&["create-audit-export", "run-audit-export", "sweep-audit-exports"]));
+    // The dead letters, which a run by schedule leaves, are encrypted as well.
+    let scheduled = functions.values().filter(|function| is_scheduled(function)).map(binary_of);
+    senders.extend(scheduled);
+    let of = |service: &str| format!("{service}.${{AWS::Region}}.amazonaws.com");
+    let expected = BTreeMap::from([
+        (of("s3"), storers),
+        (of("sqs"), senders),
+        (of("secretsmanager"), set(&["rotate-session-secret"])),
+    ]);
+    assert_eq!(through, expected);
 }
 
 /// The file that a table of `docs/asvs.md` names, in the folders that its

@@ -100,13 +100,34 @@ impl Aws {
         answered.body
     }
 
+    /// Leaves `event` for the function `name`, and waits for no answer.
+    pub async fn invoke_later(&self, name: &str, event: &Value) {
+        let path = format!("/2015-03-31/functions/{name}/invocations");
+        let headers = [("x-amz-invocation-type", "Event")];
+        let answered = self.call("lambda", "POST", &path, &headers, event.to_string()).await;
+        assert_eq!(answered.status, 202, "{name}: {}", answered.body);
+    }
+
     /// The environment variables that the function `name` was deployed with.
     pub async fn environment(&self, name: &str) -> BTreeMap<String, String> {
+        let configuration = self.configuration(name).await;
+        serde_json::from_value(configuration["Environment"]["Variables"].clone())
+            .expect("a function has environment variables")
+    }
+
+    /// Name of the queue where the function `name` leaves an event that it failed
+    /// at for good.
+    pub async fn dead_letters_of_function(&self, name: &str) -> String {
+        let configuration = self.configuration(name).await;
+        let arn = configuration["DeadLetterConfig"]["TargetArn"].as_str();
+        queue_name(arn.expect("the function has such a queue")).to_owned()
+    }
+
+    async fn configuration(&self, name: &str) -> Value {
         let path = format!("/2015-03-31/functions/{name}/configuration");
         let answered = self.call("lambda", "GET", &path, &[], String::new()).await;
         assert_eq!(answered.status, 200, "{name}: {}", answered.body);
-        serde_json::from_value(answered.body["Environment"]["Variables"].clone())
-            .expect("a function has environment variables")
+        answered.body
     }
 
     /// The text of a secret.
@@ -228,13 +249,14 @@ impl Aws {
         self.json_call("sqs", "1.0", "AmazonSQS.SetQueueAttributes", &input).await;
     }
 
-    /// Takes a message that says `text` out of a queue that nobody else reads, if
-    /// it is among the ten that are seen now.
+    /// Takes a message that says `text` out of a queue that only tests read, if it
+    /// is among the ten that are seen now.
     pub async fn take_message(&self, queue: &str, text: &str) -> Option<Value> {
         let url = self.queue_url(queue).await;
-        // The others stay hidden for a while, so that the next look sees more.
+        // The others stay hidden for a while, so that the next look sees more, and
+        // a short one, since another test may look for one of them.
         let input = json!({
-            "QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 30,
+            "QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 5,
             "AttributeNames": ["All"],
         });
         let found = self.json_call("sqs", "1.0", "AmazonSQS.ReceiveMessage", &input).await;

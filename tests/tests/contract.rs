@@ -330,6 +330,35 @@ fn dead_letters_are_let_in_and_heard_of() {
     }
 }
 
+/// The table says of each function what invokes it, as the template does.
+#[test]
+fn the_table_of_what_runs_by_itself_is_that_of_the_template() {
+    let document = std::fs::read_to_string(stack::root().join("docs/architecture.md")).unwrap();
+    let (_, section) = document.split_once("\n## What runs by itself\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let written: BTreeSet<(String, String)> = rows
+        .map(|row| {
+            let mut quoted = row.split('`').skip(1).step_by(2);
+            (quoted.next().unwrap().to_owned(), quoted.next().unwrap().to_owned())
+        })
+        .collect();
+    let mut deployed = BTreeSet::new();
+    for function in resources(&template(), "AWS::Serverless::Function").values() {
+        for event in events(function) {
+            let properties = &event["Properties"];
+            let by = match event["Type"].as_str().unwrap() {
+                "Schedule" => properties["Schedule"].as_str(),
+                "SQS" => properties["Queue"]["Fn::GetAtt"].as_str(),
+                _ => continue,
+            };
+            let by = by.unwrap().trim_end_matches(".Arn").to_owned();
+            deployed.insert((binary_of(function), by));
+        }
+    }
+    assert_eq!(written, deployed);
+}
+
 /// What every run of a watcher counts is missed when there is no run.
 #[test]
 fn a_watcher_that_stops_raises_an_alarm() {

@@ -112,7 +112,9 @@ async fn a_report_is_answered_and_its_finder_thanked() {
     assert!(past.contains("Must not be in the past"), "{past}");
     let until = calendar::day_of(clock::now()).saturating_add(9.days());
     let plan = json!({ "plan": { "text": "The token moves into the body.", "until": until } });
-    triage(&stack, &kept, plan).await;
+    triage(&stack, &kept, plan.clone()).await;
+    let again = triage(&stack, &kept, plan).await.to_string();
+    assert!(again.contains("The report has this plan"), "{again}");
     let planned = status().await;
     assert_eq!((&planned["state"], &planned["planned_for"]), (&json!("planned"), &json!(until)));
     assert!(planned["acknowledged_at"].is_string());
@@ -123,6 +125,8 @@ async fn a_report_is_answered_and_its_finder_thanked() {
     assert!(!credits().await.to_string().contains(name), "nobody is named before");
     triage(&stack, &kept, json!({ "credit": {} })).await;
     assert!(credits().await.to_string().contains(name));
+    let again = triage(&stack, &kept, json!({ "credit": {} })).await.to_string();
+    assert!(again.contains("named on the page of credits"), "{again}");
     let page = stranger(&stack).request("GET", "/security/credits").header("accept", "text/html");
     let page = page.send().await.expect(200);
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
@@ -495,7 +499,10 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     let outcome = json!({
         "operator": "Una", "tenant": tenant.slug(), "change": id, "outcome": "Only Ireland is used.",
     });
-    stack.aws().invoke(&stack.function("settle-objection"), &outcome).await;
+    let settle = stack.function("settle-objection");
+    stack.aws().invoke(&settle, &outcome).await;
+    let again = stack.aws().invoke_to_the_end(&settle, &outcome).await.to_string();
+    assert!(again.contains("The objection is settled"), "{again}");
     sent_days_ago(&stack, id, 29).await;
     let waiting = watch(&stack).await["waiting"].to_string();
     assert!(waiting.contains(id) && waiting.contains("until"), "{waiting}");

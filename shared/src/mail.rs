@@ -259,6 +259,12 @@ pub async fn bounce(
     by: &crate::tenant::Attribution,
     id: Id,
 ) -> Result<bool, Problem> {
+    let known = tenant.get::<Queued>(id).await?;
+    if known.is_none_or(|known| known.entity.state.is_lost()) {
+        return Ok(false);
+    }
+    // Before it is recorded, as for what is given up.
+    count_lost(by.now);
     let mut nothing_new = false;
     let done = tenant
         .audited(by, "mail.bounce", async |tx: &mut WriteTx<'_>| {
@@ -270,13 +276,7 @@ pub async fn bounce(
             Ok(())
         })
         .await;
-    if nothing_new {
-        return Ok(false);
-    }
-    done?;
-    // Whether it is news is known only now.
-    count_lost(by.now);
-    Ok(true)
+    if nothing_new { Ok(false) } else { done.map(|()| true) }
 }
 
 async fn send(

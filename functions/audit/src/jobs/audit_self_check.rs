@@ -18,7 +18,7 @@ use keystone::tenant::{
 use keystone::{erasure, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::archive::{Archive, Holdings, Step};
@@ -30,6 +30,11 @@ pub use super::publish_checkpoints::SETTINGS;
 const RUN_LIMIT: Duration = Duration::from_mins(13);
 /// How often its schedule in template.yaml runs it.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// A check that comes so soon after another leaves no second entry in a trail that
+/// holds nothing new: its run was begun again.
+const AGAIN: SignedDuration = SignedDuration::from_hours(12);
+/// What a check leaves in the trail that it found whole.
+const CHECKED: &str = "audit_trail.check";
 /// Entries read at once: at most some 10 MiB.
 const PAGE: u64 = 500;
 /// Documents that are named at once which stand among the entries without the
@@ -62,7 +67,8 @@ pub struct Checked {
 /// The job. What differs is named in the log and in the failure that ends the
 /// run; a trail in doubt does not stop the check of others. A trail without
 /// fault gets an entry about the check; one with a fault gets none, since
-/// nothing is to be built on what is in doubt.
+/// nothing is to be built on what is in doubt. A run that follows one which was
+/// killed reads every trail anew, and repeats no entry where nothing came after it.
 pub async fn handle(job: Job) -> Result<Checked, Problem> {
     let input: Input = job.input()?;
     let deadline = tokio::time::Instant::now() + RUN_LIMIT;
@@ -346,17 +352,32 @@ async fn check(
     let (entries, count) = (check.entries(), check.checkpoints());
     let findings = check.finish(&head);
     if findings.count == 0 {
-        let resource = Resource { kind: "audit_trail".into(), id: tenant.id().to_string() };
         let facts = json!({
             "entries": entries, "checkpoints": count, "undone": undone, "root": head.root(),
         });
-        let by = job.attribution(ActorKind::Job, "audit-self-check");
-        tenant.record(&by, "audit_trail.check", resource, Outcome::Success, facts).await?;
+        leave_check(job, tenant, &head, facts).await?;
         total.trails += 1;
         total.entries += entries;
         total.checkpoints += count;
     }
     Ok(findings)
+}
+
+/// Leaves an entry about a check that found no fault, unless the last that `head`
+/// counts is one of lately.
+async fn leave_check(
+    job: &Job,
+    tenant: &Tenant,
+    head: &TreeHead,
+    facts: Value,
+) -> Result<(), Problem> {
+    let last = tenant.audit_entry(head.size().saturating_sub(1)).await?;
+    if last.is_some_and(|last| last.entry.action == CHECKED && last.entry.at + AGAIN > job.now) {
+        return Ok(());
+    }
+    let resource = Resource { kind: "audit_trail".into(), id: tenant.id().to_string() };
+    let by = job.attribution(ActorKind::Job, "audit-self-check");
+    tenant.record(&by, CHECKED, resource, Outcome::Success, facts).await
 }
 
 /// The next stored checkpoint, with what the archive says of it.

@@ -14,7 +14,7 @@ use keystone::audit::note::VerifierKey;
 use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
 use keystone::auth::user::MailedToken;
-use keystone::clock;
+use keystone::{clock, random};
 use keystone_tests::breach::notify_and_hold;
 use keystone_tests::{Client, Stack, samples};
 use mongodb::bson::{Document, doc};
@@ -374,8 +374,13 @@ async fn questionnaires_say_what_the_posture_says() {
             })
         })
         .collect();
-    operate(json!({ "answer": { "questionnaire": which, "statements": statements } })).await;
-    let whole = admin.get(&path).await.expect(200).json();
+    let answer = json!({ "answer": { "questionnaire": which, "statements": statements } });
+    operate(answer.clone()).await;
+    let said = admin.get(&path).await.expect(200).etag();
+    operate(answer).await;
+    let whole = admin.get(&path).await.expect(200);
+    assert_eq!(whole.etag(), said, "the same again changes nothing");
+    let whole = whole.json();
     assert_eq!((&whole["state"], &whole["open"]), (&json!("received"), &json!(0)));
     operate(json!({ "issue": { "questionnaire": which } })).await;
     let issued = admin.get(&path).await.expect(200).json();
@@ -403,13 +408,20 @@ async fn questionnaires_say_what_the_posture_says() {
     assert_eq!(ours["outdated"], json!(["A&A-02.1"]));
 
     // Somebody who is no customer, with questions of their own.
-    let taken = operate(json!({ "take": {
-        "organisation": "Big Retail plc", "contact": "buying@retail.example",
+    let id = random::id(clock::now()).unwrap();
+    let mut take = json!({ "take": {
+        "id": id, "organisation": "Big Retail plc", "contact": "buying@retail.example",
         "questionnaire": {
             "kind": "bespoke", "questions": [{ "id": "9", "text": "Is data encrypted?" }],
         },
-    } }))
-    .await;
+    } });
+    let taken = operate(take.clone()).await;
+    assert_eq!(taken["id"], json!(id));
+    assert_eq!(operate(take.clone()).await, taken, "the same again finds it");
+    take["take"]["contact"] = json!("selling@retail.example");
+    let event = json!({ "operator": "test-operator", "action": take });
+    let refused = stack.aws().invoke_to_the_end(&handle, &event).await.to_string();
+    assert!(refused.contains("that of another questionnaire"), "{refused}");
     let which = json!({ "id": taken["id"] });
     let controls = json!({ "9": ["C4.2"] });
     operate(json!({ "issue": { "questionnaire": which, "controls": controls } })).await;

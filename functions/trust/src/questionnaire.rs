@@ -449,6 +449,17 @@ impl Questionnaire {
         of_template.chain(own)
     }
 
+    /// Whether `by` has said all of this, and nobody anything else since.
+    pub fn says(&self, statements: &[NewStatement], by: &str) -> bool {
+        statements.iter().all(|new| {
+            self.statements.iter().any(|said| {
+                (&said.question, said.answer, &said.statement)
+                    == (&new.question, new.answer, &new.statement)
+                    && said.by == by
+            })
+        })
+    }
+
     /// The same with what a person, `by`, said to questions; what was said to
     /// one of them before is replaced.
     ///
@@ -878,7 +889,9 @@ mod tests {
         assert!(draft.clone().with_statements(twice, "N. N.", NOW).is_err());
         let half = draft.with_statements(vec![said("HRS-01.1", Said::Yes)], "N. N.", NOW).unwrap();
         let corrected = vec![said("HRS-01.1", Said::NotApplicable)];
-        let half = half.with_statements(corrected, "M. M.", NOW).unwrap();
+        assert!(!half.says(&corrected, "N. N."));
+        let half = half.with_statements(corrected.clone(), "M. M.", NOW).unwrap();
+        assert!(half.says(&corrected, "M. M.") && !half.says(&corrected, "N. N."));
         let now = view_of(half, &posture);
         assert_eq!(now.open, shown.open - 1);
         let of = now.answers.iter().find(|answer| answer.question == "HRS-01.1").unwrap();

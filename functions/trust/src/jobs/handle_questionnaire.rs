@@ -7,11 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::civil::Date;
 use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
+use keystone::calendar;
 use keystone::config::Setting;
 use keystone::crypto::{Place, Subject};
 use keystone::job::Job;
-use keystone::tenant::{Entity, Filter, Id, Page, Tenant, TenantId, Visit, WriteTx};
-use keystone::{calendar, random};
+use keystone::tenant::{
+    Attribution, Entity, Filter, Id, Page, Stored, Tenant, TenantId, Visit, WriteTx,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -58,6 +60,9 @@ enum Action {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Take {
+    /// Id of the questionnaire, which the operator makes up; the same again finds it.
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    id: Id,
     /// The business that asks.
     #[schemars(length(min = 1, max = 200))]
     organisation: String,
@@ -85,7 +90,8 @@ struct Which {
 struct Statements {
     /// Which one.
     questionnaire: Which,
-    /// What is said. Again for a question replaces what was said before.
+    /// What is said. Again for a question replaces what was said before; the same
+    /// again, by the same operator, changes nothing.
     #[schemars(length(min = 1, max = 300))]
     statements: Vec<NewStatement>,
 }
@@ -151,31 +157,26 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
     let registry = job.registry().await?;
     let provider = registry.provider(job.now).await?;
     match input.action {
-        Action::Take(take) => {
-            take.questionnaire.check("/action/take/questionnaire")?;
-            let id = random::id(job.now)?;
-            let contact = provider.seal(contact_of(id), Subject::Tenant, &take.contact).await?;
-            let new = take.questionnaire.received(take.organisation, Some(contact), job.now);
-            provider
-                .audited(&by, "questionnaire.take", async |tx: &mut WriteTx<'_>| {
-                    let stored = tx.insert(id, new.clone()).await?;
-                    Ok(Done::One { id, due_on: stored.entity.due_on })
-                })
-                .await
-        }
+        Action::Take(new) => take(&provider, &by, new).await,
         Action::Answer(Statements { questionnaire: which, statements }) => {
             let tenant = tenant_of(&job, which.tenant.as_deref()).await?;
             let tenant = tenant.as_ref().unwrap_or(&provider);
-            tenant
+            let mut said_before = None;
+            let done = tenant
                 .audited(&by, "questionnaire.answer", async |tx: &mut WriteTx<'_>| {
                     let before = find(tx, which.id).await?;
+                    said_before =
+                        before.entity.says(&statements, &input.operator).then(|| one(&before));
+                    if said_before.is_some() {
+                        return Err(Problem::Stale);
+                    }
                     let new = statements.clone();
                     let answered =
                         before.entity.clone().with_statements(new, &input.operator, job.now)?;
-                    let stored = tx.replace(&before, answered).await?;
-                    Ok(Done::One { id: stored.id, due_on: stored.entity.due_on })
+                    Ok(one(&tx.replace(&before, answered).await?))
                 })
-                .await
+                .await;
+            said_before.map_or(done, Ok)
         }
         Action::Issue(Issue { questionnaire: which, controls }) => {
             let posture = PostureView::read(&provider, job.now).await?;
@@ -186,8 +187,7 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
                     let before = find(tx, which.id).await?;
                     let issued =
                         before.entity.clone().issued(controls.clone(), &posture, job.now)?;
-                    let stored = tx.replace(&before, issued).await?;
-                    Ok(Done::One { id: stored.id, due_on: stored.entity.due_on })
+                    Ok(one(&tx.replace(&before, issued).await?))
                 })
                 .await
         }
@@ -222,6 +222,45 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
             }
             Ok(Done::List { questionnaires })
         }
+    }
+}
+
+/// What is answered about one.
+fn one(stored: &Stored<Questionnaire>) -> Done {
+    Done::One { id: stored.id, due_on: stored.entity.due_on }
+}
+
+/// Takes one in. The same call again finds it as it was taken in first: with the
+/// date of that day, and however far it has come.
+///
+/// # Errors
+/// 409 when the id is that of another questionnaire; 503 when a store does not
+/// answer.
+async fn take(provider: &Tenant, by: &Attribution, new: Take) -> Result<Done, Problem> {
+    let Take { id, organisation, contact, questionnaire } = new;
+    questionnaire.check("/action/take/questionnaire")?;
+    let sealed = provider.seal(contact_of(id), Subject::Tenant, &contact).await?;
+    let new = questionnaire.received(organisation, Some(sealed), by.now);
+    let mut known = None;
+    let done = provider
+        .audited(by, "questionnaire.take", async |tx: &mut WriteTx<'_>| {
+            known = tx.get::<Questionnaire>(id).await?;
+            if known.is_some() {
+                return Err(Problem::Stale);
+            }
+            Ok(one(&tx.insert(id, new.clone()).await?))
+        })
+        .await;
+    let Some(known) = known else { return done };
+    let to = provider.open_kept(contact_of(id), known.entity.contact.as_ref()).await?;
+    let is_same = to.is_some_and(|to| *to.expose() == contact)
+        && known.entity.organisation == new.organisation
+        && known.entity.kind == new.kind
+        && known.entity.questions == new.questions;
+    if is_same {
+        Ok(one(&known))
+    } else {
+        Err(Problem::Conflict("This id is that of another questionnaire.".into()))
     }
 }
 

@@ -4,8 +4,9 @@
 //! A job is run once to its end on one set of tenants, then killed and run again
 //! on another such set, and both are compared: entries of the trails by action,
 //! documents by state, mails. Other jobs are killed in `breach.rs`, `closing.rs`,
-//! `keys.rs`, `audit_exports.rs` and `data_subject_requests.rs`. Nothing else may run
-//! beside these tests, since they end the database's open transactions.
+//! `keys.rs`, `audit_exports.rs` and `data_subject_requests.rs`; `docs/architecture.md`
+//! names them all. Nothing else may run beside these tests, since they end the
+//! database's open transactions.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use keystone_tests::breach::notify;
 use keystone_tests::kills::{Run, collection, count, end_orphans, let_mail_leave, state_of};
 use keystone_tests::runtime_api::Function;
 use keystone_tests::{Stack, Tenant, bounce, samples, stack};
-use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc, serialize_to_bson};
 use serde_json::{Value, json};
 
 /// Tenants, or other things, that a job works on: enough for a middle.
@@ -73,6 +74,13 @@ async fn done_to(stack: &Stack, ids: &[String]) -> Vec<Vec<String>> {
         done.entry(about).or_default().push(entry.get_str("action").unwrap().to_owned());
     }
     ids.iter().map(|id| done.remove(id.as_str()).unwrap_or_default()).collect()
+}
+
+/// How many entries with this action there are in the trails of these tenants.
+async fn entries(stack: &Stack, slugs: &[&str], action: &str) -> u64 {
+    let audits: Vec<String> = slugs.iter().map(|slug| format!("{slug}_audit")).collect();
+    let audits: Vec<&str> = audits.iter().map(String::as_str).collect();
+    count(stack, &audits, "entries", &doc! { "entry.action": action }).await
 }
 
 async fn set_state(stack: &Stack, slugs: &[&str], state: &str) {
@@ -685,4 +693,210 @@ async fn a_questionnaire_is_taken_in_once() {
     let over = doc! { "$set": { "state": "issued" } };
     questionnaires.update_many(doc! { "_id": { "$in": ids } }, over).await.unwrap();
     assert!(survived.contains(&false) && survived.contains(&true), "{survived:?}");
+}
+
+/// A posture is one transaction, at the end of the run.
+#[tokio::test]
+async fn a_posture_is_published_wholly_or_not_at_all() {
+    let stack = Stack::load();
+    let tenant = stack.unattended_tenant("kill-posture").await;
+    let_mail_leave(&stack, &[tenant.slug()]).await;
+    let before = state_of(&stack, tenant.slug()).await;
+    let run = Run { stack: &stack, name: "check-posture", event: json!({}) };
+    let postures = collection(&stack, "keystone_audit", "postures").await;
+    // The documents, and the entries of their publication.
+    let published = async || {
+        let documents = postures.count_documents(doc! {}).await.unwrap();
+        (documents, entries(&stack, &[PROVIDER], "posture.publish").await)
+    };
+    // Each control of the newest with how many checks it has.
+    let newest = async || {
+        let newest = postures.find_one(doc! {}).sort(doc! { "_id": -1 }).await.unwrap().unwrap();
+        let document: Value = serde_json::from_str(newest.get_str("document").unwrap()).unwrap();
+        let controls = document["controls"].as_array().unwrap().iter();
+        let checks =
+            controls.map(|one| (one["id"].clone(), one["results"].as_array().map(Vec::len)));
+        checks.collect::<Vec<_>>()
+    };
+    let first = published().await;
+    let (done, took) = run.whole().await;
+    assert!(done["sha256"].is_string(), "{done}");
+    let clean = published().await;
+    assert_eq!(clean, (first.0 + 1, first.1 + 1));
+    let wanted = newest().await;
+
+    let mut amid = 0;
+    for quarters in [1, 2, 3] {
+        killed_after(&run, quarters, took).await;
+        if published().await != clean {
+            break;
+        }
+        amid += 1;
+    }
+    println!("kills that came before the commit: {amid}");
+    assert!(amid > 0, "no kill came amid the work");
+    if published().await == clean {
+        run.whole().await;
+    }
+    assert_eq!(published().await, (clean.0 + 1, clean.1 + 1));
+    assert_eq!(newest().await, wanted);
+    // What it tried on the tenants left nothing there.
+    let_mail_leave(&stack, &[tenant.slug()]).await;
+    assert_eq!(state_of(&stack, tenant.slug()).await, before);
+    close(vec![tenant]).await;
+}
+
+#[tokio::test]
+async fn a_check_of_the_trails_leaves_one_entry_in_each() {
+    let stack = Stack::load();
+    // It may fail on a trail that another test has tampered with.
+    let run = Run { stack: &stack, name: "audit-self-check", event: json!({}) };
+    let clean = at_rest(&stack, "clean-checked").await;
+    let clean_slugs = slugs(&clean);
+    let (_, took) = run.whole().await;
+    let check = "audit_trail.check";
+    assert_eq!(entries(&stack, &clean_slugs, check).await, ALL);
+
+    let killed = at_rest(&stack, "kill-checked").await;
+    let killed_slugs = slugs(&killed);
+    let checked = async || entries(&stack, &killed_slugs, check).await;
+    let after = run.killed(took, ALL, checked).await;
+    println!("trails checked after each kill: {after:?}");
+    let ended = entries(&stack, &[PROVIDER], "audit_trails.check").await;
+    run.whole().await;
+    assert_eq!(entries(&stack, &[PROVIDER], "audit_trails.check").await, ended + 1);
+    for &slug in clean_slugs.iter().chain(&killed_slugs) {
+        assert_eq!(entries(&stack, &[slug], check).await, 1, "{slug}");
+    }
+    have_ended_alike(&stack, &clean_slugs, &killed_slugs).await;
+    close(clean).await;
+    close(killed).await;
+}
+
+/// Changes of sub-processors whose day has come, and of which nobody had to be
+/// told: they are older than every tenant.
+async fn due_changes(stack: &Stack) -> Vec<String> {
+    let changes = collection(stack, PROVIDER, "sub_processor_changes").await;
+    let long_ago = DateTime::from_millis(in_hours(-24 * 3650).as_millisecond());
+    let today = calendar::day_of(clock::now()).to_string();
+    let mut ids = Vec::new();
+    for _ in 0..MANY {
+        let id = new_id().to_string();
+        let description = serialize_to_bson(&change()["sub_processor"]).unwrap();
+        let announced = doc! {
+            "_id": &id, "tenant_id": PROVIDER, "version": 1_i64,
+            "created_at": long_ago, "updated_at": long_ago,
+            "description": description, "state": "announced", "effective_on": &today,
+            "activated_at": Bson::Null, "withdrawn_at": Bson::Null, "reason": Bson::Null,
+        };
+        changes.insert_one(announced).await.unwrap();
+        ids.push(id);
+    }
+    ids
+}
+
+#[tokio::test]
+async fn a_sub_processor_takes_effect_once() {
+    let stack = Stack::load();
+    let run = Run { stack: &stack, name: "watch-disclosures", event: json!({}) };
+    let active = async |ids: &[String]| {
+        let active = doc! { "_id": { "$in": ids.to_vec() }, "state": "active", "version": 2_i64 };
+        count(&stack, &[PROVIDER], "sub_processor_changes", &active).await
+    };
+    let clean = due_changes(&stack).await;
+    let (_, took) = run.whole().await;
+    assert_eq!(active(&clean).await, ALL);
+
+    let killed = due_changes(&stack).await;
+    let after = run.killed(took, ALL, async || active(&killed).await).await;
+    println!("changes in effect after each kill: {after:?}");
+    run.whole().await;
+    assert_eq!(active(&killed).await, ALL);
+    let all: Vec<String> = clean.into_iter().chain(killed).collect();
+    for (id, actions) in all.iter().zip(done_to(&stack, &all).await) {
+        assert_eq!(actions, ["sub_processor_change.activate"], "{id}");
+    }
+    // The public list is to name them no longer.
+    let changes = collection(&stack, PROVIDER, "sub_processor_changes").await;
+    let over = doc! { "$set": { "state": "withdrawn" } };
+    changes.update_many(doc! { "_id": { "$in": all } }, over).await.unwrap();
+}
+
+/// Provisioning is many steps, each done unless it is.
+#[tokio::test]
+async fn a_tenant_that_was_half_made_is_finished() {
+    let stack = Stack::load();
+    let slug = |name: &str| format!("{name}-{}", hex::encode(stack::random::<4>()));
+    let provision = |slug: &str| {
+        let owner = json!({ "name": "Orla Byrne", "email": format!("super_admin@{slug}.example") });
+        let event = json!({
+            "operator": "test-operator", "tenant": slug, "legal_name": format!("{slug} Ltd"),
+            "country": "IE", "contacts": { "primary": owner }, "super_admin": owner,
+        });
+        Run { stack: &stack, name: "provision-tenant", event }
+    };
+    let clean = slug("clean-made");
+    let (done, took) = provision(&clean).whole().await;
+    assert_eq!(done, json!({ "tenant": clean, "created": true }));
+    let mut made = Vec::new();
+    let mut finished = Vec::new();
+    for quarters in [1, 2, 3, 4, 8] {
+        let slug = slug("kill-made");
+        let run = provision(&slug);
+        killed_after(&run, quarters, took).await;
+        let (done, _) = run.whole().await;
+        assert_eq!(done["tenant"], slug, "{done}");
+        finished.push(done["created"].clone());
+        made.push(slug);
+    }
+    println!("half made when they were killed: {finished:?}");
+    assert!(finished.contains(&json!(true)), "{finished:?}");
+    let made: Vec<&str> = made.iter().map(String::as_str).collect();
+    have_ended_alike(&stack, &[clean.as_str()], &made).await;
+    set_state(&stack, &[clean.as_str()], "closed").await;
+    set_state(&stack, &made, "closed").await;
+}
+
+/// Where the registry says that the tenant stands.
+async fn standing(stack: &Stack, slug: &str) -> String {
+    let registry = stack.database().await.database("keystone_control");
+    let tenants = registry.collection::<Document>("tenants");
+    let found = tenants.find_one(doc! { "_id": slug }).await.unwrap().unwrap();
+    found.get_str("state").unwrap().to_owned()
+}
+
+/// To begin a closing, and to call it off, touches registry, tenant and the table of
+/// secrets, one after the other.
+#[tokio::test]
+async fn a_closing_is_begun_and_called_off_once() {
+    let stack = Stack::load();
+    let closing = |slug: &str, action: &str| Run {
+        stack: &stack,
+        name: "close-tenant",
+        event: json!({
+            "operator": "test-operator", "tenant": slug, "action": action,
+            "reason": "The contract ended.",
+        }),
+    };
+    let clean = stack.unattended_tenant("clean-closing").await;
+    let killed = tenants(&stack, "kill-closing").await;
+    let killed_slugs = slugs(&killed);
+    for (action, state) in [("begin", "closing"), ("call_off", "active")] {
+        let (done, took) = closing(clean.slug(), action).whole().await;
+        assert_eq!(done["state"], state, "{done}");
+        for (quarters, slug) in (1..).zip(&killed_slugs) {
+            let run = closing(slug, action);
+            killed_after(&run, quarters, took).await;
+            let survived = standing(&stack, slug).await == state;
+            let (again, _) = run.whole().await;
+            // What was called off is refused as not being closed.
+            let refused = again.to_string().contains("is not being closed");
+            let done = again["state"] == state;
+            assert!(done || (survived && refused), "{action} after {quarters}/4: {again}");
+            assert_eq!(standing(&stack, slug).await, state);
+        }
+        have_ended_alike(&stack, &[clean.slug()], &killed_slugs).await;
+    }
+    close(vec![clean]).await;
+    close(killed).await;
 }

@@ -200,7 +200,7 @@ pub async fn deliver_due(
         };
         match sent {
             Ok(()) => {
-                conclude(tenant, by, "mail.send", queued, State::Sent).await?;
+                record_sent(tenant, by, &queued).await?;
                 done.sent += 1;
             }
             Err(_) if queued.entity.attempts >= ATTEMPTS => {
@@ -208,7 +208,7 @@ pub async fn deliver_due(
                 // twice, and never not at all.
                 count_lost(by.now);
                 tracing::error!(tenant = %tenant.id(), mail = %queued.id, "a message was given up");
-                conclude(tenant, by, "mail.give_up", queued, State::Failed).await?;
+                give_up(tenant, by, &queued).await?;
                 done.failed += 1;
             }
             Err(_) => {
@@ -232,16 +232,28 @@ fn pause(attempts: i32) -> Duration {
     Duration::from_mins(1).saturating_mul(doubled).min(LONGEST_PAUSE)
 }
 
-async fn conclude(
+async fn record_sent(
     tenant: &Tenant,
     by: &crate::tenant::Attribution,
-    action: &'static str,
-    queued: Stored<Queued>,
-    state: State,
+    queued: &Stored<Queued>,
 ) -> Result<(), Problem> {
     tenant
-        .audited(by, action, async |tx: &mut WriteTx<'_>| {
-            tx.replace(&queued, Queued { state, ..queued.entity.clone() }).await?;
+        .audited(by, "mail.send", async |tx: &mut WriteTx<'_>| {
+            tx.replace(queued, Queued { state: State::Sent, ..queued.entity.clone() }).await?;
+            Ok(())
+        })
+        .await
+}
+
+/// Ends a message that did not leave, whether or not it can be opened any more.
+async fn give_up(
+    tenant: &Tenant,
+    by: &crate::tenant::Attribution,
+    queued: &Stored<Queued>,
+) -> Result<(), Problem> {
+    tenant
+        .audited(by, "mail.give_up", async |tx: &mut WriteTx<'_>| {
+            tx.give_mail_up(queued).await?;
             Ok(())
         })
         .await

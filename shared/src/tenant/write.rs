@@ -633,6 +633,34 @@ impl<'t> WriteTx<'t> {
         Ok(())
     }
 
+    /// Makes a claimed message one that failed. Its text is neither opened nor
+    /// written, since it may be what does not open any more.
+    pub(crate) async fn give_mail_up(&mut self, queued: &Stored<Queued>) -> Result<(), StoreError> {
+        let claimed = Filter::all().eq("_id", queued.id.to_string());
+        let mut claimed = claimed.for_tenant(self.tenant.id());
+        claimed.insert("version", queued.version);
+        let change = doc! {
+            "$set": { "state": "failed", "updated_at": bson_time(self.now) },
+            "$inc": { "version": 1_i64 },
+        };
+        let outbox = self.collection::<Queued>();
+        let done = outbox.update_one(claimed, change).session(&mut self.session).await;
+        if self.noting_conflict(done)?.matched_count == 0 {
+            return Err(StoreError::Stale);
+        }
+        let shown = |state: &str| json!({ "state": state });
+        let changes = delta(Some(&shown("pending")), Some(&shown("failed")), Queued::PERSONAL);
+        let changes = changes.map_err(StoreError::defect)?;
+        self.touched.push(Touched {
+            resource: Resource { kind: Queued::RESOURCE.into(), id: queued.id.to_string() },
+            owners: vec![Owners::both(Subject::Tenant); changes.len()],
+            changes,
+            sealed_for: Vec::new(),
+            restricted: false,
+        });
+        Ok(())
+    }
+
     /// Refuses changes of records whose use is restricted, but for what the
     /// person does with their own.
     fn refuse_restricted(&self, by: &Attribution, action: &str) -> Result<(), StoreError> {

@@ -674,7 +674,7 @@ pub fn vulnerability_deadline(
 
 /// Tells `contact` of `tenant` of a sub-processor to come: its name, what it does
 /// and where, from which day (GDPR Art. 28(2)), and whether data would leave the
-/// EU.
+/// EU. Who may not sign in, since the tenant is suspended, objects in writing.
 ///
 /// # Errors
 /// As [`invitation`].
@@ -686,13 +686,18 @@ pub fn sub_processor(
 ) -> Result<Mail, Problem> {
     let day = day_in_words(effective_on);
     let of = &tenant.legal_name;
+    let object = if tenant.state.serves() {
+        "You may object until then: a super_admin finds the change in Keystone under \
+         sub-processors. While an objection is open the change waits."
+    } else {
+        "You may object until then. Write to us to do so, since access to Keystone is suspended \
+         for your organisation."
+    };
     let mut paragraphs = vec![
         format!("from {day} at the earliest, {name} processes data for us, and so data of {of}."),
         format!("What for: {purpose}."),
         format!("Where: {location}."),
-        "You may object until then: a super_admin finds the change in Keystone under \
-         sub-processors. While an objection is open the change waits."
-            .into(),
+        object.into(),
     ];
     if outside_eu {
         paragraphs[0] = format!(

@@ -367,6 +367,14 @@ async fn announce(stack: &Stack, change: &Value) -> Value {
     stack.aws().invoke_to_the_end(&stack.function("announce-sub-processor"), change).await
 }
 
+async fn set_state(stack: &Stack, tenant: &Tenant<'_>, state: &str) {
+    let registry = stack.database().await.database("keystone_control");
+    let tenants = registry.collection::<Document>("tenants");
+    let state = doc! { "$set": { "state": state } };
+    let done = tenants.update_one(doc! { "_id": tenant.slug() }, state).await.unwrap();
+    assert_eq!(done.matched_count, 1);
+}
+
 async fn contact_email(stack: &Stack, tenant: &Tenant<'_>, email: &str) -> String {
     let settings = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let settings = settings.collection::<Document>("settings");
@@ -529,6 +537,53 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     late.owner().post(&path, &reason).await.must(404);
     late.finish().await;
     tenant.finish().await;
+}
+
+// Every tenant of the stack is told, so nothing else may run beside it.
+#[tokio::test]
+async fn customers_hear_of_a_sub_processor_though_they_are_suspended() {
+    let stack = Stack::load();
+    let away = stack.unattended_tenant("told-away").await;
+    let gone = stack.unattended_tenant("told-never").await;
+    let gone_slug = gone.slug().to_owned();
+    gone.close().await;
+    set_state(&stack, &away, "suspended").await;
+    let new = change(30);
+    let id = new["change"].as_str().unwrap();
+    let name = new["sub_processor"]["name"].as_str().unwrap();
+    let email = contact_email(&stack, &away, "").await;
+    let blocked = announce(&stack, &new).await.to_string();
+    let why = format!("The tenant {} has no primary contact.", away.slug());
+    assert!(blocked.contains(&why), "{blocked}");
+    contact_email(&stack, &away, &email).await;
+
+    announce(&stack, &new).await;
+    assert!(stack.mails_after_drain(&email, name).await, "it leaves while other mail waits");
+    let letters = stack.mails_to(&email).await;
+    let letter = letters.iter().find(|letter| letter.contains(name)).unwrap();
+    assert!(letter.contains("Write to us to do so,"), "nobody can sign in: {letter}");
+    let delivered = announce(&stack, &new).await["deliveries"].clone();
+    let of = |slug: &str| {
+        let mut delivered = delivered.as_array().unwrap().iter();
+        delivered.find(|delivery| delivery["tenant"] == slug).cloned()
+    };
+    assert_eq!(of(away.slug()).unwrap()["mail"]["state"], "sent");
+    assert_eq!(of(&gone_slug), None, "nothing of it is left to be processed");
+
+    // It holds the change up as any other does.
+    let changes = provider(&stack, "sub_processor_changes").await;
+    let come = doc! { "$set": { "effective_on": calendar::day_of(clock::now()).to_string() } };
+    changes.update_one(doc! { "_id": id }, come).await.unwrap();
+    sent_days_ago(&stack, id, 30).await;
+    given_up(&stack, &away, id).await;
+    let waiting = watch(&stack).await["waiting"].to_string();
+    assert!(waiting.contains(&format!("\"undelivered\":\"{}\"", away.slug())), "{waiting}");
+    sent_days_ago(&stack, id, 30).await;
+    let waiting = watch(&stack).await["waiting"].to_string();
+    assert!(!waiting.contains(id), "{waiting}");
+    let end = json!({ "operator": "Una", "change": id, "reason": "The test ended." });
+    stack.aws().invoke(&stack.function("withdraw-sub-processor"), &end).await;
+    away.close().await;
 }
 
 /// What the tenant sees of the sub-processor `name`.

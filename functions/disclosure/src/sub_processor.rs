@@ -276,9 +276,10 @@ struct Delivery {
     mail: Option<mail::Progress>,
 }
 
-/// Announces a change to every customer. The same call again goes on where the
-/// one before ended: it tells nobody twice, but for those whose message was given
-/// up or came back, and says how far each message came.
+/// Announces a change to every customer, suspended ones too, whose data we have
+/// like that of all others. The same call again goes on where the one before
+/// ended: it tells nobody twice, but for those whose message was given up or came
+/// back, and says how far each message came.
 ///
 /// # Errors
 /// 422 when the day is less than 30 days away, the countries are missing or a
@@ -305,7 +306,7 @@ pub async fn announce(
     }
     let mut tenants = Vec::new();
     let mut missing = Vec::new();
-    for enrolled in registry.walk(Visit::Customers).await? {
+    for enrolled in registry.walk(Visit::KeptCustomers).await? {
         let tenant = registry.for_job(enrolled, by.now).await?;
         let contact = tenant.settings().await?.entity.contacts.primary;
         if !contact.email.contains('@') {
@@ -407,7 +408,8 @@ async fn tell(
                 (&description.name, &description.purpose, &description.location),
                 (effective_on, description.outside_eu()),
             )?;
-            let mail = mail::enqueue(tx, by.now, contact.subject(), &letter).await?;
+            let mail =
+                mail::enqueue_though_suspended(tx, by.now, contact.subject(), &letter).await?;
             if let Some(now) = now {
                 tx.replace(&now, Told { effective_on, mail, ..now.entity.clone() }).await?;
             } else {
@@ -540,7 +542,7 @@ pub async fn settle(
     (tenant, change): (&TenantId, Id),
     outcome: &str,
 ) -> Result<(), Problem> {
-    let found = registry.find(Visit::Customers, tenant.as_str()).await?;
+    let found = registry.find(Visit::KeptCustomers, tenant.as_str()).await?;
     let tenant = registry.for_job(found.ok_or(Problem::NotFound)?, by.now).await?;
     tenant
         .audited(by, "sub_processor_notice.settle", async |tx: &mut WriteTx<'_>| {
@@ -611,7 +613,7 @@ async fn waits(
     change: &Stored<Change>,
 ) -> Result<Option<Waits>, Problem> {
     let mut from = change.entity.effective_on;
-    for enrolled in registry.walk(Visit::Customers).await? {
+    for enrolled in registry.walk(Visit::KeptCustomers).await? {
         let slug = enrolled.id().clone();
         let tenant = registry.for_job(enrolled, by.now).await?;
         let Some(told) = tenant.get::<Told>(change.id).await? else {

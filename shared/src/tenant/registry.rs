@@ -70,22 +70,27 @@ pub enum Visit {
     Kept,
     /// Those whose people may sign in, without the provider and the canaries.
     Customers,
+    /// All whose keys exist, and so whose data we have, without the provider
+    /// and the canaries.
+    KeptCustomers,
 }
 
 impl Visit {
     const fn states(self) -> &'static [&'static str] {
         match self {
             Self::Serving | Self::Customers => &["active", "closing"],
-            Self::Kept => &["active", "suspended", "closing"],
+            Self::Kept | Self::KeptCustomers => &["active", "suspended", "closing"],
         }
     }
 
     /// Whether it comes by this tenant.
     fn takes(self, TenantRecord { id, state, .. }: &TenantRecord) -> bool {
+        let kept = state.serves() || *state == TenantState::Suspended;
         match self {
             Self::Serving => state.serves(),
             Self::Customers => state.serves() && !id.is_reserved(),
-            Self::Kept => state.serves() || *state == TenantState::Suspended,
+            Self::Kept => kept,
+            Self::KeptCustomers => kept && !id.is_reserved(),
         }
     }
 }

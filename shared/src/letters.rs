@@ -9,7 +9,7 @@ use crate::Problem;
 use crate::auth::Role;
 use crate::auth::user::{MailedToken, User};
 use crate::mail::Mail;
-use crate::tenant::{Contact, Id, TenantRecord};
+use crate::tenant::{Contact, Id, TenantId, TenantRecord};
 
 /// What every letter consists of.
 struct Letter<'a> {
@@ -721,6 +721,119 @@ pub fn sub_processor(
     .to(&contact.email)
 }
 
+/// What an objection or several are about.
+pub struct Announced<'a> {
+    /// The change's id.
+    pub change: Id,
+    /// Name of the sub-processor.
+    pub name: &'a str,
+    /// The day from which it is used at the earliest.
+    pub effective_on: Date,
+}
+
+/// Tells the provider's contact, `to`, that `tenant` objects to a sub-processor,
+/// and why.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn objection(
+    tenant: &TenantRecord,
+    to: &Contact,
+    about: &Announced<'_>,
+    reason: &str,
+) -> Result<Mail, Problem> {
+    let Announced { change, name, effective_on } = about;
+    Letter {
+        subject: "A customer objects to a sub-processor",
+        name: &to.name,
+        paragraphs: vec![
+            format!(
+                "{} ({}) objects to our use of {name}, which is announced for {}.",
+                tenant.legal_name,
+                tenant.id,
+                day_in_words(*effective_on)
+            ),
+            format!("Their reason: {reason}"),
+            format!(
+                "The change {change} waits until settle-objection records what came of it, or \
+                 withdraw-sub-processor takes the change back."
+            ),
+        ],
+        link: None,
+        closing: "Every customer may object (GDPR Art. 28(2)).",
+    }
+    .to(&to.email)
+}
+
+/// Tells `contact` of `tenant` that we have its objection to a sub-processor.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn objection_received(
+    tenant: &TenantRecord,
+    contact: &Contact,
+    about: &Announced<'_>,
+) -> Result<Mail, Problem> {
+    let Announced { name, effective_on, .. } = about;
+    Letter {
+        subject: "Your objection to a sub-processor",
+        name: &contact.name,
+        paragraphs: vec![
+            format!(
+                "a super_admin objected for {} to our use of {name}, which is announced for {}.",
+                tenant.legal_name,
+                day_in_words(*effective_on)
+            ),
+            "While the objection is open, none of your data goes there. You find it, and what \
+             comes of it, in Keystone under sub-processors."
+                .into(),
+        ],
+        link: None,
+        closing: "If this is not right, tell a super_admin of your organisation at once.",
+    }
+    .to(&contact.email)
+}
+
+/// Tells the provider's `contact` that objections to a sub-processor are open,
+/// those of the tenants `objecting`, before its day or, if that has `come`, on it.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn objections_open(
+    contact: &Contact,
+    about: &Announced<'_>,
+    objecting: &[TenantId],
+    come: bool,
+) -> Result<Mail, Problem> {
+    let Announced { change, name, effective_on } = about;
+    let day = day_in_words(*effective_on);
+    let who: Vec<&str> = objecting.iter().map(TenantId::as_str).collect();
+    let told = if come {
+        format!("{name} was announced for {day} and is not used: objections to it are open.")
+    } else {
+        format!("{name} is announced for {day}, and objections to it are open.")
+    };
+    Letter {
+        subject: if come {
+            "Objections hold a sub-processor up"
+        } else {
+            "Objections to a sub-processor are open"
+        },
+        name: &contact.name,
+        paragraphs: vec![
+            told,
+            format!("Open are those of: {}.", who.join(", ")),
+            format!(
+                "settle-objection records what came of one; withdraw-sub-processor takes the \
+                 change {change} back."
+            ),
+        ],
+        link: None,
+        closing: "While one is open the change waits (GDPR Art. 28(2)).",
+    }
+    .to(&contact.email)
+}
+
 /// A role as people call it.
 const fn in_plain_words(role: Role) -> &'static str {
     match role {
@@ -745,7 +858,7 @@ fn in_words(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenant::{TenantId, TenantState};
+    use crate::tenant::TenantState;
 
     fn eve() -> (TenantRecord, User, MailedToken) {
         let (user, token) = User::invite(
@@ -834,6 +947,30 @@ mod tests {
         ] {
             assert!(mail.text.contains(part), "{part}: {}", mail.text);
             assert!(mail.html.contains(part), "{part}: {}", mail.html);
+        }
+    }
+
+    #[test]
+    fn a_letter_of_objections_says_whose_they_are_and_what_waits() {
+        let (tenant, ..) = eve();
+        let to = Contact { name: "Orla".into(), email: "o@keystone.example".into(), user: None };
+        let effective_on = jiff::civil::date(2026, 6, 30);
+        let about = Announced { change: Id::from_u128(7), name: "Ledger GmbH", effective_on };
+        let mail = objection(&tenant, &to, &about, "Not in Germany.").unwrap();
+        assert_eq!(mail.to, "o@keystone.example");
+        for part in [
+            "Acme Dairy Ltd (acme) objects to our use of Ledger GmbH",
+            "announced for 30 June 2026.",
+            "Their reason: Not in Germany.",
+            "The change 00000000-0000-0000-0000-000000000007 waits",
+        ] {
+            assert!(mail.text.contains(part), "{part}: {}", mail.text);
+        }
+        let objecting = ["acme", "dairy"].map(|slug| TenantId::parse(slug).unwrap());
+        for (come, said) in [(false, "is announced for"), (true, "and is not used")] {
+            let mail = objections_open(&to, &about, &objecting, come).unwrap();
+            assert!(mail.text.contains("those of: acme, dairy."), "{}", mail.text);
+            assert!(mail.text.contains(said), "{}", mail.text);
         }
     }
 

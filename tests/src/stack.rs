@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use keystone::auth::Role;
 use memchr::memmem;
-use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -177,6 +177,17 @@ impl Stack {
             text.push_str(&self.aws.log_events(&group, start).await);
         }
         text
+    }
+
+    /// Whom the provider's letters to its own people go to.
+    pub async fn security_contact(&self) -> String {
+        let settings = self.database().await.database("t_keystone");
+        let settings = settings.collection::<Document>("settings").find_one(doc! {}).await;
+        let settings = settings.expect("it answers").expect("the provider has settings");
+        let contacts = settings.get_document("contacts").expect("contacts");
+        let contact =
+            contacts.get_document("security").or_else(|_| contacts.get_document("primary"));
+        contact.and_then(|contact| contact.get_str("email")).expect("an address").to_owned()
     }
 
     /// Whether a mail to `address` that says `text` leaves now.

@@ -65,15 +65,6 @@ async fn verbs(stack: &Stack, report: &str) -> Vec<String> {
     actions.map(|action| action.strip_prefix("vulnerability_report.").unwrap().to_owned()).collect()
 }
 
-/// Whom the provider's letters about reports go to.
-async fn security_contact(stack: &Stack) -> String {
-    let settings = provider(stack, "settings").await;
-    let settings = settings.find_one(doc! {}).await.unwrap().unwrap();
-    let contacts = settings.get_document("contacts").unwrap();
-    let contact = contacts.get_document("security").or_else(|_| contacts.get_document("primary"));
-    contact.unwrap().get_str("email").unwrap().to_owned()
-}
-
 async fn watch(stack: &Stack) -> Value {
     stack.aws().invoke(&stack.function("watch-disclosures"), &json!({})).await
 }
@@ -149,7 +140,7 @@ async fn an_operator_is_told_of_a_report_and_reads_it() {
 
     // The letter says that it is there and until when it waits, and nothing of
     // what was reported.
-    let to = security_contact(&stack).await;
+    let to = stack.security_contact().await;
     assert!(stack.mails_after_drain(&to, id).await, "{to} hears of {id}");
     let letters = stack.mails_to(&to).await;
     let letter = letters.iter().find(|letter| letter.contains(id)).unwrap();
@@ -536,6 +527,76 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     let late = stack.tenant("later", &[]).await;
     late.owner().post(&path, &reason).await.must(404);
     late.finish().await;
+    tenant.finish().await;
+}
+
+// Every tenant of the stack is told, so nothing else may run beside it.
+#[tokio::test]
+async fn customers_hear_of_a_sub_processor_and_we_of_their_objections() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("objects", &[]).await;
+    let new = change(30);
+    let id = new["change"].as_str().unwrap();
+    let name = new["sub_processor"]["name"].as_str().unwrap();
+    announce(&stack, &new).await;
+    let (ours, theirs) = (stack.security_contact().await, tenant.email_of(Role::SuperAdmin));
+    let letters = async |address: &str, text: &str| {
+        let mails = stack.mails_to(address).await;
+        mails.iter().filter(|mail| mail.contains(name) && mail.contains(text)).count()
+    };
+    let about_change = async || {
+        let entries = entries(&stack, id).await;
+        let actions = entries.iter().map(|entry| entry.get_str("action").unwrap().to_owned());
+        actions.collect::<Vec<_>>()
+    };
+
+    // Whoever answers for it hears of it at once, and so does who got the notice.
+    let path = format!("/v1/sub-processor-changes/{id}/objection");
+    let reason = json!({ "reason": "Our contract names Ireland only." });
+    tenant.owner().post(&path, &reason).await.must(200);
+    tenant.owner().post(&path, &reason).await.must(409);
+    let objects = format!("{} Ltd ({}) objects to our use of {name}", tenant.slug(), tenant.slug());
+    assert!(stack.mails_after_drain(&ours, &objects).await);
+    assert!(stack.mails_after_drain(&theirs, "a super_admin objected for").await);
+    assert_eq!(letters(&ours, "Our contract names Ireland only.").await, 1);
+    assert_eq!(letters(&theirs, "none of your data goes there").await, 1);
+
+    // A week before its day we are reminded once, and on it told once what it
+    // waits for.
+    let changes = provider(&stack, "sub_processor_changes").await;
+    let open = format!("Open are those of: {}.", tenant.slug());
+    let mut wanted = vec!["sub_processor_change.announce".to_owned()];
+    for (days, said, action) in [
+        (8, "is announced for", None),
+        (7, "is announced for", Some("sub_processor_change.remind")),
+        (0, "was announced for", Some("sub_processor_change.hold_up")),
+    ] {
+        let day = calendar::days_after(calendar::day_of(clock::now()), days);
+        let near = doc! { "$set": { "effective_on": day.to_string() } };
+        changes.update_one(doc! { "_id": id }, near).await.unwrap();
+        for _ in 0..2 {
+            let waiting = watch(&stack).await["waiting"].to_string();
+            assert!(waiting.contains(id), "{waiting}");
+        }
+        wanted.extend(action.map(str::to_owned));
+        assert_eq!(about_change().await, wanted, "{days}");
+        if action.is_some() {
+            let said = format!("{name} {said}");
+            assert!(stack.mails_after_drain(&ours, &said).await, "{said}");
+            assert_eq!(letters(&ours, &said).await, 1, "{said}");
+        }
+    }
+    assert_eq!(letters(&ours, &open).await, 2);
+
+    // It can be settled though the tenant was suspended since.
+    set_state(&stack, &tenant, "suspended").await;
+    let outcome = json!({
+        "operator": "Una", "tenant": tenant.slug(), "change": id, "outcome": "Only Ireland is used.",
+    });
+    stack.aws().invoke(&stack.function("settle-objection"), &outcome).await;
+    let end = json!({ "operator": "Una", "change": id, "reason": "The test ended." });
+    stack.aws().invoke(&stack.function("withdraw-sub-processor"), &end).await;
+    set_state(&stack, &tenant, "active").await;
     tenant.finish().await;
 }
 

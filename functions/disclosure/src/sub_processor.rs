@@ -6,17 +6,23 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use keystone::crypto::Subject;
 use keystone::formats::is_in_eu;
 use keystone::tenant::{
-    Attribution, Entity, Filter, Id, JobRegistry, Page, Settings, Stored, Tenant, TenantId, Visit,
-    WriteTx, schema,
+    Attribution, Contact, Entity, Filter, Id, JobRegistry, Page, Settings, Stored, Tenant,
+    TenantId, Visit, WriteTx, schema,
 };
 use keystone::{FieldError, Problem, calendar, letters, mail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::vulnerability::contact;
+
 /// Days that customers have, from the notice to its effect.
 pub const NOTICE_DAYS: i32 = 30;
+/// Days before a change's day from which our contact is reminded of objections
+/// that are open: as many as of requests of people about their data.
+const REMINDER_DAYS: i32 = 7;
 /// Those that were there from the beginning.
 const FIRST: &str = include_str!("../sub_processors.json");
 /// Most changes that are listed.
@@ -83,6 +89,12 @@ pub struct Change {
     withdrawn_at: Option<Timestamp>,
     /// Why it was withdrawn.
     reason: Option<String>,
+    /// When our contact was reminded of open objections, before the day.
+    #[serde(default)]
+    reminded_at: Option<Timestamp>,
+    /// When it was told that the day came and objections were open.
+    #[serde(default)]
+    held_up_at: Option<Timestamp>,
 }
 
 impl Entity for Change {
@@ -367,6 +379,8 @@ async fn keep(
         activated_at: None,
         withdrawn_at: None,
         reason: None,
+        reminded_at: None,
+        held_up_at: None,
     };
     provider
         .audited(by, "sub_processor_change.announce", async |tx: &mut WriteTx<'_>| {
@@ -508,7 +522,8 @@ pub async fn is_waiting(provider: &Tenant, change: Id) -> Result<bool, Problem> 
     Ok(found.is_some_and(|change| change.entity.state == State::Announced))
 }
 
-/// Objects to a change for the tenant.
+/// Objects to a change for the tenant, and tells `ours`, the provider's contact,
+/// and the tenant's own.
 ///
 /// # Errors
 /// 404 when the tenant was told of no such change; 409 when it objected before,
@@ -518,6 +533,7 @@ pub async fn object(
     (change, waiting): (Id, bool),
     (by, at): (Id, Timestamp),
     reason: &str,
+    ours: &Contact,
 ) -> Result<Stored<Told>, Problem> {
     let before = tx.get::<Told>(change).await?.ok_or(Problem::NotFound)?;
     if before.entity.objection.is_some() {
@@ -526,9 +542,22 @@ pub async fn object(
     if !waiting {
         return Err(Problem::Conflict("The change took effect or was withdrawn.".into()));
     }
-    let reason = reason.to_owned();
-    let objection = Some(Objection { by, at, reason, outcome: None, settled_at: None });
-    Ok(tx.replace(&before, Told { objection, ..before.entity.clone() }).await?)
+    let objection =
+        Objection { by, at, reason: reason.to_owned(), outcome: None, settled_at: None };
+    let after = Told { objection: Some(objection), ..before.entity.clone() };
+    let told = tx.replace(&before, after).await?;
+    let about = letters::Announced {
+        change,
+        name: &told.entity.description.name,
+        effective_on: told.entity.effective_on,
+    };
+    // Ours is nobody of the tenant's, and does not wait if that is suspended next.
+    let letter = letters::objection(tx.tenant().profile(), ours, &about, reason)?;
+    mail::enqueue_though_suspended(tx, at, Subject::Tenant, &letter).await?;
+    let theirs = tx.settings().await?.entity.contacts.primary;
+    let letter = letters::objection_received(tx.tenant().profile(), &theirs, &about)?;
+    mail::enqueue(tx, at, theirs.subject(), &letter).await?;
+    Ok(told)
 }
 
 /// Records what came of a tenant's objection.
@@ -571,22 +600,38 @@ pub enum Waits {
     Objection(TenantId),
 }
 
+/// What a run did about the changes that are announced.
+#[derive(Debug, Default, Serialize)]
+pub struct Followed {
+    /// Sub-processors that took effect.
+    activated: u64,
+    /// Letters about objections that are open.
+    reminded: u64,
+    /// Those that did not take effect, and why.
+    waiting: Vec<(Id, Waits)>,
+}
+
 /// Lets those changes take effect whose time has come: 30 days after the last
-/// confirmed delivery, with no objection open. What is still waiting is returned.
+/// confirmed delivery, with no objection open. Reminds our contact of those that
+/// are open.
 ///
 /// # Errors
 /// 503 when a store does not answer; the next run goes on.
 pub async fn activate_due(
     registry: &JobRegistry<'_>,
     by: &Attribution,
-) -> Result<(u64, Vec<(Id, Waits)>), Problem> {
+) -> Result<Followed, Problem> {
     let provider = registry.provider(by.now).await?;
     let announced = Filter::all().eq("state", "announced");
     let page = Page { after: None, limit: LISTED };
-    let (mut activated, mut waiting) = (0, Vec::new());
+    let mut done = Followed::default();
     for change in provider.list::<Change>(announced, page).await? {
-        if let Some(why) = waits(registry, by, &change).await? {
-            waiting.push((change.id, why));
+        let (why, objecting) = waits(registry, by, &change).await?;
+        if remind(&provider, by, &change, &objecting).await? {
+            done.reminded += 1;
+        }
+        if let Some(why) = why {
+            done.waiting.push((change.id, why));
             continue;
         }
         provider
@@ -602,44 +647,104 @@ pub async fn activate_due(
                 Ok(())
             })
             .await?;
-        activated += 1;
+        done.activated += 1;
     }
-    Ok((activated, waiting))
+    Ok(done)
 }
 
+impl Change {
+    /// What is to be told at `now` of open objections, each once: whether the day
+    /// has come, and the change once that is told.
+    fn due(&self, now: Timestamp) -> Option<(bool, Self)> {
+        let (today, day) = (calendar::day_of(now), self.effective_on);
+        if today >= day {
+            let after = Self { held_up_at: Some(now), ..self.clone() };
+            return self.held_up_at.is_none().then_some((true, after));
+        }
+        let near = today >= calendar::days_after(day, -REMINDER_DAYS);
+        let after = Self { reminded_at: Some(now), ..self.clone() };
+        (near && self.reminded_at.is_none()).then_some((false, after))
+    }
+}
+
+/// Reminds our contact that these tenants' objections are open, once before the
+/// change's day and once when it has come; false when there is nothing to tell.
+async fn remind(
+    provider: &Tenant,
+    by: &Attribution,
+    change: &Stored<Change>,
+    objecting: &[TenantId],
+) -> Result<bool, Problem> {
+    let Some((come, _)) = change.entity.due(by.now).filter(|_| !objecting.is_empty()) else {
+        return Ok(false);
+    };
+    let action = if come { "sub_processor_change.hold_up" } else { "sub_processor_change.remind" };
+    let told = provider
+        .audited(by, action, async |tx: &mut WriteTx<'_>| {
+            let before = tx.get::<Change>(change.id).await?.ok_or(Problem::NotFound)?;
+            let due = before.entity.due(by.now).filter(|(now, _)| *now == come);
+            // Another run was faster, or somebody withdrew it.
+            let Some((_, after)) = due.filter(|(_, after)| after.state == State::Announced) else {
+                return Err(Problem::Stale);
+            };
+            let to = contact(tx).await?;
+            let about = letters::Announced {
+                change: before.id,
+                name: &after.description.name,
+                effective_on: after.effective_on,
+            };
+            let letter = letters::objections_open(&to, &about, objecting, come)?;
+            tx.replace(&before, after).await?;
+            mail::enqueue(tx, by.now, to.subject(), &letter).await?;
+            Ok(())
+        })
+        .await;
+    match told {
+        Ok(()) => Ok(true),
+        Err(Problem::Stale) => Ok(false),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// What a change waits for first, and whose objections to it are open.
 async fn waits(
     registry: &JobRegistry<'_>,
     by: &Attribution,
     change: &Stored<Change>,
-) -> Result<Option<Waits>, Problem> {
+) -> Result<(Option<Waits>, Vec<TenantId>), Problem> {
     let mut from = change.entity.effective_on;
+    let (mut why, mut objecting) = (None, Vec::new());
     for enrolled in registry.walk(Visit::KeptCustomers).await? {
         let slug = enrolled.id().clone();
         let tenant = registry.for_job(enrolled, by.now).await?;
         let Some(told) = tenant.get::<Told>(change.id).await? else {
             // Who came later found it on the list.
-            if tenant.settings().await?.created_at > change.created_at {
-                continue;
+            if tenant.settings().await?.created_at <= change.created_at {
+                why.get_or_insert(Waits::Undelivered(slug));
             }
-            return Ok(Some(Waits::Undelivered(slug)));
+            continue;
         };
         match mail::progress(&tenant, told.entity.mail).await? {
             Some(sent) if sent.state == mail::State::Sent => {
                 let day = calendar::day_of(sent.since);
                 from = from.max(calendar::days_after(day, NOTICE_DAYS));
             }
-            _ => return Ok(Some(Waits::Undelivered(slug))),
+            _ => {
+                why.get_or_insert_with(|| Waits::Undelivered(slug.clone()));
+            }
         }
         if told.entity.objection.is_some_and(|objection| objection.outcome.is_none()) {
-            return Ok(Some(Waits::Objection(slug)));
+            why.get_or_insert_with(|| Waits::Objection(slug.clone()));
+            objecting.push(slug);
         }
     }
-    Ok((calendar::day_of(by.now) < from).then_some(Waits::Until(from)))
+    let until = (calendar::day_of(by.now) < from).then_some(Waits::Until(from));
+    Ok((why.or(until), objecting))
 }
 
 #[cfg(test)]
 mod tests {
-    use keystone::tenant::{Contact, Contacts, CrossBorderConsent};
+    use keystone::tenant::{Contacts, CrossBorderConsent};
 
     use super::*;
 
@@ -688,6 +793,37 @@ mod tests {
             outcome: outcome.map(ToOwned::to_owned),
             settled_at: None,
         }
+    }
+
+    #[test]
+    fn open_objections_are_called_to_mind_before_the_day_and_on_it() {
+        let at = |day: &str| format!("2026-06-{day}T12:00:00Z").parse::<Timestamp>().unwrap();
+        let announced = Change {
+            description: one(State::Announced, &["IE"]).description,
+            state: State::Announced,
+            effective_on: jiff::civil::date(2026, 6, 30),
+            activated_at: None,
+            withdrawn_at: None,
+            reason: None,
+            reminded_at: None,
+            held_up_at: None,
+        };
+        let mut change = announced.clone();
+        for (day, told) in [
+            ("22", None),
+            ("23", Some(false)),
+            ("24", None),
+            ("29", None),
+            ("30", Some(true)),
+            ("30", None),
+        ] {
+            let due = change.due(at(day));
+            assert_eq!(due.as_ref().map(|(come, _)| *come), told, "{day}");
+            change = due.map_or(change, |(_, after)| after);
+        }
+        // Who objects on the last day, or is looked at late, is not told of twice.
+        let (come, after) = announced.due(at("30")).unwrap();
+        assert!(come && after.due(at("30")).is_none());
     }
 
     #[test]

@@ -1,15 +1,14 @@
-//! Watches the deadlines of vulnerability reports, and lets sub-processors take
-//! effect whose time has come.
+//! Watches the deadlines of vulnerability reports, lets sub-processors take effect
+//! whose time has come, and reminds of objections to them that are open.
 
 use keystone::Problem;
 use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
 use keystone::job::Job;
-use keystone::tenant::Id;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::sub_processor::{Waits, activate_due};
+use crate::sub_processor::{Followed, activate_due};
 use crate::vulnerability::{Seen, WATCHER, count_misses, watch};
 
 /// What the job needs beyond what every function does.
@@ -26,10 +25,9 @@ pub struct Input {}
 pub struct Watched {
     /// Of reports.
     reports: Seen,
-    /// Sub-processors that took effect.
-    activated: u64,
-    /// Those that did not, and why.
-    waiting: Vec<(Id, Waits)>,
+    /// Of sub-processors.
+    #[serde(flatten)]
+    changes: Followed,
 }
 
 /// The job. One half that fails does not stop the other; the run fails in the
@@ -41,9 +39,8 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let registry = job.registry().await?;
     let provider = registry.provider(job.now).await?;
     let reports = watch(&provider, &by).await;
-    let activated = activate_due(&registry, &by).await;
+    let changes = activate_due(&registry, &by).await;
     let reports = reports?;
     count_misses(job.now, 0);
-    let (activated, waiting) = activated?;
-    Ok(Watched { reports, activated, waiting })
+    Ok(Watched { reports, changes: changes? })
 }

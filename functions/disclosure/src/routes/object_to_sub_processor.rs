@@ -40,8 +40,10 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let by = (call.principal().user(), call.now());
     let provider = call.platform().registry(call.now()).await?.provider(call.now()).await?;
     let waiting = is_waiting(&provider, change).await?;
+    let contacts = provider.settings().await?.entity.contacts;
+    let ours = contacts.security.unwrap_or(contacts.primary);
     call.audited("sub_processor_notice.object", async |tx| {
-        let told = object(tx, (change, waiting), by, &new.reason).await?;
+        let told = object(tx, (change, waiting), by, &new.reason, &ours).await?;
         Reply::ok(&ToldView::of(tx.tenant(), &told).await?)
     })
     .await

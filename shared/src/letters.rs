@@ -721,6 +721,43 @@ pub fn sub_processor(
     .to(&contact.email)
 }
 
+/// Tells the provider's contact, `to`, that a questionnaire which `tenant` asked
+/// for, or somebody else through the provider, is due, or `missed` its date.
+///
+/// # Errors
+/// As [`invitation`].
+pub fn questionnaire(
+    tenant: &TenantRecord,
+    to: &Contact,
+    (id, due_on): (Id, Date),
+    missed: bool,
+) -> Result<Mail, Problem> {
+    let day = day_in_words(due_on);
+    Letter {
+        subject: if missed {
+            "A security questionnaire is overdue"
+        } else {
+            "A security questionnaire is due soon"
+        },
+        name: &to.name,
+        paragraphs: vec![
+            if missed {
+                format!("the questionnaire {id} was due on {day}, and is not answered.")
+            } else {
+                format!("the questionnaire {id} is due on {day}.")
+            },
+            format!(
+                "It lies with {} ({}). An operator answers and issues it with \
+                 handle-questionnaire.",
+                tenant.legal_name, tenant.id
+            ),
+        ],
+        link: None,
+        closing: "We promise 3 business days for a Lite one and 5 to 7 for others.",
+    }
+    .to(&to.email)
+}
+
 /// What an objection or several are about.
 pub struct Announced<'a> {
     /// The change's id.

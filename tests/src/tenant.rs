@@ -49,6 +49,8 @@ const BESIDE: &[&str] = &[
     "mail.give_up",
     "questionnaire.answer",
     "questionnaire.issue",
+    "questionnaire.remind",
+    "questionnaire.miss",
     "operator_access.grant",
     "operator_access.use",
 ];

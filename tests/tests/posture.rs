@@ -14,7 +14,7 @@ use keystone::audit::note::VerifierKey;
 use keystone::audit::tlog_proof::TlogProof;
 use keystone::auth::Role;
 use keystone::auth::user::MailedToken;
-use keystone::{clock, random};
+use keystone::{calendar, clock, random};
 use keystone_tests::breach::notify_and_hold;
 use keystone_tests::{Client, Stack, samples};
 use mongodb::bson::{Document, doc};
@@ -249,6 +249,37 @@ async fn what_is_overdue_degrades_its_control_though_nobody_recorded_it() {
     // Nobody answers it, and the next posture is not to suffer from it.
     reports.delete_one(of_token).await.unwrap();
     tenant.close().await;
+}
+
+/// Whoever answers questionnaires hears of each that waits before its date, and
+/// once it has passed.
+#[tokio::test]
+async fn a_questionnaire_that_waits_is_called_to_mind_before_its_date_and_after() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("waits", &[]).await;
+    let owner = tenant.owner();
+    let asked = owner.post("/v1/questionnaires", &json!({ "kind": "lite" })).await.expect(201).id();
+    let ours = stack.security_contact().await;
+    let recorded = async |action: &str| {
+        let found = owner.get(&format!("/v1/audit?action={action}")).await.expect(200).json();
+        found["items"].as_array().unwrap().len()
+    };
+    let today = calendar::day_of(clock::now()).to_string();
+    for (due_on, said, recorded_then) in
+        [(today.as_str(), "is due on", (1, 0)), ("2026-01-02", "was due on", (1, 1))]
+    {
+        tenant.set_in_document("questionnaires", "_id", &asked, "due_on", due_on).await;
+        for _ in 0..2 {
+            run(&stack).await;
+        }
+        let now = (recorded("questionnaire.remind").await, recorded("questionnaire.miss").await);
+        assert_eq!(now, recorded_then, "{said}");
+        let said = format!("the questionnaire {asked} {said}");
+        assert!(stack.mails_after_drain(&ours, &said).await, "{said}");
+        let letters = stack.mails_to(&ours).await;
+        assert_eq!(letters.iter().filter(|letter| letter.contains(&said)).count(), 1, "{said}");
+    }
+    tenant.finish().await;
 }
 
 /// What was published while something was broken can be fetched and proved

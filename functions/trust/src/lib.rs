@@ -10,4 +10,5 @@ pub mod oscal;
 pub mod posture;
 pub mod posture_log;
 pub mod questionnaire;
+pub mod questionnaire_watch;
 pub mod routes;

@@ -224,6 +224,12 @@ pub struct Questionnaire {
     pub answers: Vec<Answer>,
     /// When they were given.
     pub issued_at: Option<Timestamp>,
+    /// When our contact was reminded of its date.
+    #[serde(default)]
+    pub reminded_at: Option<Timestamp>,
+    /// When it was recorded that its date had passed.
+    #[serde(default)]
+    pub missed_at: Option<Timestamp>,
 }
 
 impl Entity for Questionnaire {
@@ -329,6 +335,8 @@ impl NewQuestionnaire {
             statements: Vec::new(),
             answers: Vec::new(),
             issued_at: None,
+            reminded_at: None,
+            missed_at: None,
         }
     }
 }

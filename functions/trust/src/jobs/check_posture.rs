@@ -1,4 +1,5 @@
-//! Looks at everything that is claimed, and publishes what it found.
+//! Looks at everything that is claimed, and publishes what it found. Watches the
+//! dates of questionnaires before, which it looks at anyway.
 
 use keystone::Problem;
 use keystone::audit::entry::{ActorKind, Outcome, Resource};
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use crate::checks::Look;
 use crate::posture::{Document, PUBLISH, Posture, Status};
+use crate::questionnaire_watch::{Watched, watch};
 
 pub use crate::checks::SETTINGS;
 
@@ -35,14 +37,18 @@ pub struct Published {
     degraded: u64,
     /// Controls that were not seen.
     unverified: u64,
+    /// Of questionnaires that wait.
+    questionnaires: Watched,
 }
 
 /// The job. Each check has a time limit, and one that sees nothing leaves
-/// `unknown`, so a run always publishes. Nothing is written before its end: a
-/// run that was killed has published nothing, and the next begins anew.
+/// `unknown`, so a run always publishes. Nothing is published before its end: a
+/// run that was killed has published nothing, and the next begins anew. That a
+/// questionnaire could not be watched fails the run when it has published.
 pub async fn handle(job: Job) -> Result<Published, Problem> {
     let input: Input = job.input()?;
-    let provider = job.registry().await?.provider(job.now).await?;
+    let registry = job.registry().await?;
+    let provider = registry.provider(job.now).await?;
     // The entry of a publication is public for good, so no person's name is in it.
     let by = job.attribution(ActorKind::Job, "check-posture");
     if let Some(operator) = &input.operator {
@@ -50,6 +56,7 @@ pub async fn handle(job: Job) -> Result<Published, Problem> {
         let posture = Resource { kind: "posture".into(), id: job.request_id.clone() };
         provider.record(&asks, "posture.ask", posture, Outcome::Success, json!({})).await?;
     }
+    let questionnaires = watch(&registry, &by).await;
     let look = Look::begin(&job, &provider).await?;
     let document = Document::compile(&look, job.now).await;
     let posture = Posture::new(&document)?;
@@ -62,10 +69,12 @@ pub async fn handle(job: Job) -> Result<Published, Problem> {
         .await?;
     let degraded = document.count(Status::Degraded);
     telemetry::counted(job.now, "check-posture", "controls_degraded", degraded);
+    let questionnaires = questionnaires?;
     Ok(Published {
         sha256: posture.sha256,
         live: document.count(Status::Live),
         degraded,
         unverified: document.count(Status::Unverified),
+        questionnaires,
     })
 }

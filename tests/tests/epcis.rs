@@ -167,17 +167,14 @@ fn things_of(event: &Value) -> Vec<(&str, [&'static str; 2])> {
 }
 
 /// Whether an example's event says where its things went, and so has lines in the
-/// ledger (docs/adr/0019): a transformation, and what is shipped or received.
-/// `TransactionEvent` and `AssociationEvent` have none, as they move nothing; nor has
-/// the aggregation that was only seen, what was inspected or measured, and what
-/// withdraws an event.
+/// ledger (docs/adr/0019, 0045): a transformation, and what is shipped or received in
+/// an event of any kind. What was only seen, inspected or measured has none, nor has
+/// what withdraws an event.
 fn has_lines(event: &Value) -> bool {
-    let moves = match event["type"].as_str() {
-        Some("TransformationEvent") => true,
-        Some("ObjectEvent") => matches!(event["bizStep"].as_str(), Some("shipping" | "receiving")),
-        _ => false,
-    };
-    moves && event["errorDeclaration"].is_null()
+    let steps = ["shipping", "receiving", "departing", "accepting", "void_shipping"];
+    let moves = event["bizStep"].as_str().is_some_and(|step| steps.contains(&step));
+    let made = event["type"] == "TransformationEvent";
+    (made || moves) && event["errorDeclaration"].is_null()
 }
 
 /// An identifier as it stands in a path: a gateway undoes one escape before it looks

@@ -345,7 +345,13 @@ async fn what_goes_between_our_sites_has_not_left() {
         "action": "ADD", "bizStep": "packing", "parentID": pallet,
         "childQuantityList": kilograms(&lot, 30),
     });
-    let moved = |step: &str, gln: &str| json!({ "bizStep": step, "parentID": pallet, "destinationList": to(gln) });
+    // Who ships it sees what is on it.
+    let moved = |step: &str, gln: &str| {
+        json!({
+            "bizStep": step, "parentID": pallet, "destinationList": to(gln),
+            "childEPCs": ["urn:epc:id:sscc:0614141.0000000001"],
+        })
+    };
     captured(
         owner,
         &[
@@ -385,5 +391,80 @@ async fn what_goes_between_our_sites_has_not_left() {
     let shown = of_lot(owner, &lot).await;
     assert_eq!(stock(&shown), &weight("70"), "{shown}");
     assert_eq!(ids(&shown["customers"]), [customer.as_str()], "{shown}");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_customer_is_known_by_what_they_received_and_by_any_of_their_names() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("names", &[]).await;
+    let owner = tenant.owner();
+    let (dairy, shop) = (samples::site(), samples::gtin());
+    owner.post("/v1/sites", &dairy).await.must(201);
+    let dairy = dairy["gln"].as_str().unwrap();
+    let buyer = partner(owner, "customers", &shop).await;
+    let (cheese, gtin) = product(owner, "Cheese").await;
+    let entered = json!({
+        "product_id": cheese, "lot_number": "C-1", "quantity": { "value": "100", "unit": "KGM" },
+    });
+    let batch = owner.post("/v1/batches", &entered).await.expect(201).id();
+    let class = |lot: &str| format!("https://id.gs1.org/01/{gtin:0>14}/10/{lot}");
+    let party = |side: &str, kind: &str, key: String| json!([{ "type": kind, side: format!("https://id.gs1.org/{key}") }]);
+
+    // Entered by us under their id, told by the carrier under their GLN, and by them.
+    let dispatch = json!({
+        "customer_id": buyer, "at": "2026-03-01T05:00:00Z",
+        "lots": [{ "batch_id": batch, "quantity": { "value": "30", "unit": "KGM" } }],
+    });
+    owner.post("/v1/dispatches", &dispatch).await.must(201);
+    captured(
+        owner,
+        &[
+            at(
+                6,
+                dairy,
+                "ObjectEvent",
+                &json!({
+                    "bizStep": "departing", "quantityList": kilograms(&class("C-1"), 30),
+                    "destinationList": party("destination", "owning_party", format!("417/{shop}")),
+                }),
+            ),
+            at(
+                7,
+                &shop,
+                "ObjectEvent",
+                &json!({
+                    "bizStep": "receiving", "quantityList": kilograms(&class("C-1"), 30),
+                    "sourceList": party("source", "location", format!("414/{dairy}")),
+                }),
+            ),
+            // Of this one nobody told that it was shipped.
+            at(
+                1,
+                dairy,
+                "ObjectEvent",
+                &json!({
+                    "action": "ADD", "bizStep": "commissioning",
+                    "quantityList": kilograms(&class("C-2"), 50),
+                }),
+            ),
+            at(
+                7,
+                &shop,
+                "ObjectEvent",
+                &json!({
+                    "bizStep": "receiving", "quantityList": kilograms(&class("C-2"), 20),
+                    "sourceList": party("source", "location", format!("414/{dairy}")),
+                }),
+            ),
+        ],
+    )
+    .await;
+    let shown = evidence(owner, &batch).await;
+    assert_eq!(stock(&shown), &weight("70"), "{shown}");
+    assert_eq!(ids(&shown["customers"]), [buyer.as_str()], "{shown}");
+    let shown = of_lot(owner, &class("C-2")).await;
+    assert_eq!(stock(&shown), &weight("30"), "{shown}");
+    assert_eq!(ids(&shown["customers"]), [buyer.as_str()], "{shown}");
     tenant.finish().await;
 }

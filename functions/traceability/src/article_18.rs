@@ -202,13 +202,16 @@ pub async fn evidence(
         shown.push(CustomerView::new(call.tenant(), customer, clear).await?);
     }
     let of_role = |role: Role| lines.iter().filter(move |line| line.role == role);
-    let others = |role: Role| -> Vec<String> {
-        let all: BTreeSet<String> = of_role(role).flat_map(|line| line.others.clone()).collect();
+    // By us, or by a partner at a place of theirs.
+    let others = |roles: [Role; 2]| -> Vec<String> {
+        let all: BTreeSet<String> =
+            roles.into_iter().flat_map(of_role).flat_map(|line| line.others.clone()).collect();
         all.into_iter().collect()
     };
     let partners = |role: Role| of_role(role).filter_map(partner_view).collect::<Vec<_>>();
     let (mut receipts, mut dispatches) = (partners(Role::Received), partners(Role::Dispatched));
-    let (mut made_of, mut made_into) = (others(Role::Produced), others(Role::Consumed));
+    let mut made_of = others([Role::Produced, Role::MadeElsewhere]);
+    let mut made_into = others([Role::Consumed, Role::UsedElsewhere]);
     Ok(Evidence {
         batch: lot.batch.as_ref().map(BatchView::new),
         omitted: Omitted {
@@ -290,11 +293,11 @@ async fn customers(call: &Call, lines: &[Movement]) -> Result<Vec<Stored<Custome
     Ok(found)
 }
 
-/// The keys of partners who are named and are none of ours.
-fn strangers(lines: &[Movement]) -> BTreeSet<&str> {
+/// The keys of partners who are named in this role and are none of ours.
+fn strangers(lines: &[Movement], role: Role) -> BTreeSet<&str> {
     lines
         .iter()
-        .filter(|line| matches!(line.role, Role::Received | Role::Dispatched))
+        .filter(|line| line.role == role)
         .filter_map(|line| line.partner.as_deref())
         .filter(|partner| gln_of(partner).is_some())
         .collect()
@@ -320,8 +323,10 @@ fn missing(
     if nameless(Role::Dispatched) {
         note("The customer of a dispatch.".into(), ART_18);
     }
-    for stranger in strangers(lines) {
-        note(format!("Who {stranger} is: no supplier or customer has this GLN."), ART_18);
+    for (role, kind) in [(Role::Received, "supplier"), (Role::Dispatched, "customer")] {
+        for stranger in strangers(lines, role) {
+            note(format!("Who {stranger} is: no {kind} has this GLN."), ART_18);
+        }
     }
     let Some(product) = product else {
         note("Whether it is of animal origin: its product is not recorded.".into(), ANIMAL_ORIGIN);

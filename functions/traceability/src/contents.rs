@@ -10,7 +10,7 @@ use keystone::tenant::Id;
 use rust_decimal::Decimal;
 
 use crate::movement::{Movement, Role};
-use crate::steps::settled;
+use crate::steps::{Told, told};
 
 /// The lines in force of lots and of all that holds them.
 pub type Lines = BTreeMap<String, Vec<Movement>>;
@@ -37,27 +37,42 @@ enum Way {
 struct Journey {
     at: Timestamp,
     way: Way,
+    /// The step that told it.
+    step: Role,
     event: Id,
     partner: Option<String>,
 }
 
 impl Journey {
-    /// Of a line that counts; what arrives from a site of ours never left.
-    fn of(line: &Movement) -> Option<Self> {
+    /// Of what counts; what arrives from a site of ours never left.
+    fn of(told: Told) -> Option<Self> {
+        let Told { line, step, .. } = told;
         let way = match (line.role, line.internal) {
             (Role::Dispatched, true) => Way::Within,
             (Role::Dispatched, false) => Way::Away,
             (Role::Received, false) => Way::Back,
             _ => return None,
         };
-        Some(Self { at: line.at, way, event: line.event_id, partner: line.partner.clone() })
+        let Movement { at, event_id: event, partner, .. } = line;
+        Some(Self { at, way, step, event, partner })
     }
 }
 
 /// Whether a line tells of a journey of its lot.
 const fn travels(line: &Movement) -> bool {
-    use Role::{Accepted, Departed, Dispatched, Received, Unshipped};
-    matches!(line.role, Received | Accepted | Dispatched | Departed | Unshipped)
+    use Role::{Accepted, Departed, Dispatched, Reached, Received, Taken, Unshipped};
+    matches!(line.role, Received | Accepted | Dispatched | Departed | Unshipped | Reached | Taken)
+}
+
+/// The lines of packing among these, by what it was packed into or taken out of.
+fn by_holder(lines: &[Movement]) -> BTreeMap<&String, Vec<&Movement>> {
+    let mut all: BTreeMap<&String, Vec<&Movement>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| matches!(line.role, Role::Packed | Role::Unpacked)) {
+        for holder in &line.others {
+            all.entry(holder).or_default().push(line);
+        }
+    }
+    all
 }
 
 /// How much of a thing is in a holder, by unit; `None` where that is not known.
@@ -86,7 +101,7 @@ impl Stays<'_> {
 /// before it ships.
 enum Step<'l> {
     Unpacked(&'l Movement),
-    Emptied,
+    Emptied(&'l Movement),
     Filled,
     Packed(&'l Movement),
     Moved(Journey),
@@ -95,7 +110,7 @@ enum Step<'l> {
 impl Step<'_> {
     const fn rank(&self) -> u8 {
         match self {
-            Self::Unpacked(_) | Self::Emptied => 0,
+            Self::Unpacked(_) | Self::Emptied(_) => 0,
             Self::Filled => 1,
             Self::Packed(_) => 2,
             Self::Moved(Journey { way: Way::Back, .. }) => 3,
@@ -104,18 +119,25 @@ impl Step<'_> {
     }
 }
 
+/// Most times that the journeys of a unit are looked for again, because it was met
+/// in a circle: units that were in each other at different times are few.
+const CIRCLES: usize = 1_000;
+
 /// Says of lots what follows from what they were in.
 pub struct Contents<'l> {
     lines: &'l Lines,
-    /// The journeys of each unit; none while they are looked for, so that a
-    /// circle of units that hold each other ends.
+    /// The journeys of each unit.
     journeys: BTreeMap<&'l str, Rc<[Journey]>>,
+    /// The units whose journeys are being looked for: they add none to their own, so
+    /// that a circle of units that hold each other ends.
+    asked: BTreeSet<&'l str>,
+    circles: usize,
 }
 
 impl<'l> Contents<'l> {
     /// By these lines.
     pub const fn new(lines: &'l Lines) -> Self {
-        Self { lines, journeys: BTreeMap::new() }
+        Self { lines, journeys: BTreeMap::new(), asked: BTreeSet::new(), circles: 0 }
     }
 
     /// The lines that a lot has because of what it was in: it left with it, or
@@ -127,8 +149,8 @@ impl<'l> Contents<'l> {
         let named: BTreeSet<Id> =
             own.iter().filter(|line| travels(line)).map(|line| line.event_id).collect();
         let mut carried = Vec::new();
-        for holder in holders(own) {
-            let (legs, stays) = self.legs(own, holder);
+        for (holder, packing) in by_holder(own) {
+            let (legs, stays, _) = self.legs(&packing, holder);
             all.0.insert(holder, stays);
             for (journey, content) in legs {
                 if named.contains(&journey.event) {
@@ -137,7 +159,7 @@ impl<'l> Contents<'l> {
                 carried.extend(content.into_iter().map(|(unit, quantity)| Movement {
                     event_id: journey.event,
                     lot: lot.clone(),
-                    role: if journey.way == Way::Back { Role::Received } else { Role::Dispatched },
+                    role: journey.step,
                     quantity: quantity.map(|quantity| quantity.normalize()),
                     unit,
                     partner: journey.partner.clone(),
@@ -146,58 +168,71 @@ impl<'l> Contents<'l> {
                     others: Vec::new(),
                     transformation: None,
                     place: None,
+                    other_place: None,
                     withdrawn_by: None,
                     within: Some(holder.clone()),
                     until: None,
                     internal: journey.way == Way::Within,
+                    elsewhere: false,
                 }));
             }
         }
         (carried, all)
     }
 
-    /// All journeys of a unit, its own and those of what held it, in order.
-    fn journeys(&mut self, unit: &'l str) -> Rc<[Journey]> {
+    /// All journeys of a unit, its own and those of what held it, in order; and
+    /// whether none is left out because of a circle.
+    fn journeys(&mut self, unit: &'l str) -> (Rc<[Journey]>, bool) {
         if let Some(known) = self.journeys.get(unit) {
-            return Rc::clone(known);
+            return (Rc::clone(known), true);
         }
-        self.journeys.insert(unit, Rc::from([]));
+        if !self.asked.insert(unit) {
+            return (Rc::from([]), false);
+        }
         let own = self.lines.get(unit).map_or(&[][..], Vec::as_slice);
-        let mut all: Vec<Journey> = settled(own.to_vec()).iter().filter_map(Journey::of).collect();
-        for holder in holders(own) {
-            let (legs, _) = self.legs(own, holder);
+        let mut all: Vec<Journey> =
+            told(own.to_vec()).into_iter().filter_map(Journey::of).collect();
+        let mut whole = true;
+        for (holder, packing) in by_holder(own) {
+            let (legs, _, all_of_them) = self.legs(&packing, holder);
             all.extend(legs.into_iter().map(|(journey, _)| journey));
+            whole &= all_of_them;
         }
+        self.asked.remove(unit);
         // An event may name the unit and what holds it.
         all.sort_by_key(|journey| (journey.at, journey.way, journey.event));
         all.dedup_by_key(|journey| journey.event);
         let all: Rc<[Journey]> = all.into();
-        self.journeys.insert(unit, Rc::clone(&all));
-        all
+        // Nobody else is asked: what was left out are its own journeys.
+        if whole || self.asked.is_empty() || self.circles >= CIRCLES {
+            self.journeys.insert(unit, Rc::clone(&all));
+            return (all, true);
+        }
+        self.circles += 1;
+        (all, false)
     }
 
-    /// The journeys of `holder` that the thing with the lines `own` made in it,
-    /// with how much of it, and when it was in it. What left already does not leave
-    /// a second time: of a further dispatch the amount is not known.
-    fn legs(&mut self, own: &'l [Movement], holder: &'l str) -> (Vec<Leg>, Vec<Stay>) {
+    /// The journeys of `holder` that the thing of these lines of packing made in it,
+    /// with how much of it, when it was in it, and whether that is all. What left
+    /// already does not leave a second time: of a further dispatch the amount is not
+    /// known.
+    fn legs(&mut self, packing: &[&'l Movement], holder: &'l str) -> (Vec<Leg>, Vec<Stay>, bool) {
         let mut steps: Vec<(Timestamp, Id, Step<'l>)> = Vec::new();
-        for line in own.iter().filter(|line| line.others.iter().any(|other| other == holder)) {
-            let step = match line.role {
-                Role::Packed => Step::Packed(line),
-                Role::Unpacked => Step::Unpacked(line),
-                _ => continue,
-            };
+        for line in packing {
+            let packed = line.role == Role::Packed;
+            let step = if packed { Step::Packed(line) } else { Step::Unpacked(line) };
             steps.push((line.at, line.event_id, step));
         }
         for line in self.lines.get(holder).into_iter().flatten() {
             let step = match line.role {
-                Role::Emptied => Step::Emptied,
+                Role::Emptied => Step::Emptied(line),
                 Role::Filled => Step::Filled,
                 _ => continue,
             };
             steps.push((line.at, line.event_id, step));
         }
-        for journey in self.journeys(holder).iter() {
+        let (journeys, whole) = self.journeys(holder);
+        for journey in journeys.iter() {
             steps.push((journey.at, journey.event, Step::Moved(journey.clone())));
         }
         steps.sort_by_key(|(at, event, step)| (*at, step.rank(), *event));
@@ -205,8 +240,10 @@ impl<'l> Contents<'l> {
         let (mut since, mut stays) = (None, Vec::new());
         for (at, _, step) in steps {
             match step {
+                // Who takes out what has not left yet took it out later.
+                Step::Unpacked(line) | Step::Emptied(line) if line.elsewhere && !away => {}
                 Step::Unpacked(line) => take(&mut content, line),
-                Step::Emptied => content.clear(),
+                Step::Emptied(_) => content.clear(),
                 // What is packed is here, and empty if it was away.
                 Step::Filled | Step::Packed(_) if away => {
                     content.clear();
@@ -244,11 +281,11 @@ impl<'l> Contents<'l> {
                         legs.push((journey, shown));
                     }
                 }
-                Step::Unpacked(_) | Step::Emptied | Step::Filled => {}
+                Step::Unpacked(_) | Step::Emptied(_) | Step::Filled => {}
             }
         }
         stays.extend(since.map(|since| (since, None)));
-        (legs, stays)
+        (legs, stays, whole)
     }
 }
 
@@ -290,10 +327,12 @@ mod tests {
             others: if journey || other.is_empty() { vec![] } else { vec![other.into()] },
             transformation: None,
             place: None,
+            other_place: None,
             withdrawn_by: None,
             within: None,
             until: None,
             internal: false,
+            elsewhere: false,
         }
     }
 
@@ -449,5 +488,52 @@ mod tests {
         let lines =
             vec![line(1, "pallet", Dispatched, "1", TO), line(1, "lot", Packed, "8", "pallet")];
         assert_eq!(said(lines), [out(1, "8", "pallet")]);
+    }
+
+    #[test]
+    fn what_held_a_unit_later_counts_then() {
+        // First A in B, then B in A, and the lot in both.
+        let lines = vec![
+            line(1, "lot", Packed, "5", "a"),
+            line(2, "a", Packed, "1", "b"),
+            line(3, "b", Dispatched, "1", TO),
+            line(4, "b", Received, "1", TO),
+            line(5, "a", Unpacked, "1", "b"),
+            line(6, "lot", Packed, "7", "b"),
+            line(7, "b", Packed, "1", "a"),
+            line(8, "a", Dispatched, "1", "other"),
+        ];
+        let left = said(lines);
+        assert!(left.contains(&out(8, "5", "a")) && left.contains(&out(8, "7", "b")), "{left:?}");
+    }
+
+    #[test]
+    fn a_lot_that_departs_on_the_pallet_that_is_shipped_left_once() {
+        for (unit, own) in [(Dispatched, Role::Departed), (Role::Departed, Dispatched)] {
+            let mut lines = Lines::new();
+            for line in [
+                line(1, "lot", Packed, "8", "pallet"),
+                Movement { partner: Some(TO.into()), ..line(2, "pallet", unit, "1", "") },
+                Movement { partner: Some(TO.into()), ..line(3, "lot", own, "8", "") },
+            ] {
+                lines.entry(line.lot.clone()).or_default().push(line);
+            }
+            let (carried, _) = Contents::new(&lines).of("lot");
+            let all = [lines["lot"].clone(), carried].concat();
+            let left = crate::steps::settled(all);
+            let left = left.iter().filter(|line| line.role == Dispatched);
+            assert_eq!(left.filter_map(|line| line.quantity).sum::<Decimal>(), 8.into());
+        }
+    }
+
+    #[test]
+    fn what_a_customer_takes_out_before_our_shipping_is_told_left() {
+        let out_of = Movement { elsewhere: true, ..line(2, "pallet", Emptied, "", "") };
+        let lines = vec![
+            line(1, "lot", Packed, "8", "pallet"),
+            out_of,
+            line(3, "pallet", Dispatched, "1", TO),
+        ];
+        assert_eq!(said(lines), [out(3, "8", "pallet")]);
     }
 }

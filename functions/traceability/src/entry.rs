@@ -18,7 +18,7 @@ use crate::epcis::quantity::to_base;
 use crate::event::StoredEvent;
 use crate::goods::{NewLot, Portion};
 use crate::moment;
-use crate::movement::{Amounts, Movement, Role, of_event, stock};
+use crate::movement::{Amounts, Movement, Role, of_event, stock, stocks};
 use crate::product::Product;
 use crate::site::Site;
 use crate::status::Status;
@@ -100,7 +100,7 @@ impl<'t, 'c> Entry<'t, 'c> {
         portions: &[Portion],
         may: impl Fn(BatchState) -> bool,
     ) -> Result<Vec<Line>, Problem> {
-        let mut lines: Vec<Line> = Vec::with_capacity(portions.len());
+        let mut lines: Vec<(usize, Line)> = Vec::with_capacity(portions.len());
         for (index, portion) in portions.iter().enumerate() {
             let at = format!("{at}/{index}");
             self.more_than_nothing(&at, &portion.quantity);
@@ -111,16 +111,17 @@ impl<'t, 'c> Entry<'t, 'c> {
             if !may(batch.entity.state) {
                 self.wrong(format!("{at}/batch_id"), "This batch may not be used now.");
             }
-            let line = self.line(&batch, &portion.quantity).await?;
-            let mut left = stock(self.tx, &line.key).await?;
-            // The same lot may stand in several lines.
-            for earlier in lines.iter().filter(|earlier| earlier.key == line.key) {
-                left.take(&earlier.taken());
-            }
-            self.enough(&at, &left, &portion.quantity);
-            lines.push(line);
+            lines.push((index, self.line(&batch, &portion.quantity).await?));
         }
-        Ok(lines)
+        let keys = lines.iter().map(|(_, line)| line.key.clone()).collect();
+        let mut left = stocks(self.tx, &keys).await?;
+        for (index, line) in &lines {
+            let left = left.entry(line.key.clone()).or_default();
+            self.enough(&format!("{at}/{index}"), left, &line.quantity);
+            // The same lot may stand in several lines.
+            left.take(&line.taken());
+        }
+        Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
     /// The one lot of a count, whatever its state: what lies there can be
@@ -275,10 +276,12 @@ impl Line {
             others: Vec::new(),
             transformation: None,
             place: None,
+            other_place: None,
             withdrawn_by: None,
             within: None,
             until: None,
             internal: false,
+            elsewhere: false,
         }
     }
 }

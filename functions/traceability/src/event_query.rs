@@ -477,6 +477,14 @@ impl EventQuery {
         if self.event_count_limit.is_some() && self.per_page.is_some() {
             errors.push(FieldError::new("eventCountLimit", "Not together with perPage."));
         }
+        // They count before it is known what was believed then.
+        for (name, given) in
+            [("eventCountLimit", self.event_count_limit), ("maxEventCount", self.max_event_count)]
+        {
+            if given.is_some() && self.as_of.is_some() {
+                errors.push(FieldError::new(name, "Not together with as_of."));
+            }
+        }
         add(words("EQ_bizStep", "step", &BIZ_STEP, self.eq_biz_step.as_deref(), &mut errors));
         let disposition = self.eq_disposition.as_deref();
         add(words("EQ_disposition", "disposition", &DISPOSITION, disposition, &mut errors));

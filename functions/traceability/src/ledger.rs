@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::contents::{Contents, holders};
 use crate::customer::Customer;
 use crate::movement::{Movement, Role, in_force};
-use crate::parts::{Gln, parts_among};
+use crate::parts::{Gln, Known, parts_among};
 use crate::places::{Places, glns};
 use crate::site::Site;
 use crate::steps::settled;
@@ -111,6 +111,9 @@ pub(crate) trait Source {
 
     /// Whose places these GLNs are.
     async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem>;
+
+    /// Which of these ids are those of customers.
+    async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem>;
 }
 
 fn filter(field: &'static str, values: &[String], as_of: Option<Timestamp>) -> Filter {
@@ -158,9 +161,16 @@ impl Source for &Tenant {
         )?;
         Ok(Places {
             ours: sites.0.into_iter().map(|(_, site)| site.gln).collect(),
-            customers: customers.0.into_iter().map(|(_, customer)| customer.gln).collect(),
-            suppliers: suppliers.0.into_iter().map(|(_, supplier)| supplier.gln).collect(),
+            customers: customers.0.into_iter().map(|(id, customer)| (customer.gln, id)).collect(),
+            suppliers: suppliers.0.into_iter().map(|(id, supplier)| (supplier.gln, id)).collect(),
+            by_id: BTreeSet::new(),
         })
+    }
+
+    async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem> {
+        let ids = ids.iter().map(Id::to_string).collect();
+        let (found, _) = parts_among::<Known<Customer>>(self, "_id", ids).await?;
+        Ok(found.into_iter().map(|(id, _)| id).collect())
     }
 }
 
@@ -188,10 +198,20 @@ impl Source for WriteTx<'_> {
             let customers = self.parts::<Gln<Customer>>(with(), i64::MAX).await?;
             places.ours.extend(sites.into_iter().map(|(_, site)| site.gln));
             let suppliers = self.parts::<Gln<Supplier>>(with(), i64::MAX).await?;
-            places.customers.extend(customers.into_iter().map(|(_, customer)| customer.gln));
-            places.suppliers.extend(suppliers.into_iter().map(|(_, supplier)| supplier.gln));
+            places.customers.extend(customers.into_iter().map(|(id, customer)| (customer.gln, id)));
+            places.suppliers.extend(suppliers.into_iter().map(|(id, supplier)| (supplier.gln, id)));
         }
         Ok(places)
+    }
+
+    async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem> {
+        let (ids, mut found) = (ids.iter().map(Id::to_string).collect::<Vec<_>>(), BTreeSet::new());
+        for some in ids.chunks(LOOKED_UP) {
+            let filter = Filter::all().any("_id", some.to_vec());
+            let known = self.parts::<Known<Customer>>(filter, i64::MAX).await?;
+            found.extend(known.into_iter().map(|(id, _)| id));
+        }
+        Ok(found)
     }
 }
 
@@ -207,9 +227,10 @@ pub struct Ledger {
     /// How many lines that is, and how many lots they name on their other side.
     held: usize,
     named: usize,
-    /// Whose the places are that were asked for.
+    /// Whose the places are that were asked for, and which ids are customers.
     places: Places,
     asked: BTreeSet<String>,
+    asked_for: BTreeSet<Id>,
     /// How many queries it took.
     pub queries: u32,
     /// What was left out for which reason.
@@ -310,12 +331,20 @@ impl Ledger {
             .map(str::to_owned)
             .collect();
         if !unknown.is_empty() {
+            self.count(3 * unknown.len().div_ceil(LOOKED_UP));
             self.places.extend(source.places(unknown.clone()).await?);
             self.asked.extend(unknown);
         }
+        let open: BTreeSet<Id> =
+            read.values().flatten().flat_map(|line| self.places.open_ids(line)).collect();
+        let open = &open - &self.asked_for;
+        if !open.is_empty() {
+            self.count(open.len().div_ceil(LOOKED_UP));
+            self.places.by_id.extend(source.customers(open.clone()).await?);
+            self.asked_for.extend(open);
+        }
         for lines in read.values_mut() {
-            let all = std::mem::take(lines);
-            lines.extend(all.into_iter().filter_map(|line| self.places.seen(line)));
+            *lines = self.places.seen(std::mem::take(lines));
         }
         Ok(())
     }
@@ -563,8 +592,15 @@ pub(crate) mod tests {
         }
 
         async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem> {
-            let (ours, customers) = glns.into_iter().partition(|gln| gln == OURS);
-            Ok(Places { ours, customers, ..Places::default() })
+            let (ours, customers): (BTreeSet<_>, _) = glns.into_iter().partition(|gln| gln == OURS);
+            let with_ids = |glns: BTreeSet<String>| {
+                glns.into_iter().map(|gln| (gln, Id::from_u128(77))).collect()
+            };
+            Ok(Places { ours, customers: with_ids(customers), ..Places::default() })
+        }
+
+        async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem> {
+            Ok(ids)
         }
     }
 
@@ -594,10 +630,12 @@ pub(crate) mod tests {
             others: Vec::new(),
             transformation: None,
             place: None,
+            other_place: None,
             withdrawn_by: None,
             within: None,
             until: None,
             internal: false,
+            elsewhere: false,
         }
     }
 

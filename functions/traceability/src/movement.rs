@@ -56,6 +56,11 @@ pub enum Role {
     MadeElsewhere,
     /// It went into something else at a place of a partner's. Derived, too.
     UsedElsewhere,
+    /// A partner tells that it arrived there from us: a dispatch, unless that was
+    /// told as one. Derived, too.
+    Reached,
+    /// A partner tells that they accepted it from us. Derived, too.
+    Taken,
 }
 
 impl Role {
@@ -89,7 +94,9 @@ impl Role {
             | Self::Itemised
             | Self::OfLot
             | Self::MadeElsewhere
-            | Self::UsedElsewhere => 0,
+            | Self::UsedElsewhere
+            | Self::Reached
+            | Self::Taken => 0,
         }
     }
 }
@@ -129,6 +136,9 @@ pub struct Movement {
     /// [`crate::places`].
     #[serde(default)]
     pub place: Option<String>,
+    /// GLN of the place that the event names at the other end.
+    #[serde(default)]
+    pub other_place: Option<String>,
     /// The error declaration that takes back what the event said; the line then
     /// repeats that line of it.
     #[serde(default)]
@@ -145,6 +155,9 @@ pub struct Movement {
     /// Whether it went from one place of ours to another. Derived, too.
     #[serde(skip)]
     pub internal: bool,
+    /// Whether it happened at a place of a partner's. Derived, too.
+    #[serde(skip)]
+    pub elsewhere: bool,
 }
 
 impl Movement {
@@ -184,6 +197,7 @@ impl Part for Movement {
         "others",
         "transformation",
         "place",
+        "other_place",
         "withdrawn_by",
     ];
 }
@@ -232,10 +246,12 @@ fn stated(event: &Event, event_id: Id) -> Vec<Movement> {
         others,
         transformation: None,
         place: None,
+        other_place: None,
         withdrawn_by: None,
         within: None,
         until: None,
         internal: false,
+        elsewhere: false,
     };
     let mut items: BTreeMap<&String, Vec<String>> = BTreeMap::new();
     for (item, lot) in &event.lots {
@@ -290,9 +306,14 @@ fn moves(event: &Event, event_id: Id) -> Vec<Movement> {
             let packed = parent.iter().flat_map(|parent| say.packing(parent, children, quantities));
             let mut lines: Vec<Movement> = packed.collect();
             if let Some(role) = journey(event) {
-                // What is taken out on the way goes on without what it was in.
+                // What is taken out on the way goes on without what it was in, and what is
+                // put in leaves with that, and with what was in it before.
+                let leaves = !matches!(role, Role::Received | Role::Accepted);
+                let packed = leaves && lines.iter().any(|line| line.role == Role::Packed);
+                let held = children.iter().filter(|_| !packed);
                 let holder = parent.iter().filter(|_| event.action != Some(Action::Delete));
-                let things: Vec<String> = children.iter().chain(holder).cloned().collect();
+                let things: Vec<String> = held.chain(holder).cloned().collect();
+                let quantities = if packed { &[][..] } else { quantities };
                 lines.extend(say.journey(role, &things, quantities));
             }
             lines
@@ -343,6 +364,8 @@ impl Say<'_> {
         let partner = partner(side).cloned();
         let keys: BTreeSet<&String> = side.iter().map(|party| &party.key).collect();
         let parties = keys.into_iter().filter(|key| partner.as_ref() != Some(*key));
+        let location = side.iter().find(|party| party.kind == "location");
+        let other_place = location.and_then(|party| gln_of(&party.key)).map(str::to_owned);
         Movement {
             event_id: self.event_id,
             lot: element.class.clone(),
@@ -355,10 +378,12 @@ impl Say<'_> {
             others: others.to_vec(),
             transformation: None,
             place,
+            other_place,
             withdrawn_by: None,
             within: None,
             until: None,
             internal: false,
+            elsewhere: false,
         }
     }
 
@@ -694,6 +719,8 @@ mod tests {
             assert_eq!(said("AssociationEvent", step, "ADD"), moves, "{step}");
             // It is put into what moves, or moves without what it was in.
             let packed = of(&[milk, part], Role::Packed);
+            let leaves = !matches!(role, Role::Received | Role::Accepted);
+            let moves = if leaves { of(&[whole], role) } else { moves };
             assert_eq!(said("AggregationEvent", step, "ADD"), [packed, moves].concat(), "{step}");
             let (out, left) = (of(&[milk, part], Role::Unpacked), of(&[milk, part], role));
             assert_eq!(said("AggregationEvent", step, "DELETE"), [out, left.clone()].concat());
@@ -717,10 +744,12 @@ mod tests {
             others: Vec::new(),
             transformation: None,
             place: None,
+            other_place: None,
             withdrawn_by: None,
             within: None,
             until: None,
             internal: false,
+            elsewhere: false,
         };
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
         let made = |millis: i64| Id::first_of(at(millis));

@@ -2,27 +2,48 @@
 //! with the same lots, and goods go from one site of ours to another.
 //! docs/adr/0045 has the reasons.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use keystone::tenant::Id;
 
 use crate::epcis::epc::gln_of;
 use crate::movement::{Movement, Role};
+use crate::partner::OURS;
 
-/// Which GLNs are those of our sites, of our customers and of our suppliers.
+/// Whose the places with these GLNs are.
 #[derive(Default)]
 pub(crate) struct Places {
+    /// Sites of ours.
     pub ours: BTreeSet<String>,
-    pub customers: BTreeSet<String>,
-    pub suppliers: BTreeSet<String>,
+    /// Our customers'.
+    pub customers: BTreeMap<String, Id>,
+    /// Our suppliers'.
+    pub suppliers: BTreeMap<String, Id>,
+    /// Which of the ids that partners of lines have are those of customers.
+    pub by_id: BTreeSet<Id>,
 }
 
 /// The GLNs that decide whose business a line is.
 pub(crate) fn glns(line: &Movement) -> impl Iterator<Item = &str> {
-    line.place.as_deref().into_iter().chain(other_side(line).filter_map(gln_of))
+    line.place.as_deref().into_iter().chain(parties(line).filter_map(gln_of))
 }
 
 /// The keys of all that a line names at the other end.
-fn other_side(line: &Movement) -> impl Iterator<Item = &str> {
+fn parties(line: &Movement) -> impl Iterator<Item = &str> {
     line.partner.iter().chain(&line.parties).map(String::as_str)
+}
+
+/// The ids among them that may be those of customers.
+fn ids(line: &Movement) -> impl Iterator<Item = Id> {
+    parties(line).filter_map(|key| key.strip_prefix(OURS)?.parse().ok())
+}
+
+/// Names the partner by our id, whatever of their GLNs the event has.
+fn name(line: &mut Movement, known: Option<Id>) {
+    let by_id = line.partner.as_deref().is_some_and(|key| key.starts_with(OURS));
+    if let Some(id) = known.filter(|_| !by_id) {
+        line.partner = Some(format!("{OURS}{id}"));
+    }
 }
 
 impl Places {
@@ -31,57 +52,105 @@ impl Places {
         self.ours.extend(more.ours);
         self.customers.extend(more.customers);
         self.suppliers.extend(more.suppliers);
+        self.by_id.extend(more.by_id);
     }
 
-    /// A line as it counts for us; `None` if it is of somebody else's goods. A place
-    /// that nobody has is taken for ours: it may not be entered yet.
-    pub fn seen(&self, mut line: Movement) -> Option<Movement> {
-        let place = line.place.as_deref();
+    /// The ids that have to be known before a line can be seen: of what a supplier
+    /// sends to somebody whom it names by our id.
+    pub fn open_ids(&self, line: &Movement) -> Vec<Id> {
+        let leaves = matches!(line.role, Role::Dispatched | Role::Departed | Role::Unshipped);
+        let theirs = line.place.as_ref().is_some_and(|gln| self.suppliers.contains_key(gln));
+        if leaves && theirs { ids(line).collect() } else { Vec::new() }
+    }
+
+    /// The lines of one lot as they count for us, without those of somebody else's
+    /// goods. A place that nobody has is taken for ours, since it may not be entered
+    /// yet, unless the lot was sent to us from there.
+    pub fn seen(&self, lines: Vec<Movement>) -> Vec<Movement> {
+        let sends = |line: &&Movement| {
+            matches!(line.role, Role::Dispatched | Role::Departed) && self.goes_to_us(line)
+        };
+        let senders: BTreeSet<String> =
+            lines.iter().filter(sends).filter_map(|line| line.place.clone()).collect();
+        lines.into_iter().filter_map(|line| self.one(line, &senders)).collect()
+    }
+
+    fn one(&self, mut line: Movement, senders: &BTreeSet<String>) -> Option<Movement> {
+        let place = line.place.as_ref();
         let with_us = place.is_some_and(|gln| self.ours.contains(gln));
-        let among =
-            |whose: &BTreeSet<String>| !with_us && place.is_some_and(|gln| whose.contains(gln));
-        let (customers, suppliers) = (among(&self.customers), among(&self.suppliers));
-        let theirs = customers || suppliers;
+        let there = place.filter(|_| !with_us);
+        let customer = there.and_then(|gln| self.customers.get(gln)).copied();
+        let supplier = there.and_then(|gln| self.suppliers.get(gln)).copied();
+        let sender = there.is_some_and(|gln| senders.contains(gln));
+        line.elsewhere = customer.is_some() || supplier.is_some() || sender;
         match line.role {
             // Whoever fills it elsewhere may add to what is in it.
-            Role::Filled => return with_us.then_some(line),
+            Role::Filled if !with_us => return None,
             Role::Received | Role::Accepted => {
-                let sender = line.partner.as_deref().and_then(gln_of);
-                let from_us = sender.is_some_and(|gln| self.ours.contains(gln));
-                // Who comes from the place where they take over what is there collects it.
-                let collected = other_side(&line).filter_map(gln_of).any(|gln| Some(gln) == place);
-                let with_others = place.is_some() && !with_us && from_us;
-                if theirs && !collected || with_others {
+                let from_us = self.is_ours(&line);
+                if from_us && (customer.is_some() || supplier.is_some()) {
+                    let reached = line.role == Role::Received;
+                    line.role = if reached { Role::Reached } else { Role::Taken };
+                    line.partner = place.map(|gln| format!("414/{gln}"));
+                    line.parties = Vec::new();
+                    name(&mut line, customer);
+                    return Some(line);
+                }
+                // What comes from where a supplier is was collected there.
+                let there = there.map(String::as_str);
+                let collected = customer.is_none()
+                    && parties(&line).filter_map(gln_of).any(|gln| Some(gln) == there);
+                if line.elsewhere && !collected || from_us && there.is_some() {
                     return None;
                 }
-                line.internal = self.is_ours(&line);
+                let known = self.partner(&line, &self.suppliers);
+                line.internal = from_us && known.is_none();
+                name(&mut line, known);
             }
             Role::Dispatched | Role::Departed | Role::Unshipped => {
+                let buyer = self.buyer(&line);
                 // What a supplier sends to a customer of ours may be sent for us.
-                let for_us = !customers && self.is_customer(&line);
-                let to_us = self.is_ours(&line);
-                if theirs && !for_us || to_us && !with_us {
+                let for_us = customer.is_none() && buyer.is_some();
+                let to_us = self.goes_to_us(&line);
+                if line.elsewhere && !for_us || to_us && !with_us {
                     return None;
                 }
                 line.internal = to_us;
+                name(&mut line, buyer);
             }
-            Role::Produced if theirs => line.role = Role::MadeElsewhere,
-            Role::Consumed if theirs => line.role = Role::UsedElsewhere,
-            Role::Wasted | Role::Found | Role::Missing if theirs => return None,
+            Role::Produced if line.elsewhere => line.role = Role::MadeElsewhere,
+            Role::Consumed if line.elsewhere => line.role = Role::UsedElsewhere,
+            Role::Wasted | Role::Found | Role::Missing if line.elsewhere => return None,
+            Role::Unpacked | Role::Emptied => line.elsewhere = customer.is_some(),
             _ => {}
         }
         Some(line)
     }
 
-    /// Whether all that a line names at the other end is ours. Goods that lie with us
-    /// and are a customer's have left.
-    fn is_ours(&self, line: &Movement) -> bool {
-        let ours = |key: &str| gln_of(key).is_some_and(|gln| self.ours.contains(gln));
-        line.partner.is_some() && other_side(line).all(ours)
+    /// Who of these a line names at the other end.
+    fn partner(&self, line: &Movement, known: &BTreeMap<String, Id>) -> Option<Id> {
+        parties(line).filter_map(gln_of).find_map(|gln| known.get(gln)).copied()
     }
 
-    fn is_customer(&self, line: &Movement) -> bool {
-        other_side(line).filter_map(gln_of).any(|gln| self.customers.contains(gln))
+    /// The customer whom a line names, by GLN or by id.
+    fn buyer(&self, line: &Movement) -> Option<Id> {
+        let by_id = || ids(line).find(|id| self.by_id.contains(id));
+        self.partner(line, &self.customers).or_else(by_id)
+    }
+
+    /// Whether what leaves goes to a site of ours. Goods that lie with us and are a
+    /// customer's have left.
+    fn goes_to_us(&self, line: &Movement) -> bool {
+        self.is_ours(line) && self.buyer(line).is_none()
+    }
+
+    /// Whether the other end of a line is ours: the place if it names one, else
+    /// anybody. A carrier has the goods meanwhile.
+    fn is_ours(&self, line: &Movement) -> bool {
+        match &line.other_place {
+            Some(gln) => self.ours.contains(gln),
+            None => parties(line).filter_map(gln_of).any(|gln| self.ours.contains(gln)),
+        }
     }
 }
 
@@ -92,29 +161,55 @@ mod tests {
 
     use Role::{
         Accepted, Consumed, Departed, Dispatched, Filled, Found, MadeElsewhere, Missing, Packed,
-        Produced, Received, Unshipped, UsedElsewhere, Wasted,
+        Produced, Reached, Received, Taken, Unshipped, UsedElsewhere, Wasted,
     };
 
+    /// Ids are in the order of these names.
+    const NAMES: [&str; 4] = ["shop", "both", "trader", "farm"];
+
+    fn id(name: &str) -> Id {
+        let index = NAMES.iter().position(|one| *one == name).unwrap();
+        Id::from_u128(index.try_into().unwrap())
+    }
+
+    fn urn(name: &str) -> String {
+        format!("{OURS}{}", id(name))
+    }
+
     fn known() -> Places {
-        let set = |glns: &[&str]| glns.iter().map(|gln| (*gln).to_owned()).collect();
+        let with_ids =
+            |glns: &[&str]| glns.iter().map(|gln| ((*gln).to_owned(), id(gln))).collect();
         Places {
-            ours: set(&["dairy", "depot", "both"]),
-            customers: set(&["shop", "both", "trader"]),
-            suppliers: set(&["farm", "trader"]),
+            ours: ["dairy", "depot", "both"].map(str::to_owned).into(),
+            customers: with_ids(&["shop", "both", "trader"]),
+            suppliers: with_ids(&["farm", "trader"]),
+            by_id: BTreeSet::from([id("shop")]),
         }
     }
 
-    /// What counts of a line at a place with these at the other end, and whether it
-    /// stayed with us.
-    fn seen(role: Role, place: &str, others: &[&str]) -> Option<(Role, bool)> {
-        let mut keys = others.iter().map(|gln| format!("414/{gln}"));
-        let line = Movement {
+    /// A line at a place with these parties at the other end.
+    fn told(role: Role, place: &str, others: &[&str]) -> Movement {
+        let key = |one: &&str| {
+            if one.starts_with(OURS) { (*one).to_owned() } else { format!("414/{one}") }
+        };
+        let mut keys = others.iter().map(key);
+        Movement {
             place: Some(place.to_owned()).filter(|place| !place.is_empty()),
             partner: keys.next(),
             parties: keys.collect(),
             ..line(1, "lot", role)
-        };
-        known().seen(line).map(|line| (line.role, line.internal))
+        }
+    }
+
+    /// What counts of it, and whether it stayed with us.
+    fn seen(role: Role, place: &str, others: &[&str]) -> Option<(Role, bool)> {
+        let found = known().seen(vec![told(role, place, others)]).pop();
+        found.map(|line| (line.role, line.internal))
+    }
+
+    /// Whom it came from or went to.
+    fn partner(role: Role, place: &str, others: &[&str]) -> Option<String> {
+        known().seen(vec![told(role, place, others)]).pop()?.partner
     }
 
     #[test]
@@ -136,6 +231,8 @@ mod tests {
             assert_eq!(seen(role, "farm", &["farm"]), Some((role, false)));
             assert_eq!(seen(role, "farm", &["other", "farm"]), Some((role, false)));
             assert_eq!(seen(role, "farm", &["shop"]), None);
+            // A customer's goods go from their dock to their store.
+            assert_eq!(seen(role, "shop", &["shop"]), None);
         }
         // What holds goods may be anywhere.
         assert_eq!(seen(Packed, "shop", &[]), Some((Packed, false)));
@@ -158,28 +255,72 @@ mod tests {
 
     #[test]
     fn what_a_supplier_sends_to_our_customer_may_be_ours() {
-        assert_eq!(seen(Dispatched, "farm", &["shop"]), Some((Dispatched, false)));
-        assert_eq!(seen(Dispatched, "farm", &["unknown", "shop"]), Some((Dispatched, false)));
+        let (shop, farm, trader) = (urn("shop"), urn("farm"), urn("trader"));
+        for to in [&["shop"][..], &["unknown", "shop"], &[&*shop]] {
+            assert_eq!(seen(Dispatched, "farm", to), Some((Dispatched, false)), "{to:?}");
+            assert_eq!(partner(Dispatched, "farm", to), Some(urn("shop")), "{to:?}");
+        }
+        assert_eq!(seen(Dispatched, "farm", &[&farm]), None);
+        let asked = told(Dispatched, "farm", &["unknown", &trader]);
+        assert_eq!(known().open_ids(&asked), [id("trader")]);
+        assert_eq!(known().open_ids(&told(Dispatched, "dairy", &[&farm])), []);
         // Who is a customer sends what was sent there.
         assert_eq!(seen(Dispatched, "trader", &["shop"]), None);
         assert_eq!(seen(Dispatched, "shop", &["trader"]), None);
     }
 
     #[test]
+    fn what_a_customer_received_from_us_was_dispatched() {
+        for (role, told) in [(Received, Reached), (Accepted, Taken)] {
+            for from in [&["dairy"][..], &["unknown", "depot"]] {
+                assert_eq!(seen(role, "shop", from), Some((told, false)), "{role:?} {from:?}");
+                assert_eq!(partner(role, "shop", from), Some(urn("shop")));
+            }
+            assert_eq!(partner(role, "farm", &["dairy"]), Some("414/farm".into()));
+            assert_eq!(seen(role, "shop", &["unknown"]), None);
+        }
+    }
+
+    #[test]
+    fn partners_are_known_by_any_of_their_glns() {
+        assert_eq!(partner(Dispatched, "dairy", &["unknown", "shop"]), Some(urn("shop")));
+        assert_eq!(partner(Departed, "dairy", &["shop"]), Some(urn("shop")));
+        assert_eq!(partner(Unshipped, "dairy", &["shop"]), Some(urn("shop")));
+        // The ledger names suppliers of what arrives, and customers of what leaves.
+        assert_eq!(partner(Dispatched, "dairy", &["farm"]), Some("414/farm".into()));
+        assert_eq!(partner(Received, "dairy", &["unknown", "farm"]), Some(urn("farm")));
+        assert_eq!(partner(Received, "dairy", &["shop"]), Some("414/shop".into()));
+        assert_eq!(partner(Received, "dairy", &["unknown"]), Some("414/unknown".into()));
+        // Whom an entry names by id it names.
+        let trader = urn("trader");
+        assert_eq!(partner(Dispatched, "dairy", &[&trader, "shop"]), Some(trader.clone()));
+    }
+
+    #[test]
     fn goods_between_our_sites_have_not_left() {
         for role in [Dispatched, Departed, Unshipped] {
-            assert_eq!(seen(role, "dairy", &["depot"]), Some((role, true)));
-            assert_eq!(seen(role, "dairy", &["depot", "dairy"]), Some((role, true)));
+            for to in [&["depot"][..], &["depot", "dairy"], &["carrier", "depot"]] {
+                assert_eq!(seen(role, "dairy", to), Some((role, true)), "{role:?} {to:?}");
+            }
             // Consignment: they lie with us and are a customer's.
-            assert_eq!(seen(role, "dairy", &["depot", "shop"]), Some((role, false)));
-            assert_eq!(seen(role, "dairy", &["shop", "depot"]), Some((role, false)));
-            assert_eq!(seen(role, "dairy", &["depot", "unknown"]), Some((role, false)));
+            for to in [&["depot", "shop"][..], &["shop", "depot"], &["both"]] {
+                assert_eq!(seen(role, "dairy", to), Some((role, false)), "{role:?} {to:?}");
+            }
             // From nobody knows where to us: an arrival that another event tells.
             assert_eq!(seen(role, "", &["depot"]), None);
             assert_eq!(seen(role, "unknown", &["depot"]), None);
+            // To somebody's place, though we still own it.
+            let away = Movement {
+                other_place: Some("unknown".into()),
+                ..told(role, "dairy", &["dairy", "unknown"])
+            };
+            let found = known().seen(vec![away]).pop();
+            assert!(found.is_some_and(|line| !line.internal), "{role:?}");
         }
         for role in [Received, Accepted] {
-            assert_eq!(seen(role, "depot", &["dairy"]), Some((role, true)));
+            for from in [&["dairy"][..], &["carrier", "dairy"]] {
+                assert_eq!(seen(role, "depot", from), Some((role, true)), "{role:?} {from:?}");
+            }
             assert_eq!(seen(role, "", &["dairy"]), Some((role, true)));
             assert_eq!(seen(role, "depot", &["dairy", "farm"]), Some((role, false)));
             assert_eq!(seen(role, "depot", &["farm"]), Some((role, false)));
@@ -187,5 +328,19 @@ mod tests {
             assert_eq!(seen(role, "unknown", &["dairy"]), None);
             assert_eq!(seen(role, "unknown", &["farm"]), Some((role, false)));
         }
+    }
+
+    #[test]
+    fn where_goods_are_sent_to_us_from_is_no_place_of_ours() {
+        let lines = vec![
+            told(Produced, "unknown", &[]),
+            told(Dispatched, "unknown", &["dairy"]),
+            told(Dispatched, "unknown", &["others"]),
+            told(Received, "dairy", &["unknown"]),
+            told(Produced, "another", &[]),
+        ];
+        let found: Vec<(Role, bool)> =
+            known().seen(lines).iter().map(|line| (line.role, line.elsewhere)).collect();
+        assert_eq!(found, [(MadeElsewhere, true), (Received, false), (Produced, false)]);
     }
 }

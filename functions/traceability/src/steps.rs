@@ -1,47 +1,89 @@
 //! What several steps say of the same goods, counted once: who receives goods
-//! also accepts them, what is shipped also departs, and a shipment may be taken
-//! back (CBV 2.0 §7.1). What goes from one site of ours to another neither left
-//! nor arrived. docs/adr/0036 and 0045 have the reasons.
+//! also accepts them, what is shipped also departs and reaches somebody, and a
+//! shipment may be taken back (CBV 2.0 §7.1). What goes from one site of ours to
+//! another neither left nor arrived. docs/adr/0036 and 0045 have the reasons.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use rust_decimal::Decimal;
 
 use crate::movement::{Movement, Role};
+use crate::partner::OURS;
 
-/// A line that was told, with how much of it the other step has not told yet.
-struct Told {
-    line: Movement,
-    step: Role,
+/// The steps that tell of an arrival.
+const ARRIVES: [Role; 2] = [Role::Received, Role::Accepted];
+/// The steps that tell that something left.
+const LEAVES: [Role; 4] = [Role::Dispatched, Role::Departed, Role::Reached, Role::Taken];
+
+/// What a step tells of, if other steps may tell of it too: an arrival or a
+/// dispatch.
+fn kind(step: Role) -> Option<(Role, &'static [Role])> {
+    if ARRIVES.contains(&step) {
+        Some((Role::Received, &ARRIVES))
+    } else if LEAVES.contains(&step) {
+        Some((Role::Dispatched, &LEAVES))
+    } else {
+        None
+    }
+}
+
+/// A line that counts, with the step that told it first.
+pub struct Told {
+    /// The line, under its kind.
+    pub line: Movement,
+    /// The step.
+    pub step: Role,
     unit: String,
-    open: Decimal,
+    amount: Decimal,
+    /// How much of it each step has told.
+    by: BTreeMap<Role, Decimal>,
     /// How much of what goes from one site of ours to another is on its way.
     under_way: Decimal,
 }
 
 impl Told {
-    /// Whether another line may speak of the same goods. What arrives comes from
-    /// one side, whatever it is called, but not from us and from others; what leaves
-    /// may go to several.
-    fn may_be(&self, kind: Role, unit: &str, line: &Movement) -> bool {
+    /// How much of it this step has not told.
+    fn open(&self, step: Role) -> Decimal {
+        self.amount - self.by.get(&step).copied().unwrap_or_default()
+    }
+
+    /// Whether this step may speak of the same goods. What arrives comes from one
+    /// side, whatever it is called, but not from us and from others. What leaves may
+    /// go to several; who got it knows better than whoever names somebody unknown.
+    fn may_be(&self, step: Role, line: &Movement) -> bool {
         let (known, partner) = (self.line.partner.as_ref(), line.partner.as_ref());
-        let same = if kind == Role::Received {
-            partner.is_none()
-                || self.line.internal == line.internal
-                || known.is_none() && !self.line.internal
-        } else {
-            known.is_none() || partner.is_none() || known == partner
-        };
-        self.unit == unit && same
+        let ours = known.is_some_and(|known| known.starts_with(OURS));
+        match kind(step) {
+            Some((Role::Received, _)) => {
+                partner.is_none()
+                    || self.line.internal == line.internal
+                    || known.is_none() && !self.line.internal
+            }
+            _ => {
+                let reached = matches!(step, Role::Reached | Role::Taken);
+                known.is_none() || partner.is_none() || known == partner || reached && !ours
+            }
+        }
     }
 }
 
 /// The lines of one lot, each of them an arrival, a dispatch or something else,
 /// and none twice. What went between our sites is marked `internal`.
-pub fn settled(mut lines: Vec<Movement>) -> Vec<Movement> {
-    let second =
-        |line: &Movement| matches!(line.role, Role::Accepted | Role::Departed | Role::Unshipped);
-    if !lines.iter().any(|line| line.internal || second(line)) {
+pub fn settled(lines: Vec<Movement>) -> Vec<Movement> {
+    if !lines.iter().any(|line| line.internal || is_second(line)) {
         return lines;
     }
+    told(lines).into_iter().map(|one| one.line).collect()
+}
+
+/// Whether a line is no arrival and no dispatch by itself, but may be one.
+const fn is_second(line: &Movement) -> bool {
+    use Role::{Accepted, Departed, Reached, Taken, Unshipped};
+    matches!(line.role, Accepted | Departed | Unshipped | Reached | Taken)
+}
+
+/// As [`settled`], each line with the step that told it.
+pub fn told(mut lines: Vec<Movement>) -> Vec<Told> {
     // Times may be equal: what goes on its way is there afterwards, and what is taken
     // back was said before.
     let rank = |line: &Movement| match line.role {
@@ -50,118 +92,216 @@ pub fn settled(mut lines: Vec<Movement>) -> Vec<Movement> {
         _ => 1,
     };
     lines.sort_by_key(|line| (line.at, rank(line), line.event_id));
-    let mut told: Vec<Told> = Vec::with_capacity(lines.len());
+    let mut steps = Steps::default();
     for line in lines {
-        match line.role {
-            Role::Received => tell(&mut told, line, Role::Received, Role::Accepted),
-            Role::Accepted => tell(&mut told, line, Role::Received, Role::Received),
-            Role::Dispatched => tell(&mut told, line, Role::Dispatched, Role::Departed),
-            Role::Departed => tell(&mut told, line, Role::Dispatched, Role::Dispatched),
-            Role::Unshipped => take_back(&mut told, &line),
-            step => {
-                let (unit, _) = line.amount();
-                let (open, under_way) = (Decimal::ZERO, Decimal::ZERO);
-                told.push(Told { line, step, unit, open, under_way });
+        match kind(line.role) {
+            Some((kind, _)) => steps.tell(line, kind),
+            None if line.role == Role::Unshipped => steps.take_back(&line),
+            None => {
+                let step = line.role;
+                steps.told.push(Told {
+                    line,
+                    step,
+                    unit: String::new(),
+                    amount: Decimal::ZERO,
+                    by: BTreeMap::new(),
+                    under_way: Decimal::ZERO,
+                });
             }
         }
     }
-    told.into_iter().map(|one| one.line).collect()
+    steps.told.retain(|one| one.step != Role::Unshipped);
+    steps.told
 }
 
-/// Adds what a line of `kind` says beyond what the step `twin` told of the same
-/// goods. A partner whom that did not name stays named.
-fn tell(told: &mut Vec<Told>, line: Movement, kind: Role, twin: Role) {
-    let (step, (unit, mut left)) = (line.role, line.amount());
-    let (mut named, mut known) = (false, false);
-    for one in told.iter_mut() {
-        let open = one.step == twin && one.open > Decimal::ZERO;
-        if !open || !one.may_be(kind, &unit, &line) {
-            continue;
-        }
-        let same = left.unwrap_or(one.open).min(one.open);
-        one.open -= same;
-        (known, named) = (true, named || one.line.partner == line.partner);
-        left = Some(left.unwrap_or(same) - same);
-        if left == Some(Decimal::ZERO) {
-            break;
-        }
-    }
-    let mut rest = Movement { role: kind, ..line };
-    if known {
-        if left == Some(Decimal::ZERO) && (named || rest.partner.is_none()) {
-            return;
-        }
-        (rest.quantity, rest.unit) = (left, unit.clone());
-    }
-    if kind == Role::Received && (rest.internal || rest.partner.is_none()) {
-        let ours = come(told, &mut rest, step);
-        told.extend(ours);
-    }
-    let open = rest.amount().1.unwrap_or_default();
-    let on_its_way = kind == Role::Dispatched && rest.internal;
-    let under_way = if on_its_way { open } else { Decimal::ZERO };
-    told.push(Told { line: rest, step, unit, open, under_way });
+/// The step, the unit, and of what leaves the partner of ours.
+type Key = (Role, String, Option<String>);
+
+/// What the steps have told so far.
+#[derive(Default)]
+struct Steps {
+    told: Vec<Told>,
+    /// What each step may still tell, by where it stands in `told`.
+    open: BTreeMap<Key, VecDeque<usize>>,
+    /// What is on its way between our sites.
+    under_way: VecDeque<usize>,
 }
 
-/// Takes what arrives from what is on its way between our sites. An arrival that
-/// names nobody is of that first, and comes from elsewhere only with what is more;
-/// the part that is not is returned.
-fn come(told: &mut [Told], arrival: &mut Movement, step: Role) -> Option<Told> {
-    let (unit, amount) = arrival.amount();
-    let mut come = Decimal::ZERO;
-    for one in told.iter_mut().filter(|one| one.unit == unit) {
-        let same = amount.map_or(one.under_way, |amount| one.under_way.min(amount - come));
-        one.under_way -= same;
-        come += same;
-        if amount == Some(come) || amount.is_none() && come > Decimal::ZERO {
-            break;
-        }
+impl Steps {
+    /// The partner by which what leaves is found.
+    fn key(step: Role, unit: &str, line: &Movement) -> Key {
+        let partner = line.partner.as_ref().filter(|partner| partner.starts_with(OURS));
+        let partner = partner.filter(|_| LEAVES.contains(&step)).cloned();
+        (step, unit.to_owned(), partner)
     }
-    if come == Decimal::ZERO || arrival.internal {
-        return None;
-    }
-    let ours =
-        Movement { internal: true, quantity: Some(come), unit: unit.clone(), ..arrival.clone() };
-    match amount.map(|amount| amount - come) {
-        Some(more) if more > Decimal::ZERO => {
-            (arrival.quantity, arrival.unit) = (Some(more), unit.clone());
-            Some(Told { line: ours, step, unit, open: come, under_way: Decimal::ZERO })
-        }
-        _ => {
-            *arrival = ours;
-            None
-        }
-    }
-}
 
-/// Takes back what was dispatched, the last of it first. Where it is not said how
-/// much, it is not known what of the last dispatch has left.
-fn take_back(told: &mut Vec<Told>, line: &Movement) {
-    let (unit, mut left) = line.amount();
-    for one in told.iter_mut().rev() {
-        let has_left = one.line.role == Role::Dispatched;
-        if !has_left || !one.may_be(Role::Dispatched, &unit, line) {
-            continue;
-        }
-        let Some(taken) = left else {
-            (one.line.quantity, one.under_way) = (None, Decimal::ZERO);
-            break;
+    /// The first line of which a step that says `line` may speak.
+    fn first(&mut self, unit: &str, line: &Movement) -> Option<usize> {
+        let step = line.role;
+        let own = Self::key(step, unit, line);
+        let any = (step, unit.to_owned(), None);
+        let keys: Vec<Key> = if LEAVES.contains(&step) && line.partner.is_none() {
+            let of_step = self.open.range(any..).map(|(key, _)| key);
+            of_step.take_while(|key| key.0 == step && key.1 == unit).cloned().collect()
+        } else if own == any {
+            vec![any]
+        } else {
+            vec![own, any]
         };
-        let Some(sent) = one.line.amount().1 else { continue };
-        let same = taken.min(sent);
-        one.line.quantity = Some((sent - same).normalize());
-        one.line.unit.clone_from(&unit);
-        one.open = one.open.min(sent - same);
-        one.under_way = one.under_way.min(sent - same);
-        left = Some(taken - same);
-        if sent == same {
-            one.step = Role::Unshipped;
+        for key in keys {
+            let Some(queue) = self.open.get_mut(&key) else { continue };
+            let told = &self.told;
+            let is_open =
+                |index: &usize| told.get(*index).is_some_and(|one| one.open(step) > Decimal::ZERO);
+            while queue.front().is_some_and(|index| !is_open(index)) {
+                queue.pop_front();
+            }
+            let may_be =
+                |index: &&usize| told.get(**index).is_some_and(|one| one.may_be(step, line));
+            let found = queue.iter().filter(|index| is_open(index)).find(may_be).copied();
+            if queue.is_empty() {
+                self.open.remove(&key);
+            }
+            if found.is_some() {
+                return found;
+            }
         }
-        if taken == same {
-            break;
+        None
+    }
+
+    /// Adds what a line of `kind` says beyond what other steps told of the same
+    /// goods. A partner whom those did not name stays named.
+    fn tell(&mut self, line: Movement, kind: Role) {
+        let (step, (unit, mut left)) = (line.role, line.amount());
+        let (mut named, mut known) = (false, false);
+        while left != Some(Decimal::ZERO) {
+            let Some(index) = self.first(&unit, &line) else { break };
+            let Some(one) = self.told.get_mut(index) else { break };
+            let open = one.open(step);
+            let same = left.unwrap_or(open).min(open);
+            *one.by.entry(step).or_default() += same;
+            if one.line.partner.is_none() && line.partner.is_some() && same == one.amount {
+                one.line.partner.clone_from(&line.partner);
+                one.line.internal |= line.internal && kind == Role::Received;
+            }
+            (known, named) = (true, named || one.line.partner == line.partner);
+            left = Some(left.unwrap_or(same) - same);
+        }
+        let mut rest = Movement { role: kind, ..line };
+        if known {
+            if left == Some(Decimal::ZERO) && (named || rest.partner.is_none()) {
+                return;
+            }
+            (rest.quantity, rest.unit) = (left, unit.clone());
+        }
+        if kind == Role::Received && (rest.internal || rest.partner.is_none()) {
+            if let Some(ours) = self.come(&mut rest) {
+                self.push(ours, step, &unit);
+            }
+        }
+        self.push(rest, step, &unit);
+    }
+
+    fn push(&mut self, line: Movement, step: Role, unit: &str) {
+        let amount = line.amount().1.unwrap_or_default();
+        let index = self.told.len();
+        let on_its_way = line.role == Role::Dispatched && line.internal;
+        if on_its_way {
+            self.under_way.push_back(index);
+        }
+        let others = kind(step).map_or(&[][..], |(_, steps)| steps).iter();
+        for other in others.filter(|other| **other != step && amount > Decimal::ZERO) {
+            self.open.entry(Self::key(*other, unit, &line)).or_default().push_back(index);
+        }
+        self.told.push(Told {
+            line,
+            step,
+            unit: unit.to_owned(),
+            amount,
+            by: BTreeMap::from([(step, amount)]),
+            under_way: if on_its_way { amount } else { Decimal::ZERO },
+        });
+    }
+
+    /// Takes what arrives from what is on its way between our sites. An arrival that
+    /// names nobody is of that first, and comes from elsewhere only with what is
+    /// more; the part that does not is returned.
+    fn come(&mut self, arrival: &mut Movement) -> Option<Movement> {
+        let (unit, amount) = arrival.amount();
+        let mut come = Decimal::ZERO;
+        for index in &self.under_way {
+            let Some(one) = self.told.get_mut(*index).filter(|one| one.unit == unit) else {
+                continue;
+            };
+            let same = amount.map_or(one.under_way, |amount| one.under_way.min(amount - come));
+            one.under_way -= same;
+            come += same;
+            if amount == Some(come) || amount.is_none() && come > Decimal::ZERO {
+                break;
+            }
+        }
+        let told = &self.told;
+        let arrived = |index: &usize| told.get(*index).is_none_or(|one| one.under_way.is_zero());
+        while self.under_way.front().is_some_and(arrived) {
+            self.under_way.pop_front();
+        }
+        if come == Decimal::ZERO || arrival.internal {
+            return None;
+        }
+        let ours = Movement {
+            internal: true,
+            quantity: Some(come),
+            unit: unit.clone(),
+            ..arrival.clone()
+        };
+        match amount.map(|amount| amount - come) {
+            Some(more) if more > Decimal::ZERO => {
+                (arrival.quantity, arrival.unit) = (Some(more), unit);
+                Some(ours)
+            }
+            _ => {
+                *arrival = ours;
+                None
+            }
         }
     }
-    told.retain(|one| one.step != Role::Unshipped);
+
+    /// Takes back what was dispatched, the last of it first. Where it is not said
+    /// how much, it is not known what of the last dispatch has left; where it is not
+    /// said to whom, and it went to several, all of them may have got some.
+    fn take_back(&mut self, line: &Movement) {
+        let (unit, mut left) = line.amount();
+        let meant = |one: &Told| {
+            one.line.role == Role::Dispatched
+                && one.step != Role::Unshipped
+                && one.unit == unit
+                && one.may_be(Role::Unshipped, line)
+        };
+        let mut partners = self.told.iter().filter(|one| meant(one)).map(|one| &one.line.partner);
+        let first = partners.next();
+        let several = line.partner.is_none() && partners.any(|other| Some(other) != first);
+        for one in self.told.iter_mut().rev().filter(|one| meant(one)) {
+            let Some(taken) = left else {
+                (one.line.quantity, one.under_way) = (None, Decimal::ZERO);
+                break;
+            };
+            if one.line.quantity.is_none() {
+                continue;
+            }
+            let same = taken.min(one.amount);
+            one.amount -= same;
+            one.line.quantity = Some(one.amount.normalize());
+            one.line.unit.clone_from(&unit);
+            one.under_way = one.under_way.min(one.amount);
+            left = Some(taken - same);
+            if one.amount == Decimal::ZERO && !(several && one.line.partner.is_some()) {
+                one.step = Role::Unshipped;
+            }
+            if taken == same {
+                break;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +310,7 @@ mod tests {
     use crate::ledger::tests::line;
     use jiff::Timestamp;
 
-    use Role::{Accepted, Departed, Dispatched, Received, Unshipped};
+    use Role::{Accepted, Departed, Dispatched, Reached, Received, Taken, Unshipped};
 
     /// What counts of these lines, in the order in which they happened.
     fn said(lines: &[(Role, &str, &str)]) -> Vec<(Role, String, String)> {
@@ -235,9 +375,13 @@ mod tests {
             said(&[shipped.as_slice(), &[void]].concat())
         };
         assert_eq!(after((Unshipped, "4", "x")), [one(Dispatched, "3", "y")]);
-        assert_eq!(after((Unshipped, "7", "")), []);
+        // Whose it was is not said: each of them may have got some.
+        let none = [one(Dispatched, "0", "x"), one(Dispatched, "0", "y")];
+        assert_eq!(after((Unshipped, "7", "")), none);
         let (four, left) = (one(Dispatched, "4", "x"), one(Dispatched, "2", "y"));
         assert_eq!(after((Unshipped, "1", "")), [four.clone(), left]);
+        let one_only = [(Dispatched, "4", "x"), (Dispatched, "1", "x"), (Unshipped, "4", "")];
+        assert_eq!(said(&one_only), [one(Dispatched, "1", "x")]);
         assert_eq!(after((Unshipped, "", "")), [four, one(Dispatched, "?", "y")]);
         // Shipped anew it has left, and what never left cannot be taken back.
         let again = [(Dispatched, "4", "x"), (Unshipped, "4", ""), (Departed, "4", "x")];
@@ -303,5 +447,47 @@ mod tests {
         // Beside it the same lot goes to a customer.
         let both = [(Dispatched, "4", "x"), sent, (Departed, "4", "x"), (Received, "10", "")];
         assert_eq!(between(&both), [one(Dispatched, "4", "x")]);
+    }
+
+    #[test]
+    fn what_reached_somebody_was_sent_to_them() {
+        let (shop, other) = ("urn:uuid:shop", "urn:uuid:other");
+        let got = one(Dispatched, "10", shop);
+        for lines in [
+            &[(Dispatched, "10", shop), (Reached, "10", shop)][..],
+            &[(Dispatched, "10", shop), (Departed, "10", shop), (Reached, "10", shop)],
+            &[(Dispatched, "10", shop), (Reached, "10", shop), (Taken, "10", shop)],
+            &[(Dispatched, "10", shop), (Reached, "4", shop), (Reached, "6", shop)],
+            &[(Reached, "10", shop), (Taken, "10", shop), (Dispatched, "10", shop)],
+            // Whom nobody named got it.
+            &[(Dispatched, "10", ""), (Reached, "10", shop)],
+            // No shipment was told.
+            &[(Reached, "10", shop), (Taken, "10", shop)],
+        ] {
+            assert_eq!(said(lines), std::slice::from_ref(&got), "{lines:?}");
+        }
+        // Whoever carried it is nobody whom we know.
+        let carried = [(Dispatched, "10", "carrier"), (Reached, "10", shop)];
+        let expected = [one(Dispatched, "10", "carrier"), one(Dispatched, "0", shop)];
+        assert_eq!(said(&carried), expected);
+        // Who got more, or got it though it was sent to another, got it.
+        let more = [(Dispatched, "10", shop), (Reached, "12", shop)];
+        assert_eq!(said(&more), [got.clone(), one(Dispatched, "2", shop)]);
+        let another = [(Dispatched, "10", shop), (Reached, "10", other)];
+        assert_eq!(said(&another), [got, one(Dispatched, "10", other)]);
+    }
+
+    #[test]
+    fn many_lines_are_settled_in_time() {
+        // Each to somebody else, and told by two steps.
+        let of = |role, number: i64| Movement {
+            partner: Some(format!("urn:uuid:{number}")),
+            at: Timestamp::from_second(number).unwrap(),
+            ..line(1, "lot", role)
+        };
+        let both = |number| [of(Dispatched, number), of(Departed, 50_000 + number)];
+        assert_eq!(settled((0..50_000).flat_map(both).collect()).len(), 100_000);
+        let same = |number| [of(Dispatched, number), of(Departed, number)];
+        assert_eq!(settled((0..50_000).flat_map(same).collect()).len(), 50_000);
     }
 }

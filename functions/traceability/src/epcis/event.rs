@@ -269,6 +269,10 @@ impl Event {
         let contexts = contexts_of(&event, contexts, errors);
         let event_id = event.optional("eventID", errors, uri).map(str::to_owned);
         let error = event.optional("errorDeclaration", errors, error_declaration);
+        if error.is_some() && event.get("eventID").is_none() {
+            let at = pointer(at, "eventID");
+            errors.note(&at, "An error declaration has the eventID of the event that was wrong.");
+        }
         if let Some((info, at)) = event.get("certificationInfo") {
             match info {
                 Json::Array(_) => drop(event.list("certificationInfo", errors, uri)),

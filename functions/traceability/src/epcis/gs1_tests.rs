@@ -130,6 +130,8 @@ fn is_stricter(message: &str) -> bool {
         "Must not be negative",
         // EPCIS 2.0 §7.4.3.
         "parentID: This field is required.",
+        // EPCIS 2.0 §7.4.1.2; who names no event withdraws none.
+        "An error declaration has the eventID",
     ]
     .iter()
     .any(|known| message.contains(known))

@@ -559,10 +559,12 @@ mod tests {
             others: Vec::new(),
             transformation: None,
             place: None,
+            other_place: None,
             withdrawn_by: None,
             within: None,
             until: None,
             internal: false,
+            elsewhere: false,
         }
     }
 

@@ -10,3 +10,5 @@ pub const BREACH_DEADLINE: SignedDuration = SignedDuration::from_hours(72);
 /// So long before a deadline of a vulnerability report ends, its watcher begins
 /// to remind of it.
 pub const REPORT_REMINDER: SignedDuration = SignedDuration::from_hours(24);
+/// Days that customers have, from the notice of a sub-processor to its use.
+pub const SUB_PROCESSOR_NOTICE_DAYS: i32 = 30;

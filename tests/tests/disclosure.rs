@@ -513,6 +513,14 @@ async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     sent_days_ago(&stack, id, 30).await;
     watch(&stack).await;
     assert_eq!(state().await, "active");
+    // The posture looks at the letters, and not at how it came into use.
+    let of_notices = async || seen(&stack, "C15.2", "sub-processor-notices").await;
+    let told = of_notices().await;
+    assert_eq!(told["result"], "pass", "{told}");
+    comes_back(&stack, &tenant, id).await;
+    let lost = of_notices().await;
+    assert_eq!(lost["result"], "fail", "{lost}");
+    assert!(!lost.to_string().contains(tenant.slug()), "{lost}");
     // What is used already is not announced again, but its use can end.
     let as_announced = doc! { "$set": { "effective_on": new["effective_on"].as_str() } };
     changes.update_one(doc! { "_id": id }, as_announced).await.unwrap();
@@ -660,16 +668,16 @@ async fn set_consent(owner: &Client, consent: Value) {
     owner.patch("/v1/tenant", &etag, &change).await.must(200);
 }
 
-/// What the posture says of sub-processors outside the EU, asked anew.
-async fn abroad(stack: &Stack) -> Value {
+/// What the posture says of this check of a control, asked anew.
+async fn seen(stack: &Stack, control: &str, check: &str) -> Value {
     let event = json!({ "operator": "test-operator" });
     stack.aws().invoke(&stack.function("check-posture"), &event).await;
     let posture = stranger(stack).request("GET", "/v1/trust/posture");
     let posture = posture.header("accept", "application/json").send().await.expect(200).json();
     let controls = posture["controls"].as_array().unwrap();
-    let control = controls.iter().find(|control| control["id"] == "C1.2").unwrap();
+    let control = controls.iter().find(|one| one["id"] == control).unwrap();
     let results = control["results"].as_array().unwrap();
-    results.iter().find(|result| result["check"] == "sub-processors-abroad").unwrap().clone()
+    results.iter().find(|result| result["check"] == check).unwrap().clone()
 }
 
 // Every tenant of the stack is told, so nothing else may run beside it.
@@ -699,7 +707,7 @@ async fn data_leaves_the_eu_only_with_written_consent() {
     stack.aws().invoke_to_the_end(&stack.function("withdraw-sub-processor"), &end).await;
     checked.unwrap_or_else(|panic| resume_unwind(panic));
 
-    let mended = abroad(&stack).await;
+    let mended = seen(&stack, "C1.2", "sub-processors-abroad").await;
     assert_eq!(mended["result"], "pass", "{mended}");
     other.finish().await;
     tenant.finish().await;
@@ -748,7 +756,7 @@ async fn consent_decides(stack: &Stack, (tenant, other): (&Tenant<'_>, &Tenant<'
     let page = String::from_utf8(page.send().await.expect(200).body).unwrap();
     assert!(page.contains("only with the customer"), "{page}");
     // Whom it is used for nobody can see, so that is not claimed.
-    let seen = abroad(stack).await;
+    let seen = seen(stack, "C1.2", "sub-processors-abroad").await;
     assert_eq!(seen["result"], "unknown", "{seen}");
     assert!(seen["evidence"].as_str().unwrap().contains("was not seen"), "{seen}");
 

@@ -17,7 +17,7 @@ use keystone::auth::user::MailedToken;
 use keystone::{calendar, clock, random};
 use keystone_tests::breach::notify_and_hold;
 use keystone_tests::{Client, Stack, samples};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::{Value, json};
 
 const POSTURE: &str = "/v1/trust/posture";
@@ -248,6 +248,37 @@ async fn what_is_overdue_degrades_its_control_though_nobody_recorded_it() {
     }
     // Nobody answers it, and the next posture is not to suffer from it.
     reports.delete_one(of_token).await.unwrap();
+    tenant.close().await;
+}
+
+/// A sub-processor that came into use past the gate, and of which nobody was told.
+#[tokio::test]
+async fn a_sub_processor_that_nobody_was_told_of_degrades_its_control() {
+    let stack = Stack::load();
+    let tenant = stack.unattended_tenant("untold").await;
+    let id = random::id(clock::now()).unwrap().to_string();
+    let now = DateTime::from_millis(clock::now().as_millisecond());
+    let activated_at = clock::now().to_string();
+    let change = doc! {
+        "_id": &id, "tenant_id": "keystone", "version": 1_i64, "created_at": now,
+        "updated_at": now, "state": "active", "effective_on": "2026-01-02",
+        "description": {
+            "name": "Past the gate GmbH", "purpose": "p", "data": "d", "location": "Frankfurt",
+            "countries": ["DE"], "safeguards": "s", "contact": "c",
+        },
+        "activated_at": activated_at, "withdrawn_at": Bson::Null, "reason": Bson::Null,
+    };
+    let provider = stack.database().await.database("t_keystone");
+    let changes = provider.collection::<Document>("sub_processor_changes");
+    changes.insert_one(change).await.unwrap();
+    run(&stack).await;
+    let shown = posture(&stack.client()).await;
+    // The public list is to name it no longer, whatever was found.
+    changes.delete_one(doc! { "_id": &id }).await.unwrap();
+    let failed = result(&shown, "C15.2", "sub-processor-notices");
+    assert_eq!(failed["result"], "fail", "{failed}");
+    assert_eq!(control(&shown, "C15.2")["status"], "degraded");
+    assert!(!shown.to_string().contains(tenant.slug()), "{failed}");
     tenant.close().await;
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use keystone::crypto::Subject;
 use keystone::formats::is_in_eu;
+use keystone::promises::SUB_PROCESSOR_NOTICE_DAYS;
 use keystone::tenant::{
     Attribution, Contact, Entity, Filter, Id, JobRegistry, Page, Settings, Stored, Tenant,
     TenantId, Visit, WriteTx, schema,
@@ -18,8 +19,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::vulnerability::contact;
 
-/// Days that customers have, from the notice to its effect.
-pub const NOTICE_DAYS: i32 = 30;
 /// Days before a change's day from which our contact is reminded of objections
 /// that are open: as many as of requests of people about their data.
 const REMINDER_DAYS: i32 = 7;
@@ -304,11 +303,12 @@ pub async fn announce(
 ) -> Result<Announced, Problem> {
     let provider = registry.provider(by.now).await?;
     let known = provider.get::<Change>(id).await?;
-    let earliest = calendar::days_after(calendar::day_of(by.now), NOTICE_DAYS);
+    let earliest = calendar::days_after(calendar::day_of(by.now), SUB_PROCESSOR_NOTICE_DAYS);
     match &known {
         Some(known) => same(&known.entity, description, effective_on)?,
         None if effective_on < earliest => {
-            let why = format!("Must be at least {NOTICE_DAYS} days ahead: {earliest} or later.");
+            let days = SUB_PROCESSOR_NOTICE_DAYS;
+            let why = format!("Must be at least {days} days ahead: {earliest} or later.");
             return Err(Problem::invalid("/effective_on", why));
         }
         None if description.countries.is_empty() => {
@@ -727,7 +727,7 @@ async fn waits(
         match mail::progress(&tenant, told.entity.mail).await? {
             Some(sent) if sent.state == mail::State::Sent => {
                 let day = calendar::day_of(sent.since);
-                from = from.max(calendar::days_after(day, NOTICE_DAYS));
+                from = from.max(calendar::days_after(day, SUB_PROCESSOR_NOTICE_DAYS));
             }
             _ => {
                 why.get_or_insert_with(|| Waits::Undelivered(slug.clone()));

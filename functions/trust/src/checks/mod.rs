@@ -10,6 +10,7 @@ mod atlas;
 mod attestation;
 mod deadlines;
 mod keys;
+mod notices;
 mod publication;
 mod sessions;
 mod stores;
@@ -142,6 +143,8 @@ checks! {
     SubProcessorList = "sub-processor-list";
     /// Where those on that list have data, and who consented.
     SubProcessorsAbroad = "sub-processors-abroad";
+    /// Every customer was told of each in use 30 days before.
+    SubProcessorNotices = "sub-processor-notices";
     /// The published contact for those who find a vulnerability.
     DisclosureContact = "disclosure-contact";
     /// No report of a vulnerability was left waiting for longer than is promised.
@@ -286,6 +289,7 @@ impl<'j> Look<'j> {
             Check::Operations => publication::operations(self, &control.operations).await,
             Check::SubProcessorList => publication::sub_processors(self).await,
             Check::SubProcessorsAbroad => publication::sub_processors_abroad(self).await,
+            Check::SubProcessorNotices => notices::sub_processors(self).await,
             Check::DisclosureContact => publication::security_txt(self).await,
             Check::SignInThrottle => throttle::sign_in(self).await,
             Check::SessionTokens => sessions::tokens(self).await,

@@ -72,7 +72,8 @@ pub enum Setting {
     AtlasProject,
     /// Name of the Atlas cluster.
     AtlasCluster,
-    /// Id of the KMS key that the cluster is encrypted by.
+    /// Id of the KMS key that the cluster is encrypted by; `none` where there is
+    /// no cluster on Atlas.
     AtlasKey,
     /// Secret with an Atlas service account, `{"client_id", "client_secret"}`.
     AtlasSecret,

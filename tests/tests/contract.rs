@@ -592,6 +592,16 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     // Only the posture looks at how the deployment is set up, and only it knows
     // the database's provider.
     assert_eq!(holders("kms:GetKeyRotationStatus"), ["check-posture"]);
+    // Of both keys, within the boundary too.
+    let cluster_key = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/${AtlasKey}";
+    let keys = json!([{ "Fn::GetAtt": "DataKey.Arn" }, { "Fn::Sub": cluster_key }]);
+    let of_posture = &resources(&template, "AWS::Serverless::Function")["CheckPostureFunction"];
+    let boundary = &managed["FunctionBoundary"]["PolicyDocument"]["Statement"];
+    for allowed in [statements(of_posture, &managed), one_or_many(boundary)] {
+        let action = json!("kms:GetKeyRotationStatus");
+        let asks = |one: &&Value| one_or_many(&one["Action"]).contains(&action);
+        assert_eq!(allowed.iter().find(asks).unwrap()["Resource"], keys);
+    }
     assert_eq!(holders("apigateway:GET"), ["check-posture"]);
     assert_eq!(holders_on("secretsmanager:GetSecretValue", "AtlasSecret"), ["check-posture"]);
     // Every database user but that of the functions: the one that may grant, which

@@ -132,7 +132,7 @@ async fn a_control_that_breaks_is_shown_until_it_is_mended() {
     let shown = page(&stranger).await;
     assert!(shown.contains("Degraded"));
     for (id, check, evidence) in [
-        ("C3.1", "key-rotation", "KMS does not rotate the key that encrypts every store."),
+        ("C3.1", "key-rotation", "KMS does not rotate the key of tables, buckets and secrets."),
         ("C11.1", "object-lock", "The archive of checkpoints is not locked."),
     ] {
         let at = result(&broken, id, check)["checked_at"].as_str().unwrap();

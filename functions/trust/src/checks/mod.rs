@@ -89,7 +89,7 @@ macro_rules! checks {
 }
 
 checks! {
-    /// KMS rotates the key that encrypts every store.
+    /// KMS rotates the keys of the stores and of the cluster.
     KeyRotation = "key-rotation";
     /// Tables, buckets and secrets are encrypted by the deployment's key.
     EncryptionAtRest = "encryption-at-rest";

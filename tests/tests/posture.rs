@@ -313,6 +313,48 @@ async fn a_questionnaire_that_waits_is_called_to_mind_before_its_date_and_after(
     tenant.finish().await;
 }
 
+/// What is issued a day late, before the daily run saw it wait, is late all the same.
+#[tokio::test]
+async fn a_questionnaire_that_is_issued_late_is_recorded_and_not_forgotten() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("late", &[]).await;
+    let owner = tenant.owner();
+    let handle = stack.function("handle-questionnaire");
+    let questions = json!([{ "id": "9", "text": "Is data encrypted?" }]);
+    let new = json!({ "kind": "bespoke", "questions": questions });
+    let recorded = async |action: &str| {
+        let found = owner.get(&format!("/v1/audit?action={action}")).await.expect(200).json();
+        found["items"].as_array().unwrap().len()
+    };
+    for (due_on, misses) in [(None, 0), (Some("2026-01-02"), 1)] {
+        let asked = owner.post("/v1/questionnaires", &new).await.expect(201).id();
+        if let Some(due_on) = due_on {
+            tenant.set_in_document("questionnaires", "_id", &asked, "due_on", due_on).await;
+        }
+        let issue = |controls: Value| {
+            let which = json!({ "tenant": tenant.slug(), "id": asked });
+            let issue = json!({ "questionnaire": which, "controls": controls });
+            json!({ "operator": "test-operator", "action": { "issue": issue } })
+        };
+        let refused = stack.aws().invoke_to_the_end(&handle, &issue(json!({}))).await.to_string();
+        assert!(refused.contains("Must name the controls"), "{refused}");
+        let named = issue(json!({ "9": ["C4.2"] }));
+        stack.aws().invoke(&handle, &named).await;
+        let again = stack.aws().invoke_to_the_end(&handle, &named).await.to_string();
+        assert!(again.contains("given already"), "{again}");
+        assert_eq!(recorded("questionnaire.miss").await, misses, "{due_on:?}");
+    }
+    assert_eq!(recorded("questionnaire.issue").await, 2);
+
+    run(&stack).await;
+    assert_eq!(recorded("questionnaire.miss").await, 1);
+    let shown = posture(&stack.client()).await;
+    let failed = result(&shown, "C20", "questionnaires-on-time");
+    assert_eq!(failed["result"], "fail", "{failed}");
+    assert_eq!(control(&shown, "C20")["status"], "degraded");
+    tenant.finish().await;
+}
+
 /// What was published while something was broken can be fetched and proved
 /// afterwards.
 async fn the_log_proves_what_was_claimed(stack: &Stack, broken: &Value) {

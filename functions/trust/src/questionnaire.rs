@@ -527,7 +527,8 @@ impl Questionnaire {
         self.answers.iter().filter(wrong).map(|given| given.question.clone()).collect()
     }
 
-    /// The same with the answers of now, given.
+    /// The same with the answers of now, given; after its date with the miss, if
+    /// that was not recorded yet.
     ///
     /// # Errors
     /// 422 naming own questions that are unknown, controls that are, and every
@@ -551,11 +552,13 @@ impl Questionnaire {
                 errors.push(FieldError::new(at.clone(), format!("There is no control {name}.")));
             }
         }
+        let late = calendar::day_of(now) > self.due_on;
         let mut issued = Self {
             templates: TEMPLATES.version.clone(),
             controls,
             state: State::Issued,
             issued_at: Some(now),
+            missed_at: self.missed_at.or(late.then_some(now)),
             ..self
         };
         issued.answers = issued.compile(posture);
@@ -977,6 +980,20 @@ mod tests {
         assert!(!outdated.contains(&"SIG-L-1".to_owned()));
         let again = issued.issued(BTreeMap::new(), &view(Verdict::Pass), NOW);
         assert!(matches!(again, Err(Problem::Conflict(_))));
+    }
+
+    #[test]
+    fn what_is_issued_after_its_date_has_missed_it() {
+        let issued = |missed_at: Option<Timestamp>, days: i64| {
+            let asked = Questionnaire { missed_at, ..filled(Kind::Lite, "It is so.") };
+            let due = calendar::end_of(asked.due_on).unwrap();
+            let now = due + jiff::SignedDuration::from_hours(24 * days - 1);
+            (asked.issued(BTreeMap::new(), &view(Verdict::Pass), now).unwrap().missed_at, now)
+        };
+        assert_eq!(issued(None, 0).0, None, "its last day is in time");
+        let (missed_at, now) = issued(None, 1);
+        assert_eq!(missed_at, Some(now));
+        assert_eq!(issued(Some(NOW), 1).0, Some(NOW), "it was recorded before");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use keystone::crypto::Subject;
 use keystone::tenant::{
-    Attribution, Contact, Filter, Id, JobRegistry, Page, Tenant, Visit, WriteTx,
+    Attribution, Contact, Filter, Id, JobRegistry, Page, Stored, Tenant, Visit, WriteTx,
 };
 use keystone::{Problem, business_days, calendar, letters, mail};
 use serde::Serialize;
@@ -21,6 +21,9 @@ const RUN_LIMIT: Duration = Duration::from_mins(2);
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// Business days before its date from which a questionnaire is called to mind.
 const REMINDER_DAYS: u32 = 1;
+
+/// The action under which it is recorded that a date has passed.
+pub const MISS: &str = "questionnaire.miss";
 
 /// What a run told our contact of.
 #[derive(Debug, Default, Serialize)]
@@ -44,7 +47,7 @@ impl Step {
     const fn action(self) -> &'static str {
         match self {
             Self::Remind => "questionnaire.remind",
-            Self::Miss => "questionnaire.miss",
+            Self::Miss => MISS,
         }
     }
 }
@@ -122,7 +125,7 @@ async fn look_at(
         let found = tenant.list::<Questionnaire>(near.clone(), page).await?;
         for stored in &found {
             let Some(step) = stored.entity.step(today) else { continue };
-            if tell(tenant, by, ours, (stored.id, step)).await? {
+            if tell(tenant, by, Some(ours), (stored.id, step)).await? {
                 match step {
                     Step::Remind => seen.reminded += 1,
                     Step::Miss => seen.missed += 1,
@@ -136,12 +139,28 @@ async fn look_at(
     }
 }
 
-/// Tells our contact, letter and mark in one transaction of the tenant that asked;
-/// false if somebody answered meanwhile or another run was faster.
+/// Records that the date of a questionnaire whose answers are given now has passed,
+/// unless that was recorded before. Whoever gives them needs no letter.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn record_miss(
+    tenant: &Tenant,
+    by: &Attribution,
+    late: &Stored<Questionnaire>,
+) -> Result<(), Problem> {
+    if late.entity.step(calendar::day_of(by.now)) == Some(Step::Miss) {
+        tell(tenant, by, None, (late.id, Step::Miss)).await?;
+    }
+    Ok(())
+}
+
+/// Tells our contact, if `ours` is given, letter and mark in one transaction of the
+/// tenant that asked; false if somebody answered meanwhile or another run was faster.
 async fn tell(
     tenant: &Tenant,
     by: &Attribution,
-    ours: &Contact,
+    ours: Option<&Contact>,
     (id, step): (Id, Step),
 ) -> Result<bool, Problem> {
     let today = calendar::day_of(by.now);
@@ -151,11 +170,12 @@ async fn tell(
             if before.entity.step(today) != Some(step) {
                 return Err(Problem::Stale);
             }
-            let due_on = before.entity.due_on;
-            let letter =
-                letters::questionnaire(tenant.profile(), ours, (id, due_on), step == Step::Miss)?;
-            // Ours is nobody of the tenant's, and waits though it be suspended.
-            mail::enqueue_though_suspended(tx, by.now, Subject::Tenant, &letter).await?;
+            if let Some(ours) = ours {
+                let (of, missed) = ((id, before.entity.due_on), step == Step::Miss);
+                let letter = letters::questionnaire(tenant.profile(), ours, of, missed)?;
+                // Ours is nobody of the tenant's, and waits though it be suspended.
+                mail::enqueue_though_suspended(tx, by.now, Subject::Tenant, &letter).await?;
+            }
             tx.replace(&before, before.entity.clone().stepped(step, by.now)).await?;
             Ok(())
         })

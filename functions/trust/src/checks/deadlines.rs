@@ -10,14 +10,15 @@ use jiff::{SignedDuration, Timestamp};
 use keystone::audit::entry::at_text;
 use keystone::mail::{Progress, State as MailState};
 use keystone::promises::{BREACH_DEADLINE, BREACH_TARGET, REPORT_REMINDER};
-use keystone::tenant::{AuditFilter, Entity, Filter, Id, Part, Tenant, schema};
+use keystone::tenant::{AuditFilter, Entity, Filter, Id, Part, StoreError, Tenant, schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Blind, Finding, Look};
 
-/// How long a missed deadline counts against the claim that there is none.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// Days for which a missed deadline counts against the claim that there is none.
+pub(super) const REMEMBERED_DAYS: i64 = 90;
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * REMEMBERED_DAYS);
 /// How long after its time a watcher may record something: the slower of the two
 /// runs every hour.
 const SLACK: SignedDuration = SignedDuration::from_hours(2);
@@ -177,17 +178,26 @@ async fn all<P: Part>(provider: &Tenant, filter: Filter) -> Result<Vec<(Id, P)>,
 
 /// What was found, with what a watcher recorded under the action `miss`.
 async fn finding(look: &Look<'_>, standing: Standing, miss: &str) -> Result<Finding, Blind> {
+    Ok(told(standing, last_miss(look.provider, miss, look.job.now).await?))
+}
+
+/// When something was last recorded as missed under the action `miss`; `None` if
+/// that counts no longer.
+pub(super) async fn last_miss(
+    tenant: &Tenant,
+    miss: &str,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
     let filter = AuditFilter {
         action: Some(miss.into()),
-        from: Some(look.job.now - REMEMBERED),
+        from: Some(now - REMEMBERED),
         ..AuditFilter::default()
     };
-    let missed = look.provider.newest_audit_entry(&filter).await?;
-    Ok(told(standing, missed.map(|last| last.entry.at)))
+    Ok(tenant.newest_audit_entry(&filter).await?.map(|last| last.entry.at))
 }
 
 fn told(Standing { overdue, unwatched }: Standing, missed_at: Option<Timestamp>) -> Finding {
-    let days = REMEMBERED.as_hours() / 24;
+    let days = REMEMBERED_DAYS;
     let missed_at = missed_at.map(at_text);
     let mut wrong = Vec::new();
     if overdue {

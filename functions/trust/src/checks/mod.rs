@@ -131,7 +131,7 @@ checks! {
     MfaCoverage = "mfa-coverage";
     /// Every customer names a primary contact.
     PrimaryContacts = "primary-contacts";
-    /// No questionnaire is over its date.
+    /// No questionnaire is over its date, or was lately.
     QuestionnairesOnTime = "questionnaires-on-time";
     /// Backup policy and window of the cluster.
     AtlasBackups = "atlas-backups";

@@ -15,7 +15,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Finding;
+use super::deadlines::{REMEMBERED_DAYS, last_miss};
 use crate::questionnaire::overdue;
+use crate::questionnaire_watch::MISS;
 
 /// After so long the walk begins no further tenant; the next begins elsewhere.
 const WALK_LIMIT: Duration = Duration::from_mins(6);
@@ -132,7 +134,8 @@ impl Survey {
         // The canaries' are asked for by the isolation probe, and nobody waits.
         if !id.is_canary() {
             let (open, late) = overdue(tenant, calendar::day_of(job.now)).await?;
-            self.questionnaires.note(open, late);
+            let missed = last_miss(tenant, MISS, job.now).await?.is_some();
+            self.questionnaires.note(open, late + u64::from(missed));
         }
         if id.is_provider() {
             return Ok(());
@@ -236,10 +239,11 @@ impl Survey {
     }
 
     pub(super) fn questionnaires(&self) -> Finding {
+        let days = REMEMBERED_DAYS;
         self.finding(
             &self.questionnaires,
-            "No questionnaire that was asked for is over its date.",
-            "A questionnaire is over its date.",
+            &format!("No questionnaire is over its date, and none missed it in {days} days."),
+            &format!("A questionnaire is over its date, or one missed it in {days} days."),
         )
     }
 }

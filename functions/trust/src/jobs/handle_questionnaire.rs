@@ -22,6 +22,7 @@ use crate::posture::PostureView;
 use crate::questionnaire::{
     Kind, NewQuestionnaire, NewStatement, Questionnaire, QuestionnaireView, State, find, open,
 };
+use crate::questionnaire_watch::record_miss;
 
 /// What the job needs beyond what every function does.
 pub const SETTINGS: [Setting; 3] =
@@ -182,6 +183,11 @@ pub async fn handle(job: Job) -> Result<Done, Problem> {
             let posture = PostureView::read(&provider, job.now).await?;
             let tenant = tenant_of(&job, which.tenant.as_deref()).await?;
             let tenant = tenant.as_ref().unwrap_or(&provider);
+            let known = tenant.get::<Questionnaire>(which.id).await?.ok_or(Problem::NotFound)?;
+            // What is refused records nothing. What is late is recorded before the
+            // answers are given: a run that dies in between is begun again.
+            known.entity.clone().issued(controls.clone(), &posture, job.now)?;
+            record_miss(tenant, &by, &known).await?;
             tenant
                 .audited(&by, "questionnaire.issue", async |tx: &mut WriteTx<'_>| {
                     let before = find(tx, which.id).await?;

@@ -127,6 +127,8 @@ async fn what_crosses_the_boundary_is_found_and_published() {
     assert_eq!(last_outcome(&stack).await, "success");
     for (_, result) in published(&stack).await {
         assert_eq!(result["result"], "pass", "{result}");
+        // When the probe saw it, and not when somebody read of it.
+        assert_eq!(result["checked_at"], result["facts"]["checked_at"], "{result}");
     }
 
     // Broken for real: canary-one's product is found where canary-two looks.

@@ -89,15 +89,16 @@ pub struct CheckResult {
     pub evidence: String,
     /// The same as data.
     pub facts: Value,
-    /// When it was looked at.
+    /// When it was looked at; of what another job found, when that did.
     #[schemars(extend("format" = "date-time"))]
     pub checked_at: String,
 }
 
 impl CheckResult {
-    fn new(check: Check, found: Finding, at: Timestamp) -> Self {
-        let Finding { verdict, evidence, facts } = found;
-        Self { check, result: verdict, evidence, facts, checked_at: at_text(at) }
+    fn new(check: Check, found: Finding, now: Timestamp) -> Self {
+        let Finding { verdict, evidence, facts, seen_at } = found;
+        let checked_at = at_text(seen_at.unwrap_or(now));
+        Self { check, result: verdict, evidence, facts, checked_at }
     }
 
     fn is_fresh(&self, now: Timestamp) -> bool {
@@ -339,7 +340,7 @@ pub(crate) mod tests {
     const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
 
     fn result(verdict: Verdict, at: Timestamp) -> CheckResult {
-        let found = Finding { verdict, evidence: "Seen.".into(), facts: json!({}) };
+        let found = Finding { verdict, evidence: "Seen.".into(), facts: json!({}), seen_at: None };
         CheckResult::new(Check::KeyRotation, found, at)
     }
 
@@ -379,6 +380,21 @@ pub(crate) mod tests {
         assert_eq!(control.status, Status::Live);
         let later = control.at(NOW + FRESH + SignedDuration::from_secs(1));
         assert_eq!(later.status, Status::Unverified);
+    }
+
+    #[test]
+    fn what_another_job_saw_ages_from_then() {
+        let seen_at = NOW - SignedDuration::from_hours(5);
+        let found = Finding {
+            verdict: Verdict::Pass,
+            evidence: "Seen.".into(),
+            facts: json!({}),
+            seen_at: Some(seen_at),
+        };
+        let result = CheckResult::new(Check::AuditTrail, found, NOW);
+        assert_eq!(result.checked_at, at_text(seen_at));
+        assert!(result.is_fresh(seen_at + FRESH));
+        assert!(!result.is_fresh(seen_at + FRESH + SignedDuration::from_secs(1)));
     }
 
     #[test]

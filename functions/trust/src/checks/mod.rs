@@ -21,7 +21,7 @@ mod trail;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use keystone::config::Setting;
 use keystone::job::Job;
 use keystone::tenant::{StoreError, Tenant};
@@ -187,18 +187,25 @@ pub struct Finding {
     pub evidence: String,
     /// The same as data.
     pub facts: Value,
+    /// When that was so on which it rests, where it was not seen just now.
+    pub seen_at: Option<Timestamp>,
 }
 
 impl Finding {
     /// `pass` if `holds`, else `fail`.
     fn of(holds: bool, evidence: impl Into<String>, facts: Value) -> Self {
         let verdict = if holds { Verdict::Pass } else { Verdict::Fail };
-        Self { verdict, evidence: evidence.into(), facts }
+        Self { verdict, evidence: evidence.into(), facts, seen_at: None }
     }
 
     /// It was not seen, for this reason.
     fn unknown(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Unknown, evidence: reason.into(), facts: json!({}) }
+        Self { verdict: Verdict::Unknown, evidence: reason.into(), facts: json!({}), seen_at: None }
+    }
+
+    /// The same, seen `at` an earlier time.
+    fn seen_at(self, at: Timestamp) -> Self {
+        Self { seen_at: Some(at), ..self }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The daily self-check of long audit trails by its real binary: entries a
+//! The self-check of long audit trails by its real binary: entries a
 //! second, the most memory that it held, and how many entries its 13 minutes
 //! are enough for at that rate. Prints a Markdown table. Needs the local stack
 //! (`make run`): `cargo bench -p keystone-tests --bench self_check`.

@@ -127,7 +127,7 @@ pub async fn state_of(stack: &Stack, slug: &str) -> BTreeMap<String, usize> {
     let mut state: BTreeMap<String, usize> = BTreeMap::new();
     let trail = Trail::read(stack, slug).await;
     trail.verify();
-    // The daily check of all trails may come by at any time.
+    // The check of all trails may come by at any time.
     for entry in trail.entries.iter().filter(|entry| entry.action != "audit_trail.check") {
         *state.entry(format!("entries: {}", entry.action)).or_default() += 1;
     }

@@ -313,7 +313,7 @@ async fn a_questionnaire_that_waits_is_called_to_mind_before_its_date_and_after(
     tenant.finish().await;
 }
 
-/// What is issued a day late, before the daily run saw it wait, is late all the same.
+/// What is issued a day late, before a run saw it wait, is late all the same.
 #[tokio::test]
 async fn a_questionnaire_that_is_issued_late_is_recorded_and_not_forgotten() {
     let stack = Stack::load();

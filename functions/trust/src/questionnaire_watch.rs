@@ -18,7 +18,7 @@ use crate::questionnaire::{Questionnaire, State, find};
 /// After so long a run looks at no further tenant; the next begins elsewhere.
 const RUN_LIMIT: Duration = Duration::from_mins(2);
 /// How often the schedule of check-posture in template.yaml runs it.
-const EVERY: SignedDuration = SignedDuration::from_hours(24);
+const EVERY: SignedDuration = SignedDuration::from_hours(12);
 /// Business days before its date from which a questionnaire is called to mind.
 const REMINDER_DAYS: u32 = 1;
 

@@ -29,10 +29,10 @@ pub use super::publish_checkpoints::SETTINGS;
 /// After so long a run begins no further page.
 const RUN_LIMIT: Duration = Duration::from_mins(13);
 /// How often its schedule in template.yaml runs it.
-const EVERY: SignedDuration = SignedDuration::from_hours(24);
+const EVERY: SignedDuration = SignedDuration::from_hours(12);
 /// A check that comes so soon after another leaves no second entry in a trail that
 /// holds nothing new: its run was begun again.
-const AGAIN: SignedDuration = SignedDuration::from_hours(12);
+const AGAIN: SignedDuration = SignedDuration::from_hours(6);
 /// What a check leaves in the trail that it found whole.
 const CHECKED: &str = "audit_trail.check";
 /// Entries read at once: at most some 10 MiB.

@@ -55,7 +55,8 @@ pub const SETTINGS: [Setting; 17] = [
     Setting::AtlasSecret,
 ];
 
-/// How long a result counts: a daily run, and two hours for it to be late.
+/// How long a result counts: until the next run twelve hours later, though it rests
+/// on what a job saw up to fourteen hours before.
 pub const FRESH: SignedDuration = SignedDuration::from_hours(26);
 
 /// After so long a check is given up.

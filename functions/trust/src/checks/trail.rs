@@ -29,7 +29,7 @@ struct Watched {
 
 const SELF_CHECK: Watched = Watched {
     action: "audit_trails.check",
-    every: SignedDuration::from_hours(24),
+    every: SignedDuration::from_hours(12),
     what: "audit trails were",
     run: "The check of the audit trails",
     clean: "every entry of every audit trail was what its tree, its signed checkpoints and the \
@@ -93,7 +93,7 @@ mod tests {
     fn a_run_was_seen_when_it_was_and_a_missed_one_shows() {
         let now = Timestamp::constant(1_795_000_000, 0);
         let hours_ago = |hours| now - SignedDuration::from_hours(hours);
-        for (job, hours) in [(&ISOLATION_PROBE, 8), (&SELF_CHECK, 26)] {
+        for (job, hours) in [(&ISOLATION_PROBE, 8), (&SELF_CHECK, 14)] {
             let at = hours_ago(hours);
             let found = job.told(Some((at, true)), now);
             assert_eq!((found.verdict, found.seen_at), (Verdict::Pass, Some(at)));

@@ -24,6 +24,7 @@ use keystone_tests::runtime_api::Function;
 use keystone_tests::{Stack, Tenant, bounce, samples, stack};
 use mongodb::bson::{Bson, DateTime, Document, doc, serialize_to_bson};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// Tenants, or other things, that a job works on: enough for a middle.
 const MANY: usize = 8;
@@ -744,6 +745,66 @@ async fn a_posture_is_published_wholly_or_not_at_all() {
     let_mail_leave(&stack, &[tenant.slug()]).await;
     assert_eq!(state_of(&stack, tenant.slug()).await, before);
     close(vec![tenant]).await;
+}
+
+/// Tenants at rest, each with a questionnaire whose date has passed; and their ids.
+async fn with_late_questionnaires<'s>(
+    stack: &'s Stack,
+    name: &str,
+) -> (Vec<Tenant<'s>>, Vec<String>) {
+    let tenants = at_rest(stack, name).await;
+    let now = DateTime::from_millis(clock::now().as_millisecond());
+    let mut ids = Vec::new();
+    for tenant in &tenants {
+        let id = new_id().to_string();
+        let asked = doc! {
+            "_id": &id, "tenant_id": tenant.slug(), "version": 1_i64,
+            "created_at": now, "updated_at": now,
+            "kind": "lite", "templates": "of a test", "organisation": "Retail plc",
+            "contact": Bson::Null, "received_on": "2026-01-02", "due_on": "2026-01-07",
+            "state": "received", "questions": [], "controls": {}, "answers": [],
+            "issued_at": Bson::Null,
+        };
+        let questionnaires = collection(stack, tenant.slug(), "questionnaires").await;
+        questionnaires.insert_one(asked).await.unwrap();
+        ids.push(id);
+    }
+    (tenants, ids)
+}
+
+#[tokio::test]
+async fn a_posture_tells_once_of_each_late_questionnaire() {
+    let stack = Stack::load();
+    let run = Run { stack: &stack, name: "check-posture", event: json!({}) };
+    let (clean, mut ids) = with_late_questionnaires(&stack, "clean-asked").await;
+    let clean_slugs = slugs(&clean);
+    let recorded = doc! { "missed_at": { "$ne": Bson::Null } };
+    // They come first in a run, most of which is about something else.
+    let mut function = Function::deployed(&stack, run.name).await;
+    function.begin(&run.event).await;
+    let begun = Instant::now();
+    while count(&stack, &clean_slugs, "questionnaires", &recorded).await < ALL {}
+    let took = begun.elapsed();
+    function.answer_within(Duration::from_mins(2)).await;
+
+    let (killed, others) = with_late_questionnaires(&stack, "kill-asked").await;
+    let killed_slugs = slugs(&killed);
+    let told = async || count(&stack, &killed_slugs, "questionnaires", &recorded).await;
+    let after = run.killed(took, ALL, told).await;
+    println!("questionnaires told of after each kill: {after:?}");
+    run.whole().await;
+    have_ended_alike(&stack, &clean_slugs, &killed_slugs).await;
+    for slug in clean_slugs.iter().chain(&killed_slugs) {
+        assert_eq!(entries(&stack, &[*slug], "questionnaire.miss").await, 1, "{slug}");
+    }
+    ids.extend(others);
+    let letters = stack.mails_to(&stack.security_contact().await).await;
+    for id in &ids {
+        let said = format!("the questionnaire {id} was due on");
+        assert_eq!(letters.iter().filter(|letter| letter.contains(&said)).count(), 1, "{id}");
+    }
+    close(clean).await;
+    close(killed).await;
 }
 
 #[tokio::test]

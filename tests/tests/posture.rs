@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::io::{Cursor, Read as _};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use aws_sdk_s3::types::{ObjectLockConfiguration, ObjectLockEnabled};
@@ -441,6 +442,14 @@ async fn the_posture_is_given_as_oscal() {
     stranger.get("/v1/trust/oscal?model=profile").await.must(422);
 }
 
+/// A part of a workbook, which is a ZIP archive.
+fn part(book: &[u8], name: &str) -> String {
+    let mut zip = zip::ZipArchive::new(Cursor::new(book)).unwrap();
+    let mut text = String::new();
+    zip.by_name(name).unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
 #[tokio::test]
 async fn questionnaires_say_what_the_posture_says() {
     let stack = Stack::load();
@@ -510,7 +519,13 @@ async fn questionnaires_say_what_the_posture_says() {
     assert!(csv.contains("'=HYPERLINK") && csv.contains("[said by test-operator for founder at "));
     let book = admin.request("GET", &path).header("accept", XLSX).send().await.expect(200);
     assert_eq!(book.header("content-type"), Some(XLSX));
-    assert!(book.body.starts_with(b"PK"), "a ZIP archive");
+    // A formula has an element of its own. Text stands in a list of all texts, and the
+    // cell has the type of such a text and its place in the list.
+    let texts = part(&book.body, "xl/sharedStrings.xml");
+    let at = texts.split("<si>").skip(1).position(|text| text.contains(">=HYPERLINK(")).unwrap();
+    let sheet = part(&book.body, "xl/worksheets/sheet1.xml");
+    assert!(sheet.contains(&format!("t=\"s\"><v>{at}</v>")), "the text is in a cell");
+    assert!(!sheet.contains("<f>") && !sheet.contains("<f "), "no cell is a formula");
 
     // An answer that is no longer what the posture says is named.
     let id = draft["id"].as_str().unwrap();

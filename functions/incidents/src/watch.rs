@@ -17,8 +17,11 @@ use crate::clocks::alarms_due;
 use crate::delivery::{Teller, reachable};
 use crate::incident;
 
-/// After so long a run looks at no further tenant; the next goes on.
+/// After so long a run tells no further tenant and reads no further outbox; the next
+/// goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(10);
+/// How often its schedule in template.yaml runs it.
+const EVERY: SignedDuration = SignedDuration::from_mins(15);
 
 /// So long after a letter went out it is looked whether it came back. SES tries
 /// to deliver for 14 hours.
@@ -51,11 +54,12 @@ struct Watch<'a, 'r> {
 
 /// Looks at every breach of which somebody is still to be told, and then at those
 /// of which a letter may still come back. A tenant whose stores do not answer does
-/// not stop the others, and its clock is watched all the same.
+/// not stop the others, and its clock is watched all the same; so is that of one for
+/// which the time was over.
 ///
 /// # Errors
-/// The first problem, after everything else was looked at; beside it what was
-/// seen, so that alarms do not depend on it.
+/// The first problem, after everything else was looked at, or 503 when the time was
+/// over; beside it what was seen, so that alarms do not depend on it.
 pub async fn watch(
     registry: &JobRegistry<'_>,
     provider: &Tenant,
@@ -76,11 +80,13 @@ pub async fn watch(
     Ok((seen, first_problem))
 }
 
-/// The open breaches, then those that were settled lately.
+/// The open breaches, then those that were settled lately. Each run begins with
+/// another.
 async fn to_watch(provider: &Tenant, now: Timestamp) -> Result<Vec<Stored<Breach>>, Problem> {
     let mut found = Vec::new();
     for state in ["open", "settled"] {
         let in_state = Filter::all().eq("state", state);
+        let begins = found.len();
         let mut after = None;
         loop {
             let page = Page { after, limit: 100 };
@@ -95,14 +101,22 @@ async fn to_watch(provider: &Tenant, now: Timestamp) -> Result<Vec<Stored<Breach
                 breach.entity.state == State::Open || breach.updated_at + BOUNCES > now
             }));
         }
+        take_turns(&mut found[begins..], now);
     }
     Ok(found)
 }
 
+/// Lets the run at `now` begin with another one than the run before, so that none is
+/// always what time runs out for.
+fn take_turns<T>(all: &mut [T], now: Timestamp) {
+    let run = usize::try_from(now.as_second() / EVERY.as_secs()).unwrap_or(0);
+    let first = run.checked_rem(all.len()).unwrap_or(0);
+    all.rotate_left(first);
+}
+
 impl Watch<'_, '_> {
     async fn look_at(&mut self, breach: &Stored<Breach>) -> Result<(), Problem> {
-        let mut settled = true;
-        let mut told = Vec::new();
+        let (mut to_tell, mut told) = (Vec::new(), Vec::new());
         let mut after = None;
         loop {
             let page = deliveries(self.provider, breach.id, after).await?;
@@ -112,14 +126,17 @@ impl Watch<'_, '_> {
             }
             for delivery in page {
                 if !delivery.entity.is_settled(&breach.entity) {
-                    settled &= self.look_at_one(breach, &delivery).await?;
+                    to_tell.push(delivery);
                 } else if delivery.entity.may_come_back(self.teller.by.now) {
                     told.push(delivery);
                 }
             }
         }
+        take_turns(&mut to_tell, self.teller.by.now);
+        take_turns(&mut told, self.teller.by.now);
+        let mut settled = true;
         // Who was told waits for those who were not.
-        for delivery in &told {
+        for delivery in to_tell.iter().chain(&told) {
             settled &= self.look_at_one(breach, delivery).await?;
         }
         match (breach.entity.state, settled) {
@@ -136,12 +153,6 @@ impl Watch<'_, '_> {
         breach: &Stored<Breach>,
         stored: &Stored<Delivery>,
     ) -> Result<bool, Problem> {
-        if Instant::now() >= self.deadline {
-            let settled = stored.entity.is_settled(&breach.entity);
-            self.count(&stored.entity, settled);
-            self.first_problem.get_or_insert(Problem::Unavailable);
-            return Ok(settled);
-        }
         let mut gone = false;
         let seen = match self.see(breach, &stored.entity).await {
             Ok(seen) => seen,
@@ -185,13 +196,17 @@ impl Watch<'_, '_> {
         self.seen.at_risk += u64::from(!settled && (delivery.has_failed() || late));
     }
 
-    /// Tells the tenant what is left, and reads back how far the letters came.
+    /// Tells the tenant what is left, and reads back how far the letters came, unless
+    /// the time is over.
     async fn see(
         &mut self,
         breach: &Stored<Breach>,
         delivery: &Delivery,
     ) -> Result<Delivery, Problem> {
         let enrolled = self.tenants.remove(&delivery.tenant).ok_or(Problem::NotFound)?;
+        if Instant::now() >= self.deadline {
+            return Err(Problem::Unavailable);
+        }
         let tenant = self.registry.for_job(enrolled, self.teller.by.now).await?;
         let incident = self.teller.tell(&tenant, breach, delivery).await?;
         Ok(Delivery {
@@ -325,6 +340,17 @@ mod tests {
         // Nor does what was sent and came back.
         let sent = delivery(&[MailState::Sent]);
         assert_eq!(at(&sent, &[MailState::Bounced], hours(49)).alarms, [24, 48]);
+    }
+
+    #[test]
+    fn each_run_begins_with_another() {
+        let order = |run: i64| {
+            let mut all = ["a", "b", "c"];
+            take_turns(&mut all, Timestamp::UNIX_EPOCH + SignedDuration::from_mins(15 * run));
+            all.concat()
+        };
+        assert_eq!([0, 1, 2, 3].map(order), ["abc", "bca", "cab", "abc"]);
+        take_turns::<u8>(&mut [], hours(1));
     }
 
     #[test]

@@ -14,15 +14,19 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::config::Setting;
-use crate::crypto::{Place, Sealed, Subject, at_rest};
+use crate::crypto::{CryptoError, Place, Sealed, Subject, at_rest};
 use crate::platform::Platform;
 use crate::tenant::{Entity, Id, StoreError, Stored, Tenant, WriteTx, bson_time, schema};
 use crate::{Problem, telemetry};
 
 /// How long a message being sent is left alone by other runs of the job.
 const LEASE: SignedDuration = SignedDuration::from_mins(2);
-/// After so many failures a message is given up and shown as failed.
+/// After so many failures a message is given up and shown as failed: after four
+/// hours.
 const ATTEMPTS: i32 = 10;
+/// The same of a message that leaves though the tenant is suspended: after 74 hours,
+/// which is longer than a notice of a breach may take.
+const ATTEMPTS_THOUGH_SUSPENDED: i32 = 80;
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
@@ -85,6 +89,13 @@ impl Entity for Queued {
     const COLLECTION: &'static schema::Collection = &schema::OUTBOX;
     const RESOURCE: &'static str = "mail";
     const PERSONAL: &'static [&'static str] = &[];
+}
+
+impl Queued {
+    /// After so many failures it is given up.
+    const fn attempts_at_most(&self) -> i32 {
+        if self.though_suspended { ATTEMPTS_THOUGH_SUSPENDED } else { ATTEMPTS }
+    }
 }
 
 /// How far a message came, and since when.
@@ -179,7 +190,8 @@ pub struct Delivered {
 /// between the sending of a message and its record sends it again.
 ///
 /// # Errors
-/// [`Problem`] when a store does not answer; what was sent is recorded.
+/// [`Problem`] when a store does not answer; what was sent is recorded, and what
+/// could not be opened for that was not tried.
 pub async fn deliver_due(
     platform: &Platform,
     tenant: &Tenant,
@@ -193,9 +205,16 @@ pub async fn deliver_due(
             break;
         }
         let Some(queued) = tenant.claim_due_mail(by.now, LEASE).await? else { break };
-        let sent = match tenant.open(place(queued.id), &queued.entity.message).await {
+        let opened = tenant.open(place(queued.id), &queued.entity.message).await;
+        if let Err(CryptoError::Store(StoreError::Unavailable(_))) = opened {
+            tenant.put_mail_back(&queued, by.now + pause(1)).await?;
+            return Err(Problem::Unavailable);
+        }
+        // What cannot be opened gets no better by waiting for long.
+        let most = if opened.is_ok() { queued.entity.attempts_at_most() } else { ATTEMPTS };
+        let sent = match opened {
             // It may have left before, each time without a record.
-            _ if queued.entity.attempts > ATTEMPTS => Err(StoreError::Conflict),
+            _ if queued.entity.attempts > most => Err(StoreError::Conflict),
             Ok(mail) => send(platform, (tenant, queued.id), mail.expose()).await,
             Err(error) => Err(error.into()),
         };
@@ -204,7 +223,7 @@ pub async fn deliver_due(
                 record_sent(tenant, by, &queued).await?;
                 done.sent += 1;
             }
-            Err(_) if queued.entity.attempts >= ATTEMPTS => {
+            Err(_) if queued.entity.attempts >= most => {
                 // Counted before it is recorded: a run that dies in between says it
                 // twice, and never not at all.
                 count_lost(by.now);
@@ -330,5 +349,15 @@ mod tests {
     fn pauses_double_up_to_an_hour() {
         let seconds: Vec<u64> = [1, 2, 3, 6, 7, 50].map(|n| pause(n).as_secs()).to_vec();
         assert_eq!(seconds, [60, 120, 240, 1920, 3600, 3600]);
+    }
+
+    #[test]
+    fn a_notice_is_tried_for_longer_than_it_may_take() {
+        let hours = |attempts: i32| {
+            let pauses: Duration = (1..attempts).map(pause).sum();
+            SignedDuration::try_from(pauses).unwrap().as_hours()
+        };
+        assert_eq!((hours(ATTEMPTS), hours(ATTEMPTS_THOUGH_SUSPENDED)), (4, 74));
+        assert!(hours(ATTEMPTS_THOUGH_SUSPENDED) > crate::promises::BREACH_DEADLINE.as_hours());
     }
 }

@@ -21,6 +21,9 @@ use mongodb::Collection;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde_json::{Value, json};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// What every mail about a breach says, and no other.
 const NOTICE: &str = "This is our notice under Art. 33(2) GDPR";
@@ -256,8 +259,13 @@ async fn a_mail_service_that_fails_delays_the_notice_and_is_told_of() {
         "{at_risk:?}"
     );
 
-    // For good: it is given up, which the incident shows.
+    // It is tried for longer than other mail.
     due(&stack, slug, clock::now(), 9).await;
+    let tried = mailer.invoke(&json!({ "tenant": slug })).await;
+    assert_eq!(tried, json!({ "sent": 0, "retried": 1, "failed": 0 }));
+
+    // For good: it is given up, which the incident shows.
+    due(&stack, slug, clock::now(), 79).await;
     let tried = mailer.invoke(&json!({ "tenant": slug })).await;
     assert_eq!(tried, json!({ "sent": 0, "retried": 0, "failed": 1 }));
     watch(&stack).await;
@@ -349,6 +357,61 @@ async fn a_notice_that_opens_no_more_is_given_up_and_counted() {
         "incident": id(&detail), "tenant": slug, "at": hours_ago(0), "how": "Una telephoned",
     });
     notify(&stack, "BreachToldByHand", &told).await;
+    watch(&stack).await;
+    tenant.finish().await;
+}
+
+/// The table of secrets is away once the function has opened the tenant: what opens
+/// the message is the secret of its recipient, which comes from there as well.
+#[tokio::test]
+async fn a_store_that_is_away_is_no_attempt_to_send() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("store-away", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let detail = breach(&[slug], 1);
+    notify_and_hold(&stack, slug, &detail).await;
+    let (outbox, mail) = (collection(&stack, slug, "outbox").await, mail_of(&stack, slug).await);
+    let stored = async || outbox.find_one(doc! { "_id": &mail }).await.unwrap().unwrap();
+    let held = stored().await;
+    let about = held.get_document("message").unwrap().get_str("sub").unwrap();
+    assert!(about.starts_with("user:"), "{about}");
+
+    let mut environment = stack.environment("drain-outbox").await;
+    let emulator = environment["AWS_ENDPOINT_URL"].trim_start_matches("http://");
+    let emulator = emulator.trim_end_matches('/').to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("http://{}", listener.local_addr().unwrap());
+    environment.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), way);
+    let open = tokio::spawn(async move {
+        let mut relays = JoinSet::new();
+        while let Ok((mut from, _)) = listener.accept().await {
+            let emulator = emulator.clone();
+            relays.spawn(async move {
+                let mut to = TcpStream::connect(emulator).await?;
+                copy_bidirectional(&mut from, &mut to).await
+            });
+        }
+    });
+    let mut mailer = Function::start(&build_directory().join("drain-outbox"), &environment).await;
+    let only = json!({ "tenant": slug });
+    let nothing = json!({ "sent": 0, "retried": 0, "failed": 0 });
+    assert_eq!(mailer.invoke(&only).await, nothing);
+    open.abort();
+    assert!(open.await.unwrap_err().is_cancelled());
+
+    let began = clock::now();
+    due(&stack, slug, began, 9).await;
+    let failed = mailer.failure(&only).await;
+    assert!(failed.contains("unavailable"), "{failed}");
+    let waits = stored().await;
+    assert_eq!(waits.get_str("state").unwrap(), "pending");
+    assert_eq!(waits.get_i32("attempts").unwrap(), 9);
+    let due_at = waits.get_datetime("due_at").unwrap().timestamp_millis();
+    assert!(due_at >= began.as_millisecond() + 60_000, "it waits for a minute");
+
+    due(&stack, slug, clock::now(), 9).await;
+    assert!(stack.mails_after_drain(&email, NOTICE).await);
+    assert_eq!(mails(&stack, &email, NOTICE).await, 1);
     watch(&stack).await;
     tenant.finish().await;
 }

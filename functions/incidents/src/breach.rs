@@ -1,7 +1,7 @@
 //! Breaches as the provider keeps them: what was confirmed, what became known
 //! later, and for each affected tenant how far it was told.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keystone::mail::{self, State as MailState};
 use keystone::tenant::{
     Attribution, Entity, Filter, Id, JobRegistry, Page, Part, Stored, Tenant, Visit, WriteTx,
@@ -17,6 +17,10 @@ use crate::incident::delivered_at;
 
 /// Tenants that one breach may affect.
 const MOST: i64 = 5_000;
+
+/// A letter that has waited for so long needs somebody to see why, though it is tried
+/// for longer.
+const WAITS_LONG: SignedDuration = SignedDuration::from_hours(4);
 
 /// Whether anybody is still to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +120,14 @@ impl Delivery {
     pub fn has_failed(&self) -> bool {
         let made_up = usize::from(self.by_hand_at.is_some());
         self.letters.iter().skip(made_up).any(|letter| letter.state.is_lost())
+    }
+
+    /// Whether a letter has waited for hours at `now`.
+    pub fn waits_long(&self, now: Timestamp) -> bool {
+        let long = |letter: &mail::Progress| {
+            letter.state == MailState::Pending && letter.since + WAITS_LONG <= now
+        };
+        self.letters.iter().any(long)
     }
 
     /// Both clocks at `now`.
@@ -351,6 +363,18 @@ pub(crate) mod tests {
         assert!(!settled(&breach, &[MailState::Sent]));
         assert!(!settled(&breach, &[MailState::Sent, MailState::Pending]));
         assert!(settled(&breach, &[MailState::Sent, MailState::Sent]));
+    }
+
+    #[test]
+    fn a_letter_may_wait_for_four_hours() {
+        // They were written after an hour.
+        let hours = |hours: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        let second = delivery(&[MailState::Sent, MailState::Pending]);
+        assert!(!second.waits_long(hours(5) - SignedDuration::from_secs(1)));
+        assert!(second.waits_long(hours(5)));
+        for other in [MailState::Sent, MailState::Failed, MailState::Bounced] {
+            assert!(!delivery(&[other]).waits_long(hours(9)));
+        }
     }
 
     #[test]

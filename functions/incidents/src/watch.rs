@@ -32,8 +32,9 @@ const BOUNCES: SignedDuration = SignedDuration::from_hours(24);
 pub struct Watched {
     /// Tenants still to be told something.
     pub waiting: u64,
-    /// Of them, those not notified 24 hours after confirmation, and those to
-    /// whom a letter was given up or came back: somebody has to do something.
+    /// Of them, those not notified 24 hours after confirmation, and those of whom a
+    /// letter has waited for four hours, was given up or came back: somebody has to
+    /// do something.
     pub at_risk: u64,
     /// Alarms that were raised now.
     pub alarms: u64,
@@ -193,7 +194,8 @@ impl Watch<'_, '_> {
         let late = delivery.delivered_at().is_none()
             && !alarms_due(delivery.confirmed_at, self.teller.by.now).is_empty();
         self.seen.waiting += u64::from(!settled);
-        self.seen.at_risk += u64::from(!settled && (delivery.has_failed() || late));
+        let stuck = delivery.has_failed() || delivery.waits_long(self.teller.by.now);
+        self.seen.at_risk += u64::from(!settled && (stuck || late));
     }
 
     /// Tells the tenant what is left, and reads back how far the letters came, unless

@@ -855,6 +855,21 @@ impl Tenant {
             .await?;
         Ok(())
     }
+
+    /// As [`Tenant::postpone_mail`] for a message that was claimed and not tried: it
+    /// does not count as an attempt.
+    pub(crate) async fn put_mail_back(
+        &self,
+        queued: &Stored<Queued>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let claimed = Filter::all().eq("_id", queued.id.to_string());
+        let mut claimed = claimed.for_tenant(self.id());
+        claimed.insert("version", queued.version);
+        let change = doc! { "$set": { "due_at": bson_time(at) }, "$inc": { "attempts": -1 } };
+        self.collection::<Document>(Queued::COLLECTION.name).update_one(claimed, change).await?;
+        Ok(())
+    }
 }
 
 fn sha256(value: &Value) -> Result<Hash, StoreError> {

@@ -120,6 +120,21 @@ pub async fn progress(tenant: &Tenant, id: Id) -> Result<Option<Progress>, Store
     Ok(found.map(|queued| Progress { state: queued.entity.state, since: queued.updated_at }))
 }
 
+/// Whether the message `id` was to go to `address`. Nobody can tell of one that opens
+/// no more: it counts as if it was, unless whom it was for was erased.
+///
+/// # Errors
+/// [`StoreError`] when a store does not answer.
+pub async fn was_for(tenant: &Tenant, id: Id, address: &str) -> Result<bool, StoreError> {
+    let Some(queued) = tenant.get::<Queued>(id).await? else { return Ok(false) };
+    match tenant.open(place(id), &queued.entity.message).await {
+        Ok(mail) => Ok(mail.expose().to == address),
+        Err(CryptoError::Erased) => Ok(false),
+        Err(CryptoError::Store(error)) => Err(error),
+        Err(_) => Ok(true),
+    }
+}
+
 fn place(id: Id) -> Place<'static> {
     Place { collection: schema::OUTBOX.name, document: id, field: "message" }
 }
@@ -136,8 +151,9 @@ pub async fn enqueue(
     subject: Subject,
     mail: &Mail,
 ) -> Result<Id, StoreError> {
+    let id = crate::random::id(now)?;
     // Boxed, so that the transaction around it stays small.
-    Box::pin(put(tx, now, (subject, mail), false)).await
+    Box::pin(put(tx, now, id, (subject, mail), false)).await
 }
 
 /// As [`enqueue`], for what does not wait until the tenant is no longer suspended: a
@@ -152,16 +168,32 @@ pub async fn enqueue_though_suspended(
     subject: Subject,
     mail: &Mail,
 ) -> Result<Id, StoreError> {
-    Box::pin(put(tx, now, (subject, mail), true)).await
+    let id = crate::random::id(now)?;
+    Box::pin(put(tx, now, id, (subject, mail), true)).await
+}
+
+/// As [`enqueue_though_suspended`], for what is written again because the message
+/// `lost` did not arrive. Its id follows from that one's, so there is one at most.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_again(
+    tx: &mut WriteTx<'_>,
+    now: Timestamp,
+    (subject, mail): (Subject, &Mail),
+    lost: Id,
+) -> Result<Id, StoreError> {
+    let id = Id::derived(lost.made_at(), &["mail_again", &lost.to_string()]);
+    Box::pin(put(tx, now, id, (subject, mail), true)).await
 }
 
 async fn put(
     tx: &mut WriteTx<'_>,
     now: Timestamp,
+    id: Id,
     (subject, mail): (Subject, &Mail),
     though_suspended: bool,
 ) -> Result<Id, StoreError> {
-    let id = crate::random::id(now)?;
     let message = tx.tenant().seal(place(id), subject, mail).await?;
     let queued = Queued {
         state: State::Pending,

@@ -45,6 +45,7 @@ const BESIDE: &[&str] = &[
     "incident.notify",
     "incident.record_by_hand",
     "incident.update",
+    "incident.write_again",
     "notice.publish",
     "mail.give_up",
     "questionnaire.answer",

@@ -19,7 +19,7 @@ use keystone_tests::verdicts::{Folder, pdfsig, pdftotext, pyhanko};
 use keystone_tests::{Client, Stack, Tenant, samples};
 use mongodb::Collection;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, DateTime, Document, doc};
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -471,12 +471,23 @@ async fn a_mail_service_that_is_back_gets_the_notice_without_anybody() {
     tenant.close().await;
 }
 
-/// What the tenant was told of its only incident left as this message.
-async fn mail_of(stack: &Stack, slug: &str) -> String {
+/// What the tenant was told of its only incident left as these messages.
+async fn mails_of(stack: &Stack, slug: &str) -> Vec<String> {
     let incidents = collection(stack, slug, "incidents").await;
     let found = incidents.find_one(doc! {}).await.unwrap().unwrap();
-    let told = found.get_array("told").unwrap()[0].as_document().unwrap();
-    told.get_str("mail_id").unwrap().to_owned()
+    let mail = |told: &Bson| told.as_document().unwrap().get_str("mail_id").unwrap().to_owned();
+    found.get_array("told").unwrap().iter().map(mail).collect()
+}
+
+/// The notice of the tenant's only incident left as this message.
+async fn mail_of(stack: &Stack, slug: &str) -> String {
+    mails_of(stack, slug).await.remove(0)
+}
+
+/// Lets a message of the tenant come back.
+async fn comes_back(stack: &Stack, (slug, mail): (&str, &str), to: &str) {
+    let event = bounce::event("a-set", (slug, mail), to, ("Permanent", "General"));
+    assert_eq!(bounce::record(stack, &event).await, 1);
 }
 
 /// An incident may be why a tenant is suspended. It is told of the breach all the
@@ -611,6 +622,133 @@ async fn a_notice_that_comes_back_was_not_delivered() {
     let shown = incident(tenant.owner()).await;
     assert_eq!(timeline(&shown), ["confirmed", "published", "mail_bounced", "told_by_hand"]);
     assert_eq!(shown["clocks"]["ours"]["state"], "within_deadline");
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn what_came_back_is_written_again_once_the_address_is_another() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("mistyped", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let detail = breach(&[slug], 25);
+    let more = json!({ "incident": id(&detail), "sequence": 1, "text": "It was a laptop." });
+    notify(&stack, "BreachConfirmed", &detail).await;
+    notify(&stack, "BreachUpdated", &more).await;
+    for text in [NOTICE, "It was a laptop."] {
+        assert!(stack.mails_after_drain(&email, text).await, "{text}");
+    }
+    let first = mails_of(&stack, slug).await;
+    for mail in &first {
+        comes_back(&stack, (slug, mail), &email).await;
+    }
+    // To the same address it would come back again.
+    watch(&stack).await;
+    assert_eq!(mails_of(&stack, slug).await, first);
+
+    let right = tenant.address_of("right");
+    let owner = tenant.owner();
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let primary = json!({ "contacts": { "primary": { "name": "Orla Byrne", "email": right } } });
+    owner.patch("/v1/tenant", &etag, &primary).await.must(200);
+    let again = || notify(&stack, "BreachConfirmed", &detail);
+    futures::join!(watch(&stack), again(), watch(&stack), again());
+    let second = mails_of(&stack, slug).await;
+    assert_eq!(second.len(), 2);
+    assert!(second.iter().all(|mail| !first.contains(mail)), "{second:?} after {first:?}");
+    for text in [NOTICE, "It was a laptop."] {
+        assert!(stack.mails_after_drain(&right, text).await, "{text}");
+        assert_eq!(mails(&stack, &right, text).await, 1, "{text}");
+        assert_eq!(mails(&stack, &email, text).await, 1, "{text}");
+    }
+    watch(&stack).await;
+    watch(&stack).await;
+    let done = actions_about(&stack, id(&detail)).await;
+    assert_eq!(done.last().map(String::as_str), Some("breach.settle"), "{done:?}");
+    assert_eq!(mails_of(&stack, slug).await, second, "what arrived is not written again");
+    let shown = incident(owner).await;
+    assert_eq!(shown["clocks"]["ours"]["state"], "within_deadline");
+    let entries = ["confirmed", "published", "published", "mail_sent", "mail_sent"];
+    assert_eq!(timeline(&shown), entries);
+    let trail = Trail::read(&stack, slug).await;
+    trail.verify();
+    let again = trail.entries.iter().filter(|entry| entry.action == "incident.write_again");
+    assert_eq!(again.count(), 1);
+    assert_eq!(count(&stack, slug, "notices", doc! {}).await, 2, "in the console they stand once");
+
+    // The new address may be wrong as well.
+    comes_back(&stack, (slug, &second[1]), &right).await;
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let primary = json!({ "contacts": { "primary": { "name": "Orla Byrne", "email": email } } });
+    owner.patch("/v1/tenant", &etag, &primary).await.must(200);
+    watch(&stack).await;
+    let third = mails_of(&stack, slug).await;
+    assert_eq!(third[0], second[0]);
+    assert!(!first.contains(&third[1]) && !second.contains(&third[1]));
+    for _ in 0..100 {
+        drain(&stack, slug).await;
+        if mails(&stack, &email, "It was a laptop.").await == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(mails(&stack, &email, "It was a laptop.").await, 2);
+    watch(&stack).await;
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn each_letter_can_be_told_by_hand() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("by-hand", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let detail = breach(&[slug], 1);
+    notify(&stack, "BreachConfirmed", &detail).await;
+    let told = |sequence: i64, how: &str| {
+        json!({
+            "incident": id(&detail), "tenant": slug, "sequence": sequence, "at": hours_ago(0),
+            "how": how,
+        })
+    };
+    let early = refused(&stack, "BreachToldByHand", &told(1, "Una telephoned")).await;
+    assert!(early.contains("has not come yet"), "{early}");
+    for (sequence, text) in [(1, "It was a laptop."), (2, "It was encrypted.")] {
+        let more = json!({ "incident": id(&detail), "sequence": sequence, "text": text });
+        notify(&stack, "BreachUpdated", &more).await;
+        assert!(stack.mails_after_drain(&email, text).await, "{text}");
+    }
+    for mail in &mails_of(&stack, slug).await[1..] {
+        comes_back(&stack, (slug, mail), &email).await;
+    }
+    let at = told(1, "Una telephoned");
+    for _ in 0..2 {
+        notify(&stack, "BreachToldByHand", &at).await;
+    }
+    let other = refused(&stack, "BreachToldByHand", &told(1, "Una wrote")).await;
+    assert!(other.contains("in another way"), "{other}");
+    let state = async || {
+        let breaches = collection(&stack, "keystone", "breaches").await;
+        let found = breaches.find_one(doc! { "_id": id(&detail) }).await.unwrap().unwrap();
+        found.get_str("state").unwrap().to_owned()
+    };
+    watch(&stack).await;
+    watch(&stack).await;
+    assert_eq!(state().await, "open", "one is still to be told");
+    notify(&stack, "BreachToldByHand", &told(2, "Una telephoned")).await;
+    watch(&stack).await;
+    watch(&stack).await;
+    assert_eq!(state().await, "settled");
+    let known = delivered(&stack, id(&detail), slug).await;
+    assert_eq!(known.get_array("updates_by_hand").unwrap(), &[1_i64.into(), 2_i64.into()]);
+
+    // Our clock ended with the notice, which arrived.
+    let shown = incident(tenant.owner()).await;
+    let ours = &shown["clocks"]["ours"];
+    assert_eq!(ours["delivered_at"], shown["told"][0]["mail"]["since"]);
+    assert_eq!(shown["by_hand"], Value::Null);
+    let updates = shown["updates_by_hand"].as_array().unwrap();
+    let sequences: Vec<&Value> = updates.iter().map(|one| &one["sequence"]).collect();
+    assert_eq!(sequences, [1_i64, 2]);
+    assert_eq!(timeline(&shown).iter().filter(|what| **what == "told_by_hand").count(), 2);
     tenant.finish().await;
 }
 

@@ -213,6 +213,60 @@ async fn a_watch_of_breaches_tells_and_alarms_once() {
     close(killed).await;
 }
 
+/// Tells these tenants of a breach by letters that come back, and then gives each
+/// primary contact another address.
+async fn mistyped(stack: &Stack, slugs: &[&str]) -> String {
+    let detail = samples::breach(slugs);
+    notify(stack, "BreachConfirmed", &detail).await;
+    let_mail_leave(stack, slugs).await;
+    for slug in slugs {
+        let incidents = collection(stack, slug, "incidents").await;
+        let incident = incidents.find_one(doc! {}).await.unwrap().unwrap();
+        let told = incident.get_array("told").unwrap()[0].as_document().unwrap();
+        let of = (*slug, told.get_str("mail_id").unwrap());
+        let to = format!("super_admin@{slug}.example");
+        let event = bounce::event("a-set", of, &to, ("Permanent", "General"));
+        assert_eq!(bounce::record(stack, &event).await, 1);
+        let right = doc! { "$set": { "contacts.primary.email": format!("right@{slug}.example") } };
+        let settings = collection(stack, slug, "settings").await;
+        assert_eq!(settings.update_one(doc! {}, right).await.unwrap().modified_count, 1);
+    }
+    detail["incident"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_letter_that_came_back_is_written_again_once() {
+    let stack = Stack::load();
+    let (clean, killed) =
+        futures::join!(tenants(&stack, "clean-again"), tenants(&stack, "kill-again"));
+    let (clean_slugs, killed_slugs) = (slugs(&clean), slugs(&killed));
+    let run = Run { stack: &stack, name: "watch-breaches", event: json!({}) };
+    let again = "incident.write_again";
+    let breach = mistyped(&stack, &clean_slugs).await;
+    let (_, took) = run.whole().await;
+    assert_eq!(entries(&stack, &clean_slugs, again).await, ALL);
+    let (done, wanted) = settled(&run, &breach, &clean_slugs).await;
+    assert_eq!(done.last().map(String::as_str), Some("breach.settle"), "{done:?}");
+    assert!(wanted[0].ends_with("letters [\"sent\"]"), "{}", wanted[0]);
+
+    let breach = mistyped(&stack, &killed_slugs).await;
+    let written = async || entries(&stack, &killed_slugs, again).await;
+    let after = run.killed(took, ALL, written).await;
+    println!("letters written again after each kill: {after:?}");
+    run.whole().await;
+    assert_eq!(written().await, ALL);
+    let (done, _) = settled(&run, &breach, &killed_slugs).await;
+    assert_eq!(done.last().map(String::as_str), Some("breach.settle"), "{done:?}");
+    have_ended_alike(&stack, &clean_slugs, &killed_slugs).await;
+    for slug in &killed_slugs {
+        let letters = stack.mails_to(&format!("right@{slug}.example")).await;
+        let notices = letters.iter().filter(|letter| letter.contains("Art. 33(2) GDPR"));
+        assert_eq!(notices.count(), 1, "{slug}");
+    }
+    close(clean).await;
+    close(killed).await;
+}
+
 /// SES takes a message, and then the database is told. No transaction spans both,
 /// so a process that dies in between leaves a message that is sent once more
 /// (docs/adr/0028, Consequences): each arrives at least once, and at most one for

@@ -81,8 +81,13 @@ pub struct Delivery {
     /// How far each letter came that was seen in the tenant's outbox: the
     /// notice, then what became known later.
     pub letters: Vec<mail::Progress>,
-    /// When the tenant was told in another way than by mail.
+    /// When the tenant was told in another way than by mail, where the notice did not
+    /// reach it.
     pub by_hand_at: Option<Timestamp>,
+    /// Which of what became known later it was told so. Absent in releases before this
+    /// field.
+    #[serde(default)]
+    pub updates_by_hand: Vec<i64>,
     /// Hours after confirmation at which an alarm was raised.
     pub alarms: Vec<i64>,
     /// Whether the 72 hours were missed.
@@ -115,11 +120,15 @@ impl Delivery {
         delivered_at(&self.letters, self.by_hand_at)
     }
 
-    /// Whether a letter was given up or came back that nobody has made up for: who
-    /// was told by hand knows what the first one says, and not what came later.
+    /// Whether a letter was given up or came back that nobody has made up for by
+    /// hand.
     pub fn has_failed(&self) -> bool {
-        let made_up = usize::from(self.by_hand_at.is_some());
-        self.letters.iter().skip(made_up).any(|letter| letter.state.is_lost())
+        let made_up = |sequence: i64| match sequence {
+            0 => self.by_hand_at.is_some(),
+            update => self.updates_by_hand.contains(&update),
+        };
+        let mut letters = (0_i64..).zip(&self.letters);
+        letters.any(|(sequence, letter)| letter.state.is_lost() && !made_up(sequence))
     }
 
     /// Whether a letter has waited for hours at `now`.
@@ -311,6 +320,7 @@ impl Delivery {
             affected: one.affected.clone(),
             letters: Vec::new(),
             by_hand_at: None,
+            updates_by_hand: Vec::new(),
             alarms: Vec::new(),
             missed: false,
         }
@@ -338,6 +348,7 @@ pub(crate) mod tests {
             },
             letters: letters.iter().map(progress).collect(),
             by_hand_at: None,
+            updates_by_hand: Vec::new(),
             alarms: Vec::new(),
             missed: false,
         }
@@ -392,9 +403,15 @@ pub(crate) mod tests {
         told.by_hand_at = Some(Timestamp::UNIX_EPOCH);
         assert_eq!(told.delivered_at(), told.by_hand_at);
         assert!(!told.has_failed());
-        // What came later they were not told so.
-        let mut told = delivery(&[MailState::Failed, MailState::Failed]);
+        // What came later they were not told so, until they were.
+        let mut told = delivery(&[MailState::Failed, MailState::Failed, MailState::Bounced]);
         told.by_hand_at = Some(Timestamp::UNIX_EPOCH);
+        assert!(told.has_failed());
+        told.updates_by_hand = vec![2];
+        assert!(told.has_failed());
+        told.updates_by_hand = vec![2, 1];
+        assert!(!told.has_failed());
+        told.by_hand_at = None;
         assert!(told.has_failed());
     }
 }

@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use keystone::mail;
+use keystone::mail::{self, Mail};
 use keystone::tenant::{
-    Attribution, Enrolled, Id, JobRegistry, StoreError, Stored, Tenant, Visit, WriteTx,
+    Attribution, Contact, Enrolled, Id, JobRegistry, StoreError, Stored, Tenant, TenantRecord,
+    Visit, WriteTx,
 };
 use keystone::{Problem, letters};
 use tokio::time::Instant;
@@ -77,12 +78,12 @@ pub async fn tell_all(
     }
 }
 
-/// Records that a tenant was told of a breach in another way than by mail.
-/// Doing it again does nothing.
+/// Records that a tenant was told of a breach, or of what became known later, in
+/// another way than by mail. Doing it again does nothing.
 ///
 /// # Errors
 /// 422 when the tenant is not affected or does not exist any more; 409 when the
-/// incident is not known yet, or it is recorded in another way.
+/// incident or the update is not known yet, or it is recorded in another way.
 pub async fn record_by_hand(
     registry: &JobRegistry<'_>,
     provider: &Tenant,
@@ -92,6 +93,9 @@ pub async fn record_by_hand(
     let breach = provider.get::<Breach>(event.incident).await?;
     let breach =
         breach.ok_or_else(|| Problem::Conflict("This incident is not confirmed yet.".into()))?;
+    if usize::try_from(event.sequence).unwrap_or(usize::MAX) > breach.entity.updates.len() {
+        return Err(Problem::Conflict("This update has not come yet.".into()));
+    }
     let affected = Delivery::id(event.incident, &event.tenant);
     let delivery = provider.get::<Delivery>(affected).await?;
     let enrolled = reachable(registry).await?.remove(&event.tenant);
@@ -108,12 +112,12 @@ pub async fn record_by_hand(
     let tenant = registry.for_job(enrolled, teller.by.now).await?;
     teller.tell(&tenant, &breach, &delivery.entity).await?;
     let id = id_of(breach.id, &tenant, delivery.entity.confirmed_at);
-    let by_hand = ByHand { at: event.at, how: event.how.clone() };
+    let by_hand = ByHand { sequence: event.sequence, at: event.at, how: event.how.clone() };
     let mut nothing_new = false;
     let done = tenant
         .audited(teller.by, "incident.record_by_hand", async |tx: &mut WriteTx<'_>| {
             let before = tx.get::<Incident>(id).await?.ok_or(Problem::Internal)?;
-            match &before.entity.by_hand {
+            match before.entity.told_by_hand(event.sequence) {
                 None => {}
                 Some(known) if *known == by_hand => {
                     nothing_new = true;
@@ -123,7 +127,12 @@ pub async fn record_by_hand(
                     return Err(Problem::Conflict("It is recorded in another way.".into()));
                 }
             }
-            let after = Incident { by_hand: Some(by_hand.clone()), ..before.entity.clone() };
+            let mut after = before.entity.clone();
+            if event.sequence == 0 {
+                after.by_hand = Some(by_hand.clone());
+            } else {
+                after.updates_by_hand.push(by_hand.clone());
+            }
             tx.replace(&before, after).await?;
             Ok(())
         })
@@ -133,7 +142,7 @@ pub async fn record_by_hand(
 
 impl Teller<'_> {
     /// Tells a tenant all that is known of the breach and that it was not told
-    /// before.
+    /// before, and writes again what did not reach it.
     ///
     /// # Errors
     /// 503 when a store does not answer; what was told is recorded.
@@ -149,10 +158,57 @@ impl Teller<'_> {
             if let Some(known) = known
                 && known.entity.told.len() > breach.entity.updates.len()
             {
-                return Ok(known.entity);
+                return self.write_again(tenant, known).await;
             }
             self.tell_next(tenant, id, &breach.entity, delivery).await?;
         }
+    }
+
+    /// Writes again what is known not to have arrived and was not told by hand, once
+    /// the primary contact has another address than it went to.
+    async fn write_again(
+        &self,
+        tenant: &Tenant,
+        known: Stored<Incident>,
+    ) -> Result<Incident, Problem> {
+        let to = tenant.settings().await?.entity.contacts.primary;
+        let mut lost = Vec::new();
+        for (sequence, told) in (0..).zip(&known.entity.told) {
+            let progress = mail::progress(tenant, told.mail_id).await?;
+            if progress.is_some_and(|progress| progress.state.is_lost())
+                && known.entity.told_by_hand(sequence).is_none()
+                && !mail::was_for(tenant, told.mail_id, &to.email).await?
+            {
+                lost.push(told.mail_id);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(known.entity);
+        }
+        let mut overtaken = false;
+        let done = tenant
+            .audited(self.by, "incident.write_again", async |tx: &mut WriteTx<'_>| {
+                let before = tx.get::<Incident>(known.id).await?.ok_or(Problem::Internal)?;
+                overtaken = before.version != known.version;
+                if overtaken {
+                    return Err(Problem::Stale);
+                }
+                let to = tx.settings().await?.entity.contacts.primary;
+                let mut after = before.entity.clone();
+                for (number, told) in after.told.iter_mut().enumerate() {
+                    if lost.contains(&told.mail_id) {
+                        let which = (known.id, number);
+                        let profile = tx.tenant().profile();
+                        let letter = self.letter(profile, &to, which, &before.entity)?;
+                        let (now, what) = (self.by.now, (to.subject(), &letter));
+                        told.mail_id = mail::enqueue_again(tx, now, what, told.mail_id).await?;
+                    }
+                }
+                Ok(tx.replace(&before, after).await?.entity)
+            })
+            .await;
+        // Another run was faster, or somebody told it by hand; the next looks again.
+        if overtaken { Ok(known.entity) } else { done }
     }
 
     /// The next that is to be told, unless somebody else told all meanwhile.
@@ -193,31 +249,22 @@ impl Teller<'_> {
         delivery: &Delivery,
     ) -> Result<(), Problem> {
         let to = tx.settings().await?.entity.contacts.primary;
-        let affected = &delivery.affected;
-        let words = letters::Breach {
-            incident: id,
-            confirmed_at: delivery.confirmed_at,
-            nature: &breach.nature,
-            subjects: &affected.subjects_in_words(),
-            records: &affected.records_in_words(),
-            consequences: &breach.consequences,
-            measures: &breach.measures,
-            contact: &breach.contact.in_words(),
-        };
-        let letter = letters::breach(self.public_url, tx.tenant().profile(), &to, &words)?;
-        let mail_id =
-            mail::enqueue_though_suspended(tx, self.by.now, to.subject(), &letter).await?;
-        let notice_id = self.notice_id(tx, id, 0);
-        let incident = Incident {
+        let mut incident = Incident {
             confirmed_at: delivery.confirmed_at,
             nature: breach.nature.clone(),
             consequences: breach.consequences.clone(),
             measures: breach.measures.clone(),
             contact: breach.contact.clone(),
-            affected: affected.clone(),
-            told: vec![Told { at: self.by.now, text: None, mail_id, notice_id }],
+            affected: delivery.affected.clone(),
+            told: Vec::new(),
             by_hand: None,
+            updates_by_hand: Vec::new(),
         };
+        let letter = self.letter(tx.tenant().profile(), &to, (id, 0), &incident)?;
+        let mail_id =
+            mail::enqueue_though_suspended(tx, self.by.now, to.subject(), &letter).await?;
+        let notice_id = self.notice_id(tx, id, 0);
+        incident.told.push(Told { at: self.by.now, text: None, mail_id, notice_id });
         tx.insert(id, incident).await?;
         let notice = Notice::new(Kind::Breach, BREACH_TITLE, vec![BREACH_TEXT.into()], Some(id));
         tx.insert(notice_id, notice).await?;
@@ -251,6 +298,31 @@ impl Teller<'_> {
         );
         tx.insert(notice_id, notice).await?;
         Ok(())
+    }
+
+    /// The letter that tells `to` what of the incident has this number.
+    fn letter(
+        &self,
+        tenant: &TenantRecord,
+        to: &Contact,
+        (id, number): (Id, usize),
+        incident: &Incident,
+    ) -> Result<Mail, Problem> {
+        if let Some(text) = incident.told.get(number).and_then(|told| told.text.as_ref()) {
+            return letters::breach_update(self.public_url, tenant, to, (id, number), text);
+        }
+        let affected = &incident.affected;
+        let words = letters::Breach {
+            incident: id,
+            confirmed_at: incident.confirmed_at,
+            nature: &incident.nature,
+            subjects: &affected.subjects_in_words(),
+            records: &affected.records_in_words(),
+            consequences: &incident.consequences,
+            measures: &incident.measures,
+            contact: &incident.contact.in_words(),
+        };
+        letters::breach(self.public_url, tenant, to, &words)
     }
 
     fn notice_id(&self, tx: &WriteTx<'_>, incident: Id, number: usize) -> Id {

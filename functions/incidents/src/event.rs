@@ -138,8 +138,8 @@ pub struct Updated {
     pub text: String,
 }
 
-/// A tenant was notified of a breach in another way than by our mail, which did
-/// not reach it: by telephone, in person. Our clock ends there.
+/// A tenant was told of a breach in another way than by our mail, which did not
+/// reach it: by telephone, in person. Where that was the notice, our clock ends there.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToldByHand {
@@ -148,6 +148,10 @@ pub struct ToldByHand {
     /// Slug of the tenant.
     #[schemars(extend("format" = "tenant"))]
     pub tenant: String,
+    /// Of what: 0 for the notice, then the sequence of the further information.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub sequence: i64,
     /// When.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
@@ -334,6 +338,12 @@ pub(crate) mod tests {
             "how": "Una telephoned Orla",
         });
         assert_eq!(fields(opened(TOLD_BY_HAND, &told)), ["/at"]);
+        let mut told = told;
+        told["at"] = json!("2026-03-01T09:00:00Z");
+        let Ok(Event::ToldByHand(event)) = opened(TOLD_BY_HAND, &told) else { panic!("taken") };
+        assert_eq!(event.sequence, 0, "the notice, unless it says otherwise");
+        told["sequence"] = json!(-1);
+        assert_eq!(fields(opened(TOLD_BY_HAND, &told)), ["/sequence"]);
     }
 
     #[test]

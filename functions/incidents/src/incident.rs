@@ -29,8 +29,12 @@ pub struct Incident {
     pub affected: Affected,
     /// What was told, in order: the notice, then what became known later.
     pub told: Vec<Told>,
-    /// How the tenant was told where mail did not reach it.
+    /// How the tenant was told of it where the notice did not reach it.
     pub by_hand: Option<ByHand>,
+    /// The same of what became known later. Releases before this field told only of
+    /// the notice by hand.
+    #[serde(default)]
+    pub updates_by_hand: Vec<ByHand>,
 }
 
 /// That the tenant was told in another way than by mail.
@@ -38,6 +42,9 @@ pub struct Incident {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ToldByHand")]
 pub struct ByHand {
+    /// Of what: 0 for the notice, then the number of the further information.
+    #[serde(default)]
+    pub sequence: i64,
     /// When.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
@@ -63,7 +70,15 @@ pub struct Told {
 impl Entity for Incident {
     const COLLECTION: &'static schema::Collection = &schema::INCIDENTS;
     const RESOURCE: &'static str = "incident";
-    const PERSONAL: &'static [&'static str] = &["/contact", "/by_hand/how"];
+    const PERSONAL: &'static [&'static str] = &["/contact", "/by_hand/how", "/updates_by_hand"];
+}
+
+impl Incident {
+    /// How the tenant was told by hand what has this number.
+    pub fn told_by_hand(&self, sequence: i64) -> Option<&ByHand> {
+        let mut by_hand = self.by_hand.iter().chain(&self.updates_by_hand);
+        by_hand.find(|one| one.sequence == sequence)
+    }
 }
 
 /// The id under which `tenant` knows `breach`: tenants cannot tell from it
@@ -115,9 +130,12 @@ pub struct IncidentView {
     pub clocks: Clocks,
     /// What you were told, in order.
     pub told: Vec<ToldView>,
-    /// How you were told where mail did not reach you.
+    /// How you were told of it where the notice did not reach you.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<ByHand>,
+    /// How you were told what became known later, where mail did not reach you.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub updates_by_hand: Vec<ByHand>,
     /// All that happened, oldest first; only in the answer about a single
     /// incident.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -251,6 +269,7 @@ impl IncidentView {
                 now,
             ),
             by_hand: incident.by_hand,
+            updates_by_hand: incident.updates_by_hand,
             told: told
                 .map(|(sequence, (told, mail))| ToldView {
                     sequence,
@@ -284,6 +303,10 @@ impl IncidentView {
         }
         if let Some(by_hand) = &self.by_hand {
             entries.push(entry(by_hand.at, What::ToldByHand, None));
+        }
+        for by_hand in &self.updates_by_hand {
+            let sequence = usize::try_from(by_hand.sequence).ok();
+            entries.push(entry(by_hand.at, What::ToldByHand, sequence));
         }
         if self.clocks.missed() {
             entries.push(entry(self.clocks.ours.deadline, What::DeadlineMissed, None));
@@ -324,6 +347,7 @@ pub(crate) mod tests {
             },
             told: told.collect(),
             by_hand: None,
+            updates_by_hand: Vec::new(),
         };
         let letters: Vec<_> = letters
             .iter()

@@ -141,8 +141,12 @@ impl Contents {
             }
         }
         self.clocks(pen);
-        if let Some(told) = &incident.by_hand {
-            pen.fact("Told by hand", &format!("{}: {}", time(told.at), told.how));
+        for told in incident.by_hand.iter().chain(&incident.updates_by_hand) {
+            let what = match told.sequence {
+                0 => "Told by hand".to_owned(),
+                update => format!("By hand, {update}"),
+            };
+            pen.fact(&what, &format!("{}: {}", time(told.at), told.how));
         }
         pen.heading(11.0, 15.0, "Record");
         pen.fact("Made at (UTC)", &time(self.made_at));
@@ -215,8 +219,8 @@ const VERIFY: [&str; 3] = [
      signature must be valid and cover the whole document.",
     "2. File: compare the SHA-256 of the whole file with the one that the audit trail recorded \
      when this report was made (incident_report.create).",
-    "3. Trail: ask for proofs of the entries of this incident (incident.notify, incident.update; \
-     mail.send of its letters) and check them with keystone-verify against a checkpoint of at \
+    "3. Trail: ask for proofs of the entries of this incident (incident.notify, incident.update, \
+     incident.write_again; mail.send of its letters) and check them with keystone-verify against a checkpoint of at \
      least the size printed above.",
 ];
 

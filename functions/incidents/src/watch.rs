@@ -214,6 +214,7 @@ impl Watch<'_, '_> {
         Ok(Delivery {
             letters: incident::letters(&tenant, &incident).await?,
             by_hand_at: incident.by_hand.map(|told| told.at),
+            updates_by_hand: incident.updates_by_hand.iter().map(|told| told.sequence).collect(),
             ..delivery.clone()
         })
     }
@@ -221,11 +222,13 @@ impl Watch<'_, '_> {
     /// Stores what changed; alarms and misses are actions of their own.
     async fn record(&self, before: &Stored<Delivery>, after: &Delivery) -> Result<(), Problem> {
         let was = &before.entity;
+        let told =
+            |one: &Delivery| (one.letters.clone(), one.by_hand_at, one.updates_by_hand.clone());
         let action = if after.missed && !was.missed {
             "breach_delivery.miss"
         } else if after.alarms != was.alarms {
             "breach_delivery.alarm"
-        } else if (&after.letters, after.by_hand_at) != (&was.letters, was.by_hand_at) {
+        } else if told(after) != told(was) {
             "breach_delivery.follow"
         } else {
             return Ok(());

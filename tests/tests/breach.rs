@@ -950,9 +950,6 @@ async fn an_event_that_is_wrong_is_refused_and_leaves_nothing() {
     let mut two = good.clone();
     two["tenants"] = json!([good["tenants"][0], good["tenants"][0]]);
     assert!(refused(&stack, "BreachConfirmed", &two).await.contains("/tenants/1/tenant"));
-    let mut partly = good.clone();
-    partly["tenants"] = samples::breach(&[tenant.slug(), "there-is-none"])["tenants"].clone();
-    assert!(refused(&stack, "BreachConfirmed", &partly).await.contains("/tenants/1/tenant"));
     assert!(refused(&stack, "BreachForgotten", &good).await.contains("/detail-type"));
     let function = stack.function("notify-breach");
     let mut foreign = delivery("BreachConfirmed", &good);
@@ -972,6 +969,58 @@ async fn an_event_that_is_wrong_is_refused_and_leaves_nothing() {
         assert_eq!(count(&stack, tenant.slug(), name, doc! {}).await, 0, "{name}");
     }
     tenant.finish().await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_exist_keeps_nobody_else_from_being_told() {
+    let stack = Stack::load();
+    let (tenant, mistyped) =
+        futures::join!(stack.tenant("named-right", &[]), stack.tenant("named-wrong", &[]));
+    let slugs = [tenant.slug(), "there-is-none", mistyped.slug()];
+    let detail = breach(&slugs[..2], 1);
+    // It fails at each delivery, so that it ends among the dead letters.
+    let deliver = || refused(&stack, "BreachConfirmed", &detail);
+    let (first, second) = futures::join!(deliver(), deliver());
+    for said in [first, second, deliver().await] {
+        assert!(said.contains("/tenants/1/tenant") && !said.contains("/tenants/0"), "{said}");
+    }
+    let email = tenant.email_of(Role::SuperAdmin);
+    assert!(stack.mails_after_drain(&email, NOTICE).await);
+    assert_eq!(mails(&stack, &email, NOTICE).await, 1);
+    assert_eq!(count(&stack, tenant.slug(), "incidents", doc! {}).await, 1);
+    let deliveries = async || {
+        let of = doc! { "breach_id": id(&detail) };
+        count(&stack, "keystone", "breach_deliveries", of).await
+    };
+    assert_eq!(deliveries().await, 1);
+    let confirmed = async || {
+        let done = actions_about(&stack, id(&detail)).await;
+        done.iter().filter(|action| *action == "breach.confirm").count()
+    };
+    assert_eq!(confirmed().await, 1);
+    let unknown = async || {
+        let breaches = collection(&stack, "keystone", "breaches").await;
+        let found = breaches.find_one(doc! { "_id": id(&detail) }).await.unwrap().unwrap();
+        found.get_array("unknown").unwrap().clone()
+    };
+    assert_eq!(unknown().await, [Bson::from("there-is-none")]);
+
+    // A right event tells whom it meant; one that names nobody else is refused.
+    let mut right = detail.clone();
+    right["tenants"] = breach(&slugs[2..], 1)["tenants"].clone();
+    notify(&stack, "BreachConfirmed", &right).await;
+    assert!(stack.mails_after_drain(&mistyped.email_of(Role::SuperAdmin), NOTICE).await);
+    assert_eq!((deliveries().await, confirmed().await), (2, 2));
+    right["tenants"] = breach(&["nor-is-this"], 1)["tenants"].clone();
+    assert!(refused(&stack, "BreachConfirmed", &right).await.contains("/tenants/0/tenant"));
+    assert_eq!(unknown().await, [Bson::from("there-is-none")]);
+
+    watch(&stack).await;
+    watch(&stack).await;
+    let done = actions_about(&stack, id(&detail)).await;
+    assert_eq!(done.last().map(String::as_str), Some("breach.settle"), "{done:?}");
+    tenant.finish().await;
+    mistyped.finish().await;
 }
 
 /// The emulator takes messages through a queue's deliveries to its dead letters as

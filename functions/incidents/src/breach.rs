@@ -1,6 +1,8 @@
 //! Breaches as the provider keeps them: what was confirmed, what became known
 //! later, and for each affected tenant how far it was told.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use keystone::mail::{self, State as MailState};
 use keystone::tenant::{
@@ -48,6 +50,10 @@ pub struct Breach {
     pub contact: Contact,
     /// What became known later, in order.
     pub updates: Vec<Update>,
+    /// Slugs that events named as affected, and that are no tenant's. Absent in releases
+    /// before this field.
+    #[serde(default)]
+    pub unknown: BTreeSet<String>,
 }
 
 /// What became known later.
@@ -170,45 +176,46 @@ pub async fn deliveries(
 }
 
 /// Records a confirmed breach with those whom it affects, or further ones.
-/// Doing it again does nothing.
+/// Doing it again does nothing. Returns what is wrong with those who do not exist:
+/// the others are not to wait for them.
 ///
 /// # Errors
-/// 422 naming every tenant that does not exist; 409 when the breach, or a
+/// 422 naming every tenant when none of them exists; 409 when the breach, or a
 /// tenant in it, is known with other content: that is for an update.
 pub async fn confirm(
     registry: &JobRegistry<'_>,
     provider: &Tenant,
     by: &Attribution,
     event: &Confirmed,
-) -> Result<(), Problem> {
+) -> Result<Vec<FieldError>, Problem> {
     let known = deliveries_known(provider, event.incident).await?;
     let kept: Vec<String> =
         registry.walk(Visit::Kept).await?.iter().map(|one| one.id().to_string()).collect();
-    let missing = event.tenants.iter().enumerate().filter(|(_, one)| {
-        !known.contains(&Delivery::id(event.incident, &one.tenant)) && !kept.contains(&one.tenant)
-    });
-    let errors: Vec<_> = missing
-        .map(|(index, _)| {
-            FieldError::new(format!("/tenants/{index}/tenant"), "There is no such tenant.")
-        })
-        .collect();
-    if !errors.is_empty() {
+    let mut unknown = BTreeSet::new();
+    let mut errors = Vec::new();
+    for (index, AffectedTenant { tenant, .. }) in event.tenants.iter().enumerate() {
+        if !known.contains(&Delivery::id(event.incident, tenant)) && !kept.contains(tenant) {
+            tracing::error!(tenant, incident = %event.incident, "a breach of no tenant of ours");
+            let field = format!("/tenants/{index}/tenant");
+            errors.push(FieldError::new(field, "There is no such tenant."));
+            unknown.insert(tenant.clone());
+        }
+    }
+    if unknown.len() == event.tenants.len() {
         return Err(Problem::Invalid(errors));
     }
     let mut nothing_new = false;
     let done = provider
         .audited(by, "breach.confirm", async |tx: &mut WriteTx<'_>| {
-            let further = record(tx, event).await?;
-            nothing_new = further.is_empty();
-            if nothing_new {
-                return Err(Problem::Stale);
-            }
+            let further = record(tx, event, &unknown).await?;
+            nothing_new = further.is_none();
+            let further = further.ok_or(Problem::Stale)?;
             let named: Vec<&str> = further.iter().map(|(_, one)| one.tenant.as_str()).collect();
             tx.facts(&json!({ "tenants": named }), &[])?;
             Ok(tx.insert_many(further).await?)
         })
         .await;
-    if nothing_new { Ok(()) } else { done }
+    if nothing_new { Ok(errors) } else { done.map(|()| errors) }
 }
 
 async fn deliveries_known(provider: &Tenant, breach: Id) -> Result<Vec<Id>, Problem> {
@@ -217,8 +224,13 @@ async fn deliveries_known(provider: &Tenant, breach: Id) -> Result<Vec<Id>, Prob
     Ok(known.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Writes the breach, if it is new or has news; returns the deliveries to add.
-async fn record(tx: &mut WriteTx<'_>, event: &Confirmed) -> Result<Vec<(Id, Delivery)>, Problem> {
+/// Writes the breach, if it is new or has news; returns the deliveries to add, or
+/// `None` when there is nothing new.
+async fn record(
+    tx: &mut WriteTx<'_>,
+    event: &Confirmed,
+    unknown: &BTreeSet<String>,
+) -> Result<Option<Vec<(Id, Delivery)>>, Problem> {
     let breach = Breach {
         state: State::Open,
         nature: event.nature.clone(),
@@ -226,6 +238,7 @@ async fn record(tx: &mut WriteTx<'_>, event: &Confirmed) -> Result<Vec<(Id, Deli
         measures: event.measures.clone(),
         contact: event.contact.clone(),
         updates: Vec::new(),
+        unknown: unknown.clone(),
     };
     let before = tx.get::<Breach>(event.incident).await?;
     if before.as_ref().is_some_and(|before| !before.entity.says_the_same(&breach)) {
@@ -235,7 +248,7 @@ async fn record(tx: &mut WriteTx<'_>, event: &Confirmed) -> Result<Vec<(Id, Deli
     let of_breach = Filter::all().eq("breach_id", event.incident.to_string());
     let known = tx.parts::<Known>(of_breach, MOST).await?;
     let mut further = Vec::new();
-    for one in &event.tenants {
+    for one in event.tenants.iter().filter(|one| !unknown.contains(&one.tenant)) {
         let id = Delivery::id(event.incident, &one.tenant);
         match known.iter().find(|(known, _)| *known == id) {
             Some((_, known)) if known.affected == one.affected => {}
@@ -254,13 +267,21 @@ async fn record(tx: &mut WriteTx<'_>, event: &Confirmed) -> Result<Vec<(Id, Deli
         None => {
             tx.insert(event.incident, breach).await?;
         }
-        Some(before) if !further.is_empty() => {
-            let open = Breach { state: State::Open, ..before.entity.clone() };
-            tx.replace(&before, open).await?;
+        Some(before) => {
+            let mut after = before.entity.clone();
+            // Whoever it names and is there by now is unknown no longer.
+            after.unknown.retain(|slug| event.tenants.iter().all(|one| one.tenant != *slug));
+            after.unknown.extend(unknown.iter().cloned());
+            if further.is_empty() && after.unknown == before.entity.unknown {
+                return Ok(None);
+            }
+            if !further.is_empty() {
+                after.state = State::Open;
+            }
+            tx.replace(&before, after).await?;
         }
-        Some(_) => {}
     }
-    Ok(further)
+    Ok(Some(further))
 }
 
 /// Records what became known later. Doing it again does nothing.
@@ -363,6 +384,7 @@ pub(crate) mod tests {
             measures: "m".into(),
             contact: Contact { name: "n".into(), email: "e@x.example".into(), phone: None },
             updates: Vec::new(),
+            unknown: BTreeSet::new(),
         };
         let settled = |breach: &Breach, letters: &[MailState]| delivery(letters).is_settled(breach);
         assert!(!settled(&breach, &[]));

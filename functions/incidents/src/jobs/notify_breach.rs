@@ -16,7 +16,8 @@ pub const SETTINGS: [Setting; 4] =
 /// The job. However often an event is delivered, and to how many runs at once,
 /// each tenant is told once; a run that dies leaves the rest to the next
 /// delivery and to the watcher. An event that cannot be accepted fails the run,
-/// so that the queue gives it up after a few deliveries and an alarm goes off.
+/// so that the queue gives it up after a few deliveries and an alarm goes off; so
+/// does one that names a tenant which does not exist, when the others are told.
 pub async fn handle(job: Job) -> Result<u64, Problem> {
     let by = job.attribution(ActorKind::Job, "notify-breach");
     let public_url = job.platform.config().get(Setting::PublicUrl);
@@ -26,9 +27,10 @@ pub async fn handle(job: Job) -> Result<u64, Problem> {
         let event = envelope.open(job.now)?;
         let registry = job.registry().await?;
         let provider = registry.provider(job.now).await?;
+        let mut unknown = Vec::new();
         let incident = match event {
             Event::Confirmed(event) => {
-                confirm(&registry, &provider, &by, &event).await?;
+                unknown = confirm(&registry, &provider, &by, &event).await?;
                 event.incident
             }
             Event::Updated(event) => {
@@ -41,6 +43,9 @@ pub async fn handle(job: Job) -> Result<u64, Problem> {
             }
         };
         tell_all(&registry, &provider, &teller, incident).await?;
+        if !unknown.is_empty() {
+            return Err(Problem::Invalid(unknown));
+        }
         done += 1;
     }
     Ok(done)

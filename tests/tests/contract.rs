@@ -233,6 +233,12 @@ fn seconds_between_runs(function: &Value) -> u64 {
 /// The longest that EventBridge tries to deliver an event, in seconds.
 const LONGEST_DELIVERY: u64 = 86_400;
 
+/// Where what a rule or a queue gives up is kept: events about breaches stand apart.
+fn dead_letters_of(source: &str) -> Value {
+    let queue = if source.starts_with("Breach") { "BreachDeadLetters" } else { "DeadLetters" };
+    json!({ "Fn::GetAtt": format!("{queue}.Arn") })
+}
+
 /// What no client waits for is tried again, and what fails for good is kept.
 #[test]
 fn what_nobody_waits_for_ends_among_the_dead_letters_when_it_fails() {
@@ -243,7 +249,7 @@ fn what_nobody_waits_for_ends_among_the_dead_letters_when_it_fails() {
         let retry = &target["RetryPolicy"];
         assert_eq!(retry["MaximumEventAgeInSeconds"], seconds, "{name}");
         assert!(retry["MaximumRetryAttempts"].as_u64() >= Some(1), "{name}");
-        assert_eq!(target["DeadLetterConfig"], json!({ "Arn": dead_letters }), "{name}");
+        assert_eq!(target["DeadLetterConfig"], json!({ "Arn": dead_letters_of(name) }), "{name}");
     };
     for (name, rule) in resources(&template, "AWS::Events::Rule") {
         for target in rule["Targets"].as_array().unwrap() {
@@ -269,9 +275,11 @@ fn what_nobody_waits_for_ends_among_the_dead_letters_when_it_fails() {
                 }
                 "SQS" => {
                     let queue = properties["Queue"]["Fn::GetAtt"].as_str().unwrap();
-                    let queue = &queues[queue.strip_suffix(".Arn").unwrap()];
+                    let queue_name = queue.strip_suffix(".Arn").unwrap();
+                    let queue = &queues[queue_name];
                     let redrive = &queue["RedrivePolicy"];
-                    assert_eq!(redrive["deadLetterTargetArn"], dead_letters, "{name}");
+                    let kept = dead_letters_of(queue_name);
+                    assert_eq!(redrive["deadLetterTargetArn"], kept, "{name}");
                     assert!(redrive["maxReceiveCount"].as_u64() >= Some(5), "{name}");
                     // It must not come again while it is worked on.
                     let hidden = queue["VisibilityTimeout"].as_u64().unwrap();
@@ -293,9 +301,13 @@ fn dead_letters_are_let_in_and_heard_of() {
     let dead_letters = json!({ "Fn::GetAtt": "DeadLetters.Arn" });
     let (_, policy) = only(&template, "AWS::SQS::QueuePolicy");
     let queues = policy["Queues"].as_array().unwrap();
-    assert!(queues.contains(&json!({ "Ref": "DeadLetters" })));
-    let mut letting_in = one_or_many(&policy["PolicyDocument"]["Statement"]);
-    letting_in.retain(|statement| one_or_many(&statement["Resource"]).contains(&dead_letters));
+    let statements = one_or_many(&policy["PolicyDocument"]["Statement"]);
+    let letting_in = |queue: &str| -> Vec<Value> {
+        assert!(queues.contains(&json!({ "Ref": queue })), "{queue}");
+        let arn = json!({ "Fn::GetAtt": format!("{queue}.Arn") });
+        let lets_in = |one: &&Value| one_or_many(&one["Resource"]).contains(&arn);
+        statements.iter().filter(lets_in).cloned().collect()
+    };
     let rules =
         "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/${AWS::StackName}-*";
     let expected = json!([{
@@ -305,7 +317,12 @@ fn dead_letters_are_let_in_and_heard_of() {
         "Resource": dead_letters,
         "Condition": { "ArnLike": { "aws:SourceArn": { "Fn::Sub": rules } } },
     }]);
-    assert_eq!(json!(letting_in), expected);
+    assert_eq!(json!(letting_in("DeadLetters")), expected);
+    let of_breaches =
+        json!({ "ArnEquals": { "aws:SourceArn": { "Fn::GetAtt": "BreachRule.Arn" } } });
+    let of_breaches_only = letting_in("BreachDeadLetters");
+    assert_eq!(of_breaches_only.len(), 1);
+    assert_eq!(of_breaches_only[0]["Condition"], of_breaches);
     // The function's own right to it, which SAM adds, is worth nothing outside of
     // the boundary.
     let boundary = &resources(&template, "AWS::IAM::ManagedPolicy")["FunctionBoundary"];
@@ -313,10 +330,13 @@ fn dead_letters_are_let_in_and_heard_of() {
     assert!(one_or_many(&boundary["PolicyDocument"]["Statement"]).contains(&sends));
 
     let alarms = resources(&template, "AWS::CloudWatch::Alarm");
-    let kept = &alarms["DeadLettersAlarm"];
-    assert_eq!(kept["MetricName"], "ApproximateNumberOfMessagesVisible");
-    let name = json!({ "Fn::GetAtt": "DeadLetters.QueueName" });
-    assert_eq!(kept["Dimensions"], json!([{ "Name": "QueueName", "Value": name }]));
+    let kept = ["DeadLetters", "BreachDeadLetters"].map(|queue| {
+        let kept = &alarms[&format!("{queue}Alarm")];
+        assert_eq!(kept["MetricName"], "ApproximateNumberOfMessagesVisible");
+        let name = json!({ "Fn::GetAtt": format!("{queue}.QueueName") });
+        assert_eq!(kept["Dimensions"], json!([{ "Name": "QueueName", "Value": name }]));
+        kept
+    });
     // Of every function.
     let failed = &alarms["FunctionFailsAlarm"];
     assert_eq!(
@@ -324,7 +344,7 @@ fn dead_letters_are_let_in_and_heard_of() {
         (&json!("AWS/Lambda"), &json!("Errors"))
     );
     assert!(failed["Dimensions"].is_null());
-    for alarm in [kept, failed] {
+    for alarm in kept.into_iter().chain([failed]) {
         assert_eq!(alarm["Threshold"], 0);
         assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
     }

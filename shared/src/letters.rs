@@ -377,7 +377,8 @@ pub fn closing_called_off(tenant: &TenantRecord, name: &str, email: &str) -> Res
 
 /// Tells `contact`, whom `tenant` named, how much time is left to answer a
 /// person's request about their data; negative when it is over. It names the
-/// request and not the person: a letter lies in a mailbox.
+/// request and not the person: a letter lies in a mailbox. Of a suspended tenant
+/// nobody finds it in Keystone, and has to answer it all the same.
 ///
 /// # Errors
 /// As [`invitation`].
@@ -408,6 +409,14 @@ pub fn subject_request_deadline(
             }
         )
     };
+    let found = if tenant.state.serves() {
+        format!("You find it in Keystone as request {request}.")
+    } else {
+        format!(
+            "It is request {request}. The time runs on although access to Keystone is suspended \
+             for your organisation."
+        )
+    };
     Letter {
         subject: if over {
             "A data-subject request is overdue"
@@ -415,7 +424,7 @@ pub fn subject_request_deadline(
             "A data-subject request is due soon"
         },
         name: &contact.name,
-        paragraphs: vec![told, format!("You find it in Keystone as request {request}.")],
+        paragraphs: vec![told, found],
         link: None,
         closing: "The GDPR gives one month (Art. 12(3)); where a request is complex, two more, of \
                   which the person must be told within the first.",
@@ -969,7 +978,12 @@ mod tests {
             let mail = subject_request_deadline(&tenant, &contact, id, due, days_left).unwrap();
             assert!(mail.text.contains(said) && mail.text.contains(&id.to_string()), "{said}");
             assert_eq!(mail.subject.ends_with("overdue"), days_left < 0);
+            assert!(mail.text.contains("You find it in Keystone"), "{}", mail.text);
         }
+        let away = TenantRecord { state: TenantState::Suspended, ..tenant };
+        let mail = subject_request_deadline(&away, &contact, id, due, 1).unwrap();
+        assert!(mail.text.contains(&format!("It is request {id}.")), "{}", mail.text);
+        assert!(!mail.text.contains("You find it in Keystone"), "nobody can sign in");
     }
 
     #[test]

@@ -158,7 +158,8 @@ pub async fn enqueue(
 
 /// As [`enqueue`], for what does not wait until the tenant is no longer suspended: a
 /// notice of a breach, over which it may have been suspended, or of a sub-processor,
-/// since its data is processed all the same; a letter to our own people.
+/// since its data is processed all the same; a deadline of a person's request about
+/// their data, which runs on; a letter to our own people.
 ///
 /// # Errors
 /// As [`enqueue`].

@@ -415,11 +415,17 @@ impl<'s> Tenant<'s> {
 
     /// Takes the tenant out of normal use, unchecked.
     pub async fn close(self) {
+        self.set_state("closed").await;
+    }
+
+    /// Says in the registry where the tenant stands.
+    pub async fn set_state(&self, state: &str) {
         let registry = self.stack.database().await.database("keystone_control");
-        registry
+        let done = registry
             .collection::<Document>("tenants")
-            .update_one(doc! { "_id": &self.slug }, doc! { "$set": { "state": "closed" } })
+            .update_one(doc! { "_id": &self.slug }, doc! { "$set": { "state": state } })
             .await
             .expect("the registry can be written");
+        assert_eq!(done.matched_count, 1);
     }
 }

@@ -794,6 +794,61 @@ async fn deadlines_are_watched_and_a_miss_is_recorded() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_suspended_tenant_runs_on() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("dsr-away", &[]).await;
+    let owner = tenant.owner();
+    let somebody = json!({
+        "kind": "access", "received_on": today(), "channel": "phone",
+        "requester": { "name": "Siobhan Xylander" },
+    });
+    let mut ids = Vec::new();
+    for days in [7, -1] {
+        let id = owner.post(PATH, &somebody).await.expect(201).id();
+        due_in(&tenant, &id, days).await;
+        ids.push(id);
+    }
+    // A stranger's, answered three years ago, is kept no longer.
+    let old = owner.post(PATH, &somebody).await.expect(201);
+    let path = format!("{PATH}/{}", old.id());
+    let refusal = ending("refused", Some("identity_not_established"));
+    owner.patch(&path, &old.etag(), &refusal).await.must(200);
+    let then = clock::now() - jiff::SignedDuration::from_hours(24 * (3 * 365 + 1));
+    let changed = mongodb::bson::DateTime::from_millis(then.as_millisecond());
+    let requests = "data_subject_requests";
+    tenant.set_in_document(requests, "_id", &old.id(), "updated_at", changed).await;
+    tenant.set_in_document(requests, "_id", &old.id(), "ending.at", then.to_string()).await;
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let years = json!({ "former_user_years": 3 });
+    owner.patch("/v1/tenant", &etag, &years).await.must(200);
+
+    tenant.set_state("suspended").await;
+    let event = json!({ "tenant": tenant.slug() });
+    let job = stack.function("watch-data-subject-requests");
+    for each in [1, 0] {
+        let done = stack.aws().invoke(&job, &event).await;
+        for what in ["reminded", "missed", "lapsed"] {
+            assert_eq!(done[what], each, "{what}: {done}");
+        }
+    }
+    // The letters leave while other mail waits, and say that nobody can sign in.
+    let contact = tenant.email_of(Role::SuperAdmin);
+    for (id, said) in ids.iter().zip(["7 days are left", "and it is not answered"]) {
+        assert!(stack.mails_after_drain(&contact, id).await, "{id}");
+        let letters = stack.mails_to(&contact).await;
+        let letters: Vec<&String> = letters.iter().filter(|mail| mail.contains(id)).collect();
+        assert_eq!(letters.len(), 1, "{letters:?}");
+        assert!(letters[0].contains(said) && letters[0].contains("is suspended"), "{letters:?}");
+    }
+    tenant.set_state("active").await;
+    let missed = owner.get(&format!("{PATH}/{}", ids[1])).await.expect(200).json();
+    assert!(missed["watch"]["missed_at"].is_string(), "{missed}");
+    assert_eq!(done_of(&tenant, "data_subject_request.miss").await[&ids[1]], 1);
+    assert_eq!(done_of(&tenant, "data_subject_request.remind").await[&ids[0]], 1);
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn a_watch_that_is_killed_and_run_again_ends_in_the_same_state() {
     let stack = Stack::load();
     let tenant = stack.tenant("dsr-kill", &[]).await;

@@ -358,14 +358,6 @@ async fn announce(stack: &Stack, change: &Value) -> Value {
     stack.aws().invoke_to_the_end(&stack.function("announce-sub-processor"), change).await
 }
 
-async fn set_state(stack: &Stack, tenant: &Tenant<'_>, state: &str) {
-    let registry = stack.database().await.database("keystone_control");
-    let tenants = registry.collection::<Document>("tenants");
-    let state = doc! { "$set": { "state": state } };
-    let done = tenants.update_one(doc! { "_id": tenant.slug() }, state).await.unwrap();
-    assert_eq!(done.matched_count, 1);
-}
-
 async fn contact_email(stack: &Stack, tenant: &Tenant<'_>, email: &str) -> String {
     let settings = stack.database().await.database(&format!("t_{}", tenant.slug()));
     let settings = settings.collection::<Document>("settings");
@@ -597,14 +589,14 @@ async fn customers_hear_of_a_sub_processor_and_we_of_their_objections() {
     assert_eq!(letters(&ours, &open).await, 2);
 
     // It can be settled though the tenant was suspended since.
-    set_state(&stack, &tenant, "suspended").await;
+    tenant.set_state("suspended").await;
     let outcome = json!({
         "operator": "Una", "tenant": tenant.slug(), "change": id, "outcome": "Only Ireland is used.",
     });
     stack.aws().invoke(&stack.function("settle-objection"), &outcome).await;
     let end = json!({ "operator": "Una", "change": id, "reason": "The test ended." });
     stack.aws().invoke(&stack.function("withdraw-sub-processor"), &end).await;
-    set_state(&stack, &tenant, "active").await;
+    tenant.set_state("active").await;
     tenant.finish().await;
 }
 
@@ -616,7 +608,7 @@ async fn customers_hear_of_a_sub_processor_though_they_are_suspended() {
     let gone = stack.unattended_tenant("told-never").await;
     let gone_slug = gone.slug().to_owned();
     gone.close().await;
-    set_state(&stack, &away, "suspended").await;
+    away.set_state("suspended").await;
     let new = change(30);
     let id = new["change"].as_str().unwrap();
     let name = new["sub_processor"]["name"].as_str().unwrap();

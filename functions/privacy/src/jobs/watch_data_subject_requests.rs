@@ -1,7 +1,8 @@
 //! Watches the deadlines of data-subject requests: reminds the tenant's primary
 //! contact seven and two days before the end, and records a miss on the day
 //! after it (GDPR Art. 12(3)). Erases what strangers said in requests that were
-//! answered as long ago as the tenant keeps who left.
+//! answered as long ago as the tenant keeps who left. Suspended tenants are looked
+//! at, too: no time stops for them.
 
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
     let mut total = Watched::default();
     let mut first_problem = None;
     let tenants =
-        registry.round(Visit::Customers, input.tenant.as_deref(), (job.now, EVERY)).await?;
+        registry.round(Visit::KeptCustomers, input.tenant.as_deref(), (job.now, EVERY)).await?;
     for enrolled in tenants {
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;
@@ -175,7 +176,7 @@ async fn take_step(
                 request.due_on,
                 days_left,
             )?;
-            mail::enqueue(tx, by.now, contact.subject(), &letter).await?;
+            mail::enqueue_though_suspended(tx, by.now, contact.subject(), &letter).await?;
             // Doubts about who asks do not stop the clock; that there were some
             // belongs to what is known of a miss.
             let facts = json!({ "days_left": days_left, "identity": request.identity() });

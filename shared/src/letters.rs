@@ -683,7 +683,8 @@ pub fn vulnerability_deadline(
 
 /// Tells `contact` of `tenant` of a sub-processor to come: its name, what it does
 /// and where, from which day (GDPR Art. 28(2)), and whether data would leave the
-/// EU. Who may not sign in, since the tenant is suspended, objects in writing.
+/// EU. Who may not sign in, since the tenant is suspended, objects by a letter to
+/// `write_to`.
 ///
 /// # Errors
 /// As [`invitation`].
@@ -692,21 +693,26 @@ pub fn sub_processor(
     contact: &Contact,
     (name, purpose, location): (&str, &str, &str),
     (effective_on, outside_eu): (Date, bool),
+    write_to: &str,
 ) -> Result<Mail, Problem> {
     let day = day_in_words(effective_on);
     let of = &tenant.legal_name;
     let object = if tenant.state.serves() {
         "You may object until then: a super_admin finds the change in Keystone under \
          sub-processors. While an objection is open the change waits."
+            .to_owned()
     } else {
-        "You may object until then. Write to us to do so, since access to Keystone is suspended \
-         for your organisation."
+        format!(
+            "You may object until then. Write to {write_to} to do so, and say why, since access \
+             to Keystone is suspended for your organisation. While an objection is open the \
+             change waits."
+        )
     };
     let mut paragraphs = vec![
         format!("from {day} at the earliest, {name} processes data for us, and so data of {of}."),
         format!("What for: {purpose}."),
         format!("Where: {location}."),
-        object.into(),
+        object,
     ];
     if outside_eu {
         paragraphs[0] = format!(
@@ -811,7 +817,8 @@ pub fn objection(
     .to(&to.email)
 }
 
-/// Tells `contact` of `tenant` that we have its objection to a sub-processor.
+/// Tells `contact` of `tenant` that we have its objection to a sub-processor, which
+/// a `super_admin` made or which came `in_writing`.
 ///
 /// # Errors
 /// As [`invitation`].
@@ -819,17 +826,25 @@ pub fn objection_received(
     tenant: &TenantRecord,
     contact: &Contact,
     about: &Announced<'_>,
+    in_writing: bool,
 ) -> Result<Mail, Problem> {
     let Announced { name, effective_on, .. } = about;
+    let (of, day) = (&tenant.legal_name, day_in_words(*effective_on));
     Letter {
         subject: "Your objection to a sub-processor",
         name: &contact.name,
         paragraphs: vec![
-            format!(
-                "a super_admin objected for {} to our use of {name}, which is announced for {}.",
-                tenant.legal_name,
-                day_in_words(*effective_on)
-            ),
+            if in_writing {
+                format!(
+                    "{of} objected in writing to our use of {name}, which is announced for {day}. \
+                     We have recorded that."
+                )
+            } else {
+                format!(
+                    "a super_admin objected for {of} to our use of {name}, which is announced for \
+                     {day}."
+                )
+            },
             "While the objection is open, none of your data goes there. You find it, and what \
              comes of it, in Keystone under sub-processors."
                 .into(),
@@ -1002,6 +1017,20 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_sign_in_learns_where_to_write_to() {
+        let (tenant, ..) = eve();
+        let to = Contact { name: "Orla".into(), email: "o@acme.example".into(), user: None };
+        let what = ("Ledger GmbH", "Archiving", "Frankfurt");
+        let when = (jiff::civil::date(2026, 6, 30), false);
+        let away = TenantRecord { state: TenantState::Suspended, ..tenant.clone() };
+        for (tenant, writes) in [(&tenant, false), (&away, true)] {
+            let mail = sub_processor(tenant, &to, what, when, "us@keystone.example").unwrap();
+            assert_eq!(mail.text.contains("us@keystone.example"), writes, "{}", mail.text);
+            assert_eq!(mail.text.contains("a super_admin finds"), !writes, "{}", mail.text);
+        }
+    }
+
+    #[test]
     fn a_letter_of_objections_says_whose_they_are_and_what_waits() {
         let (tenant, ..) = eve();
         let to = Contact { name: "Orla".into(), email: "o@keystone.example".into(), user: None };
@@ -1016,6 +1045,13 @@ mod tests {
             "The change 00000000-0000-0000-0000-000000000007 waits",
         ] {
             assert!(mail.text.contains(part), "{part}: {}", mail.text);
+        }
+        for (in_writing, said) in [
+            (false, "a super_admin objected for Acme Dairy Ltd to our use of Ledger GmbH"),
+            (true, "Acme Dairy Ltd objected in writing to our use of Ledger GmbH"),
+        ] {
+            let mail = objection_received(&tenant, &to, &about, in_writing).unwrap();
+            assert!(mail.text.contains(said), "{}", mail.text);
         }
         let objecting = ["acme", "dairy"].map(|slug| TenantId::parse(slug).unwrap());
         for (come, said) in [(false, "is announced for"), (true, "and is not used")] {

@@ -41,6 +41,7 @@ const BESIDE: &[&str] = &[
     "data_subject_request.erase",
     "audit_trail.scope",
     "sub_processor_notice.send",
+    "sub_processor_notice.object",
     "sub_processor_notice.settle",
     "incident.notify",
     "incident.record_by_hand",

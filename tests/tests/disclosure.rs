@@ -622,7 +622,12 @@ async fn customers_hear_of_a_sub_processor_though_they_are_suspended() {
     assert!(stack.mails_after_drain(&email, name).await, "it leaves while other mail waits");
     let letters = stack.mails_to(&email).await;
     let letter = letters.iter().find(|letter| letter.contains(name)).unwrap();
-    assert!(letter.contains("Write to us to do so,"), "nobody can sign in: {letter}");
+    // The published address, since nobody can sign in.
+    let published = stranger(&stack).get("/.well-known/security.txt").await.expect(200).body;
+    let published = String::from_utf8(published).unwrap();
+    let (_, published) = published.split_once("Contact: mailto:").unwrap();
+    let write_to = format!("Write to {} to do so", published.lines().next().unwrap());
+    assert!(letter.contains(&write_to), "{write_to}: {letter}");
     let delivered = announce(&stack, &new).await["deliveries"].clone();
     let of = |slug: &str| {
         let mut delivered = delivered.as_array().unwrap().iter();
@@ -631,11 +636,20 @@ async fn customers_hear_of_a_sub_processor_though_they_are_suspended() {
     assert_eq!(of(away.slug()).unwrap()["mail"]["state"], "sent");
     assert_eq!(of(&gone_slug), None, "nothing of it is left to be processed");
 
+    // It objects in writing, which an operator records and both sides hear of.
+    objects_in_writing(&stack, &away, (id, name), &email).await;
+
     // It holds the change up as any other does.
     let changes = provider(&stack, "sub_processor_changes").await;
     let come = doc! { "$set": { "effective_on": calendar::day_of(clock::now()).to_string() } };
     changes.update_one(doc! { "_id": id }, come).await.unwrap();
     sent_days_ago(&stack, id, 30).await;
+    let waiting = watch(&stack).await["waiting"].to_string();
+    assert!(waiting.contains(&format!("\"objection\":\"{}\"", away.slug())), "{waiting}");
+    let outcome = json!({
+        "operator": "Una", "tenant": away.slug(), "change": id, "outcome": "Only Ireland is used.",
+    });
+    stack.aws().invoke(&stack.function("settle-objection"), &outcome).await;
     given_up(&stack, &away, id).await;
     let waiting = watch(&stack).await["waiting"].to_string();
     assert!(waiting.contains(&format!("\"undelivered\":\"{}\"", away.slug())), "{waiting}");
@@ -645,6 +659,41 @@ async fn customers_hear_of_a_sub_processor_though_they_are_suspended() {
     let end = json!({ "operator": "Una", "change": id, "reason": "The test ended." });
     stack.aws().invoke(&stack.function("withdraw-sub-processor"), &end).await;
     away.close().await;
+}
+
+/// Records that `tenant`, of whom nobody can sign in, objects to this change.
+async fn objects_in_writing(
+    stack: &Stack,
+    tenant: &Tenant<'_>,
+    (change, name): (&str, &str),
+    email: &str,
+) {
+    let slug = tenant.slug();
+    let record = async |what: Value| {
+        let mut event = json!({ "operator": "Una", "tenant": slug, "change": change });
+        event.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        stack.aws().invoke_to_the_end(&stack.function("settle-objection"), &event).await
+    };
+    let why = "Our contract names Ireland only.";
+    for neither in [json!({}), json!({ "reason": why, "outcome": "Only Ireland is used." })] {
+        let refused = record(neither).await.to_string();
+        assert!(refused.contains("Give either a reason or an outcome."), "{refused}");
+    }
+    let none = record(json!({ "outcome": "Only Ireland is used." })).await.to_string();
+    assert!(none.contains("urn:keystone:problem:not-found"), "{none}");
+    assert_eq!(record(json!({ "reason": why })).await, json!({}));
+    let again = record(json!({ "reason": why })).await.to_string();
+    assert!(again.contains("The tenant objected before"), "{again}");
+
+    let told = tenant.document("sub_processor_notices", "_id", change).await;
+    let objection = told.get_document("objection").unwrap();
+    assert_eq!(objection.get_document("by").unwrap(), &doc! { "recorded_by": "Una" });
+    assert_eq!(objection.get_str("reason").unwrap(), why);
+    let ours = stack.security_contact().await;
+    let objects = format!("{slug} Ltd ({slug}) objects to our use of {name}");
+    assert!(stack.mails_after_drain(&ours, &objects).await);
+    let recorded = format!("{slug} Ltd objected in writing to our use of {name}");
+    assert!(stack.mails_after_drain(email, &recorded).await, "it leaves while other mail waits");
 }
 
 /// What the tenant sees of the sub-processor `name`.

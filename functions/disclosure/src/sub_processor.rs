@@ -102,13 +102,28 @@ impl Entity for Change {
     const PERSONAL: &'static [&'static str] = &[];
 }
 
+/// Who objects for a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, deny_unknown_fields)]
+#[schemars(rename = "SubProcessorObjector")]
+pub enum Objector {
+    /// A user, by their id.
+    User(Id),
+    /// Whoever wrote to us.
+    Writer {
+        /// The operator who recorded it.
+        recorded_by: String,
+    },
+}
+
 /// What a customer objects to, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SubProcessorObjection")]
 pub struct Objection {
-    /// Id of the user who objects for the tenant.
-    pub by: Id,
+    /// Who objects for the tenant: the id of a user, or the operator who recorded
+    /// that the tenant wrote to us.
+    pub by: Objector,
     /// When.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
@@ -288,9 +303,10 @@ struct Delivery {
 }
 
 /// Announces a change to every customer, suspended ones too, whose data we have
-/// like that of all others. The same call again goes on where the one before
-/// ended: it tells nobody twice, but for those whose message was given up or came
-/// back, and says how far each message came.
+/// like that of all others; they may object by a letter to `write_to`. The same
+/// call again goes on where the one before ended: it tells nobody twice, but for
+/// those whose message was given up or came back, and says how far each message
+/// came.
 ///
 /// # Errors
 /// 422 when the day is less than 30 days away, the countries are missing or a
@@ -300,6 +316,7 @@ pub async fn announce(
     registry: &JobRegistry<'_>,
     by: &Attribution,
     (id, description, effective_on): (Id, &Description, Date),
+    write_to: &str,
 ) -> Result<Announced, Problem> {
     let provider = registry.provider(by.now).await?;
     let known = provider.get::<Change>(id).await?;
@@ -338,7 +355,7 @@ pub async fn announce(
     let effective_on = effective_on.max(earliest);
     let mut done = Announced::default();
     for tenant in &tenants {
-        if tell(tenant, by, id, description, effective_on).await? {
+        if tell(tenant, by, id, (description, effective_on), write_to).await? {
             done.told += 1;
         } else {
             done.before += 1;
@@ -396,8 +413,8 @@ async fn tell(
     tenant: &Tenant,
     by: &Attribution,
     id: Id,
-    description: &Description,
-    effective_on: Date,
+    (description, effective_on): (&Description, Date),
+    write_to: &str,
 ) -> Result<bool, Problem> {
     let before = tenant.get::<Told>(id).await?;
     if let Some(told) = &before {
@@ -421,6 +438,7 @@ async fn tell(
                 &contact,
                 (&description.name, &description.purpose, &description.location),
                 (effective_on, description.outside_eu()),
+                write_to,
             )?;
             let mail =
                 mail::enqueue_though_suspended(tx, by.now, contact.subject(), &letter).await?;
@@ -522,6 +540,16 @@ pub async fn is_waiting(provider: &Tenant, change: Id) -> Result<bool, Problem> 
     Ok(found.is_some_and(|change| change.entity.state == State::Announced))
 }
 
+/// Who of ours hears of objections: the provider's security contact, or else its
+/// primary one.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn our_contact(provider: &Tenant) -> Result<Contact, Problem> {
+    let contacts = provider.settings().await?.entity.contacts;
+    Ok(contacts.security.unwrap_or(contacts.primary))
+}
+
 /// Objects to a change for the tenant, and tells `ours`, the provider's contact,
 /// and the tenant's own.
 ///
@@ -531,7 +559,7 @@ pub async fn is_waiting(provider: &Tenant, change: Id) -> Result<bool, Problem> 
 pub async fn object(
     tx: &mut WriteTx<'_>,
     (change, waiting): (Id, bool),
-    (by, at): (Id, Timestamp),
+    (by, at): (Objector, Timestamp),
     reason: &str,
     ours: &Contact,
 ) -> Result<Stored<Told>, Problem> {
@@ -542,6 +570,7 @@ pub async fn object(
     if !waiting {
         return Err(Problem::Conflict("The change took effect or was withdrawn.".into()));
     }
+    let in_writing = matches!(by, Objector::Writer { .. });
     let objection =
         Objection { by, at, reason: reason.to_owned(), outcome: None, settled_at: None };
     let after = Told { objection: Some(objection), ..before.entity.clone() };
@@ -551,13 +580,40 @@ pub async fn object(
         name: &told.entity.description.name,
         effective_on: told.entity.effective_on,
     };
-    // Ours is nobody of the tenant's, and does not wait if that is suspended next.
+    // Neither waits if the tenant is suspended: ours is nobody of it, and theirs
+    // is about the notice, which did not wait.
     let letter = letters::objection(tx.tenant().profile(), ours, &about, reason)?;
     mail::enqueue_though_suspended(tx, at, Subject::Tenant, &letter).await?;
     let theirs = tx.settings().await?.entity.contacts.primary;
-    let letter = letters::objection_received(tx.tenant().profile(), &theirs, &about)?;
-    mail::enqueue(tx, at, theirs.subject(), &letter).await?;
+    let letter = letters::objection_received(tx.tenant().profile(), &theirs, &about, in_writing)?;
+    mail::enqueue_though_suspended(tx, at, theirs.subject(), &letter).await?;
     Ok(told)
+}
+
+/// Records that a tenant objects in writing, as one must of whom nobody can sign
+/// in.
+///
+/// # Errors
+/// 404 also when there is no such customer, 503 when a store does not answer;
+/// else as [`object`].
+pub async fn object_in_writing(
+    registry: &JobRegistry<'_>,
+    by: &Attribution,
+    (tenant, change): (&TenantId, Id),
+    reason: &str,
+) -> Result<(), Problem> {
+    let provider = registry.provider(by.now).await?;
+    let waiting = is_waiting(&provider, change).await?;
+    let ours = our_contact(&provider).await?;
+    let found = registry.find(Visit::KeptCustomers, tenant.as_str()).await?;
+    let tenant = registry.for_job(found.ok_or(Problem::NotFound)?, by.now).await?;
+    tenant
+        .audited(by, "sub_processor_notice.object", async |tx: &mut WriteTx<'_>| {
+            let writer = Objector::Writer { recorded_by: by.actor.id.clone() };
+            object(tx, (change, waiting), (writer, by.now), reason, &ours).await?;
+            Ok(())
+        })
+        .await
 }
 
 /// Records what came of a tenant's objection.
@@ -787,11 +843,30 @@ mod tests {
 
     fn objection(outcome: Option<&str>) -> Objection {
         Objection {
-            by: keystone::random::id(Timestamp::UNIX_EPOCH).unwrap(),
+            by: Objector::User(keystone::random::id(Timestamp::UNIX_EPOCH).unwrap()),
             at: Timestamp::UNIX_EPOCH,
             reason: String::new(),
             outcome: outcome.map(ToOwned::to_owned),
             settled_at: None,
+        }
+    }
+
+    #[test]
+    fn who_objected_is_a_user_or_an_operator_who_recorded_it() {
+        // As releases stored it that knew users only.
+        let user = "01890000-0000-7000-8000-000000000000";
+        let mut stored = serde_json::to_value(objection(None)).unwrap();
+        stored["by"] = user.into();
+        let read: Objection = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(read.by, Objector::User(user.parse().unwrap()));
+        assert_eq!(serde_json::to_value(read).unwrap(), stored);
+        stored["by"] = serde_json::json!({ "recorded_by": "Una" });
+        let read: Objection = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(read.by, Objector::Writer { recorded_by: "Una".into() });
+        assert_eq!(serde_json::to_value(read).unwrap(), stored);
+        for wrong in ["Una".into(), serde_json::json!({})] {
+            stored["by"] = wrong;
+            assert!(serde_json::from_value::<Objection>(stored.clone()).is_err(), "{stored}");
         }
     }
 

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use crate::sub_processor::{Announced, Description, announce};
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 3] =
-    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+pub const SETTINGS: [Setting; 4] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::SecurityContact];
 
 /// The event.
 #[derive(Deserialize, JsonSchema)]
@@ -33,10 +33,13 @@ pub struct Input {
     effective_on: Date,
 }
 
-/// The job.
+/// The job. Who cannot sign in writes to the address that is published
+/// (`/.well-known/security.txt`).
 pub async fn handle(job: Job) -> Result<Announced, Problem> {
     let input: Input = job.input()?;
     let by = job.attribution(ActorKind::Operator, &input.operator);
     let registry = job.registry().await?;
-    announce(&registry, &by, (input.change, &input.sub_processor, input.effective_on)).await
+    let write_to = job.platform.setting(Setting::SecurityContact)?;
+    let change = (input.change, &input.sub_processor, input.effective_on);
+    announce(&registry, &by, change, write_to).await
 }

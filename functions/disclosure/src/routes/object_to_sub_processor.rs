@@ -7,7 +7,7 @@ use keystone::tenant::Id;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::sub_processor::{ToldView, is_waiting, object};
+use crate::sub_processor::{Objector, ToldView, is_waiting, object, our_contact};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -37,13 +37,12 @@ pub struct NewObjection {
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let change: Id = call.request().path("id")?;
     let new: NewObjection = call.request().body()?;
-    let by = (call.principal().user(), call.now());
     let provider = call.platform().registry(call.now()).await?.provider(call.now()).await?;
     let waiting = is_waiting(&provider, change).await?;
-    let contacts = provider.settings().await?.entity.contacts;
-    let ours = contacts.security.unwrap_or(contacts.primary);
+    let ours = our_contact(&provider).await?;
     call.audited("sub_processor_notice.object", async |tx| {
-        let told = object(tx, (change, waiting), by, &new.reason, &ours).await?;
+        let by = Objector::User(call.principal().user());
+        let told = object(tx, (change, waiting), (by, call.now()), &new.reason, &ours).await?;
         Reply::ok(&ToldView::of(tx.tenant(), &told).await?)
     })
     .await

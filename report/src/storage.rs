@@ -66,6 +66,21 @@ impl Storage {
         Ok(())
     }
 
+    /// Deletes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when S3 does not say that it is gone.
+    pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.client
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable("s3", &error))?;
+        Ok(())
+    }
+
     /// A link to a file of `tenant`, good for [`LINK_LIFE`], under which it is
     /// saved as `file_name`. Signed here: no store is asked. The key says whose a
     /// file is (`<kind>/<tenant>/...`), since the role may read every tenant's.

@@ -5,8 +5,9 @@
 //! pending erasure; then the subject's secret is destroyed, and with it every
 //! copy of what was sealed for the subject: in queued mail, kept answers, audit
 //! entries and backups. What was said in requests that are about the subject
-//! has secrets of its own (docs/adr/0027), which go with it. A run that dies in
-//! between is finished by the job `maintain-keys`.
+//! has secrets of its own (docs/adr/0027), which go with it, and so do the bundles
+//! that were made for these requests. A run that dies in between is finished by the
+//! job `maintain-keys`.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -18,10 +19,11 @@ use crate::audit::entry::{Actor, ActorKind, Resource};
 use crate::auth::Permission;
 use crate::crypto::Subject;
 use crate::http::Call;
-use crate::random;
+use crate::platform::Platform;
 use crate::tenant::{
     Attribution, AuditFilter, Entity, Filter, Id, Page, StoreError, Stored, Tenant, WriteTx, schema,
 };
+use crate::{bundles, random};
 
 /// An entity about a subject.
 pub trait Erasable: Entity {
@@ -111,7 +113,7 @@ pub async fn erase<E: Erasable>(
         call.caller_with(tx, Permission::EraseSubject).await?;
         check(tx, before).await
     };
-    erase_for(call.tenant(), &by, id, action, ground, permitted).await
+    erase_for(call.platform(), call.tenant(), &by, id, action, ground, permitted).await
 }
 
 /// As [`erase`], for a job.
@@ -119,6 +121,7 @@ pub async fn erase<E: Erasable>(
 /// # Errors
 /// As [`erase`].
 pub async fn erase_for<E: Erasable>(
+    platform: &Platform,
     tenant: &Tenant,
     by: &Attribution,
     id: Id,
@@ -150,7 +153,7 @@ pub async fn erase_for<E: Erasable>(
         now: by.now,
     };
     for erasure in &pending {
-        conclude(tenant, &by, erasure).await?;
+        conclude(platform, tenant, &by, erasure).await?;
     }
     Ok(Erased { id: erasure_id, subject: subject.to_string(), at: by.now })
 }
@@ -172,13 +175,17 @@ async fn begin(
     tx.insert(id, erasure).await
 }
 
-/// Destroys the secrets of subjects whose erasure was interrupted; returns how
-/// many. One that cannot be concluded does not stop the others.
+/// Concludes the erasures that were interrupted; returns how many. One that cannot
+/// be concluded does not stop the others.
 ///
 /// # Errors
 /// [`Problem`] when a store does not answer, or an erasure names a secret that
 /// there never was.
-pub async fn finish_pending(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
+pub async fn finish_pending(
+    platform: &Platform,
+    tenant: &Tenant,
+    by: &Attribution,
+) -> Result<u64, Problem> {
     let mut page = Page { after: None, limit: 100 };
     let (mut finished, mut first_problem) = (0, None);
     loop {
@@ -188,7 +195,7 @@ pub async fn finish_pending(tenant: &Tenant, by: &Attribution) -> Result<u64, Pr
         };
         page.after = Some(last.id);
         for erasure in &pending {
-            match conclude(tenant, by, erasure).await {
+            match conclude(platform, tenant, by, erasure).await {
                 Ok(()) => finished += 1,
                 Err(problem) => {
                     tracing::error!(tenant = %tenant.id(), erasure = %erasure.id, %problem, "an erasure was not concluded");
@@ -239,6 +246,21 @@ pub async fn concluded_since(
     Ok(found.first().map(|erasure| erasure.id))
 }
 
+/// The erasures of `subject` that are concluded, newest first, a hundred at most:
+/// who reads the same before and after has met none in between.
+///
+/// # Errors
+/// 409 while one is pending; 503 when the database does not answer.
+pub async fn concluded_of(tenant: &Tenant, subject: Subject) -> Result<Vec<Id>, Problem> {
+    let states = vec!["pending".to_owned(), "done".to_owned()];
+    let of_subject = Filter::all().any("state", states).eq("subject", subject.to_string());
+    let found = tenant.list::<Erasure>(of_subject, Page { after: None, limit: 100 }).await?;
+    if found.iter().any(|erasure| erasure.entity.state == State::Pending) {
+        return Err(Problem::Conflict("The person is being erased.".into()));
+    }
+    Ok(found.iter().map(|erasure| erasure.id).collect())
+}
+
 /// Whether somebody was erased at `at` or later.
 ///
 /// # Errors
@@ -249,6 +271,7 @@ pub async fn any_since(tenant: &Tenant, at: Timestamp) -> Result<bool, StoreErro
 }
 
 async fn conclude(
+    platform: &Platform,
     tenant: &Tenant,
     by: &Attribution,
     pending: &Stored<Erasure>,
@@ -260,6 +283,10 @@ async fn conclude(
     if !tenant.is_destroyed(subject, &pending.entity.secret_mark).await? {
         let what = format!("the erasure {} names a secret that there never was", pending.id);
         return Err(StoreError::defect(what).into());
+    }
+    if let Subject::Request(request) = subject {
+        // Boxed, so that what erases stays small.
+        Box::pin(bundles::delete(platform, tenant.id(), request)).await?;
     }
     tenant
         .audited(by, "subject_key.destroy", async |tx: &mut WriteTx<'_>| {

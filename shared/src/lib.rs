@@ -15,6 +15,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod bundles;
 pub mod business_days;
 pub mod calendar;
 pub mod cell;

@@ -609,6 +609,26 @@ fn only_writers_of_reports_may_sign_and_only_provisioning_makes_keys() {
     ];
     assert_eq!(holders_on("dynamodb:DeleteItem", "SubjectKeyTable"), erasers);
     assert_eq!(holders_on("dynamodb:Query", "SubjectKeyTable"), ["destroy-tenants"]);
+    // Whoever erases subjects deletes bundles of theirs, and whoever makes one that
+    // is refused; nothing else of a bucket.
+    let deleters = [
+        "erase-customer",
+        "erase-supplier",
+        "erase-user",
+        "maintain-keys",
+        "make-subject-bundle",
+        "triage-vulnerability",
+        "watch-data-subject-requests",
+    ];
+    assert_eq!(holders("s3:DeleteObject"), deleters);
+    assert_eq!(holders_on("s3:DeleteObject", "ExportBucket.Arn}/subject-bundles/*"), deleters);
+    let mut listers = deleters.to_vec();
+    listers.retain(|name| *name != "make-subject-bundle");
+    assert_eq!(holders_on("s3:ListBucket", "ExportBucket"), listers);
+    let of_bundles = json!({ "StringLike": { "s3:prefix": "subject-bundles/*" } });
+    let erasing = &managed["SubjectErasurePolicy"]["PolicyDocument"]["Statement"];
+    let listing = one_or_many(erasing).into_iter().find(|one| one["Action"] == "s3:ListBucket");
+    assert_eq!(listing.unwrap()["Condition"], of_bundles);
     // Only the posture looks at how the deployment is set up, and only it knows
     // the database's provider.
     assert_eq!(holders("kms:GetKeyRotationStatus"), ["check-posture"]);

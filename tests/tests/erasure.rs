@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -475,6 +476,110 @@ async fn an_export_from_before_an_erasure_is_handed_out_no_longer() {
     assert!(shown["note"].as_str().unwrap().contains("Ask for a new one"), "{shown}");
     let after = ask(owner, "jsonl", &json!({})).await;
     fetch(&stack, owner, &after).await;
+    tenant.finish().await;
+}
+
+/// Where the bundles of the request at `path` lie.
+fn folder(tenant: &Tenant<'_>, path: &str) -> String {
+    format!("subject-bundles/{}/{}/", tenant.slug(), path.rsplit_once('/').unwrap().1)
+}
+
+/// How many files there are in it.
+async fn bundles(stack: &Stack, tenant: &Tenant<'_>, path: &str) -> usize {
+    let list = stack.s3().list_objects_v2().bucket(stack.value("EXPORT_BUCKET"));
+    list.prefix(folder(tenant, path)).send().await.unwrap().contents().len()
+}
+
+#[tokio::test]
+async fn a_bundle_from_before_an_erasure_is_gone() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure-bundle", &[]).await;
+    let owner = tenant.owner();
+    let mut made = Vec::new();
+    for (street, phone) in [("11 Parcel Row", "+353865550011"), ("12 Parcel Row", "+353865550012")]
+    {
+        let customer = samples::customer(street, phone);
+        let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
+        let (path, _) = in_progress(owner, "access", "customer", &customer).await;
+        bundle(&stack, owner, &path).await;
+        let (view, _) = bundle(&stack, owner, &path).await;
+        made.push((customer, path, view["url"].as_str().unwrap().to_owned()));
+    }
+    let ((customer, path, url), (_, others, others_url)) = (&made[0], &made[1]);
+    assert_eq!(bundles(&stack, &tenant, path).await, 2);
+    erase(owner, &format!("/v1/customers/{customer}")).await;
+    assert_eq!(bundles(&stack, &tenant, path).await, 0);
+    assert_eq!(stack.aws().fetch(url).await.0, 404, "the link is good for five minutes");
+    assert_eq!(bundles(&stack, &tenant, others).await, 2);
+    assert_eq!(stack.aws().fetch(others_url).await.0, 200);
+
+    // As if the process had died before they were deleted: the job deletes them.
+    let file = format!("{}left.zip", folder(&tenant, path));
+    let put = stack.s3().put_object().bucket(stack.value("EXPORT_BUCKET")).key(file);
+    put.body(b"left".to_vec().into()).send().await.unwrap();
+    let of_request = format!("request:{}", path.rsplit_once('/').unwrap().1);
+    tenant.set_in_document("erasures", "subject", &of_request, "state", "pending").await;
+    let event = json!({ "tenant": tenant.slug() });
+    let job = stack.value("MAINTAIN_KEYS_FUNCTION");
+    assert_eq!(stack.aws().invoke(job, &event).await["erased"], 1);
+    assert_eq!(bundles(&stack, &tenant, path).await, 0);
+    tenant.finish().await;
+}
+
+#[tokio::test]
+async fn a_bundle_that_an_erasure_overtakes_is_not_handed_out() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("erasure-overtakes", &[]).await;
+    let owner = tenant.owner();
+    let customer = samples::customer("13 Parcel Row", "+353865550013");
+    let customer = owner.post("/v1/customers", &customer).await.expect(201).id();
+    let (path, _) = in_progress(owner, "access", "customer", &customer).await;
+    bundle(&stack, owner, &path).await;
+    let request = format!("request:{}", path.rsplit_once('/').unwrap().1);
+    let mut subjects = Vec::new();
+    for subject in [format!("customer:{customer}"), request] {
+        let mark = mark_of_secret(&stack, &tenant, &subject).await;
+        subjects.push((subject, mark));
+    }
+    let database = stack.database().await.database(&format!("t_{}", tenant.slug()));
+    let erasures = database.collection::<Document>("erasures");
+    for (state, said) in [("done", "was erased meanwhile"), ("pending", "is being erased")] {
+        // The data is read and the file stored while nothing can be recorded; what
+        // can be next is an erasure.
+        let mut held = tenant.hold_writes().await;
+        let overtaking = async {
+            while bundles(&stack, &tenant, &path).await < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            for (subject, mark) in &subjects {
+                let now = keystone::clock::now();
+                let at = mongodb::bson::DateTime::from_millis(now.as_millisecond());
+                let erasure = doc! {
+                    "_id": keystone::random::id(now).unwrap().to_string(),
+                    "tenant_id": tenant.slug(), "version": 1_i64,
+                    "created_at": at, "updated_at": at, "subject": subject, "ground": GROUND,
+                    "state": state, "secret_mark": mark,
+                };
+                erasures.insert_one(erasure).session(&mut held).await.unwrap();
+            }
+            held.commit_transaction().await.unwrap();
+        };
+        let (url, all) = (format!("{path}/bundle"), json!({}));
+        let (refused, ()) = futures::join!(owner.post(&url, &all), overtaking);
+        let refused = refused.expect(409).json();
+        assert!(refused["detail"].as_str().unwrap().contains(said), "{refused}");
+        assert_eq!(bundles(&stack, &tenant, &path).await, 1, "the earlier one");
+    }
+    let shown = owner.get(&path).await.expect(200).json();
+    assert_eq!(shown["bundles"], 1, "{shown}");
+
+    // While the erasure is pending none is made, and its end takes the first one.
+    let refused = owner.post(&format!("{path}/bundle"), &json!({})).await.expect(409).json();
+    assert!(refused["detail"].as_str().unwrap().contains("is being erased"), "{refused}");
+    let event = json!({ "tenant": tenant.slug() });
+    let job = stack.value("MAINTAIN_KEYS_FUNCTION");
+    assert_eq!(stack.aws().invoke(job, &event).await["erased"], 2);
+    assert_eq!(bundles(&stack, &tenant, &path).await, 0);
     tenant.finish().await;
 }
 

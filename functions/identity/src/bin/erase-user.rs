@@ -1,8 +1,8 @@
 //! `POST /v1/users/{id}/erase`
 
-use keystone_identity::routes::erase_user::{ROUTE, handle};
+use keystone_identity::routes::erase_user::{ROUTE, SETTINGS, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> keystone::Exit {
-    keystone::http::serve(&ROUTE, &[], handle).await
+    keystone::http::serve(&ROUTE, &SETTINGS, handle).await
 }

@@ -3,6 +3,7 @@
 use keystone::Problem;
 use keystone::auth::Permission;
 use keystone::auth::user::{User, UserStatus};
+use keystone::config::Setting;
 use keystone::erasure::{Erased, NewErasure, erase};
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::{Stored, WriteTx};
@@ -21,6 +22,10 @@ pub const ROUTE: Route = Route {
     permission: Permission::EraseSubject,
     assurance: Assurance::FullRecent,
 };
+
+/// What the function needs beyond what every guarded function does: bundles that
+/// were made of the data lie there.
+pub const SETTINGS: [Setting; 1] = [Setting::ExportBucket];
 
 /// The handler. Whoever may still sign in is offboarded first, and whoever is a
 /// contact of the tenant replaced.

@@ -11,6 +11,7 @@ use keystone::auth::user::{User, UserStatus};
 use keystone::config::Setting;
 use keystone::erasure::{Ground, erase_for, finish_pending};
 use keystone::job::Job;
+use keystone::platform::Platform;
 use keystone::tenant::{
     Attribution, Filter, Page, ROTATION_PERIOD, SealedValue, Stored, Tenant, Visit, WriteTx,
 };
@@ -18,8 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 3] =
-    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+pub const SETTINGS: [Setting; 4] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::ExportBucket];
 
 /// After so long a run begins no further batch; the next goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(10);
@@ -117,10 +118,10 @@ impl Run<'_> {
         total: &mut Maintained,
         unreadable: &mut Vec<SealedValue>,
     ) -> Result<(), Problem> {
-        let by = self.by;
+        let (platform, by) = (&self.job.platform, self.by);
         // What cannot be erased is no reason not to rotate.
-        let erased = finish_pending(tenant, by).await;
-        total.lapsed += erase_former_users(tenant, by).await?;
+        let erased = finish_pending(platform, tenant, by).await;
+        total.lapsed += erase_former_users(platform, tenant, by).await?;
         self.rotate(tenant, total, unreadable).await?;
         total.erased += erased?;
         Ok(())
@@ -158,7 +159,11 @@ impl Run<'_> {
 /// one who is not erased is when they left. Who is still a contact of the tenant
 /// waits until another is named, and whose data is restricted (GDPR Art. 18)
 /// until that is lifted.
-async fn erase_former_users(tenant: &Tenant, by: &Attribution) -> Result<u64, Problem> {
+async fn erase_former_users(
+    platform: &Platform,
+    tenant: &Tenant,
+    by: &Attribution,
+) -> Result<u64, Problem> {
     let settings = tenant.settings().await?.entity;
     let Some(limit) = settings.kept_from(by.now)? else { return Ok(0) };
     let lapsed = |user: &User| {
@@ -175,8 +180,8 @@ async fn erase_former_users(tenant: &Tenant, by: &Attribution) -> Result<u64, Pr
                 let due = lapsed(&user.entity) && !tx.is_contact(user).await?;
                 due.then_some(()).ok_or(Problem::Stale)
             };
-            match erase_for(tenant, by, user.id, "user.erase", Ground::NoLongerNeeded, check).await
-            {
+            let (action, ground) = ("user.erase", Ground::NoLongerNeeded);
+            match erase_for(platform, tenant, by, user.id, action, ground, check).await {
                 Err(Problem::Stale) => {}
                 done => erased += done.map(|_| 1)?,
             }

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use keystone::audit::merkle::Hash;
 use keystone::crypto::Subject;
 use keystone::http::Call;
-use keystone::tenant::{Dossier, Id, Period, StoreError, Stored};
-use keystone::{Problem, random};
+use keystone::tenant::{Dossier, Id, Period, StoreError, Stored, Tenant};
+use keystone::{Problem, bundles, erasure, random};
 use keystone_report::{LINK_LIFE, Storage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,11 @@ pub struct BundleView {
 /// A bundle, stored.
 pub struct Bundle {
     view: BundleView,
+    key: String,
     request_version: i64,
+    subject: Subject,
+    /// The erasures of the person before their data was read.
+    erasures: Vec<Id>,
     period: Period,
     /// How many documents there are of each collection.
     counts: BTreeMap<&'static str, usize>,
@@ -78,6 +82,7 @@ struct Contents {
     tenant_id: String,
     request: Stored<SubjectRequest>,
     subject: Subject,
+    erasures: Vec<Id>,
     dossier: Dossier,
     /// Sessions of a user that are alive, which lie outside the database.
     sessions: Vec<Map<String, Value>>,
@@ -91,14 +96,15 @@ impl NewBundle {
     ///
     /// # Errors
     /// 404 when there is no such request; 409 when it asks for no data, or is
-    /// not being answered, or who asks is not confirmed; 422 when a shorter
-    /// period must be asked for; 503 when a store does not answer.
+    /// not being answered, or who asks is not confirmed, or the person is being
+    /// erased; 422 when a shorter period must be asked for; 503 when a store does
+    /// not answer.
     pub async fn make(&self, call: &Call, request: Id, id: Id) -> Result<Bundle, Problem> {
         let contents = self.read(call, request).await?;
         let bytes = contents.zipped()?;
         let sha256 = Hash::of(&[&bytes]);
         let tenant = call.tenant().id();
-        let key = format!("subject-bundles/{tenant}/{request}/{id}.zip");
+        let key = format!("{}{id}.zip", bundles::folder(tenant, request));
         let name = format!("{tenant}-personal-data-{id}.zip");
         let size = bytes.len();
         let storage = Storage::new(call.platform()).await?;
@@ -115,7 +121,10 @@ impl NewBundle {
                 size,
                 sha256: sha256.to_string(),
             },
+            key,
             request_version: contents.request.version,
+            subject: contents.subject,
+            erasures: contents.erasures,
             period: contents.period,
             counts: holdings.map(|holding| (holding.collection, holding.documents.len())).collect(),
         })
@@ -131,6 +140,8 @@ impl NewBundle {
             return Err(Problem::invalid("/to", "Must be later than the beginning."));
         }
         let period = Period { from: self.from, to: self.to };
+        // Before anything of the person is read: see `Bundle::must_not_outlive`.
+        let erasures = erasure::concluded_of(tenant, subject).await?;
         let sessions = match subject {
             Subject::User(user) => sessions(call, user).await?,
             _ => Vec::new(),
@@ -140,6 +151,7 @@ impl NewBundle {
             tenant_id: tenant.id().to_string(),
             request,
             subject,
+            erasures,
             dossier: tenant.dossier(subject, period).await?,
             sessions,
             period,
@@ -185,6 +197,31 @@ impl Bundle {
     /// The version of the request that it was made for.
     pub fn request_version(&self) -> i64 {
         self.request_version
+    }
+
+    /// Refuses it if the person was erased since their data was read: it would be
+    /// handed out in clear after that. Transactions of a tenant are serial, so in
+    /// one that records the bundle no erasure begins any more; one that begins
+    /// later finds the file.
+    ///
+    /// # Errors
+    /// 409 when they were, or are being erased; 503 when the database does not
+    /// answer.
+    pub async fn must_not_outlive(&self, tenant: &Tenant) -> Result<(), Problem> {
+        if erasure::concluded_of(tenant, self.subject).await? == self.erasures {
+            return Ok(());
+        }
+        Err(Problem::Conflict("The person was erased meanwhile.".into()))
+    }
+
+    /// Deletes the file of a bundle that was not recorded, or not surely. Nothing
+    /// refers to it.
+    ///
+    /// # Errors
+    /// 503 when it does not go: then the bucket deletes it in time.
+    pub async fn discard(&self, call: &Call) -> Result<(), Problem> {
+        Storage::new(call.platform()).await?.delete(&self.key).await?;
+        Ok(())
     }
 
     /// The bundle as it is shown.
@@ -314,6 +351,7 @@ pub(super) mod tests {
             tenant_id: "acme-dairy".into(),
             request: Stored { id, version: 3, created_at: at, updated_at: at, entity: request },
             subject: Subject::Customer(Id::from_u128(9)),
+            erasures: vec![],
             dossier: Dossier {
                 holdings: vec![Holding {
                     collection: "customers",

@@ -12,6 +12,7 @@ use keystone::audit::entry::ActorKind;
 use keystone::config::Setting;
 use keystone::erasure::{Ground, erase_for};
 use keystone::job::Job;
+use keystone::platform::Platform;
 use keystone::tenant::{Attribution, Filter, Id, Page, Stored, Tenant, Visit, WriteTx};
 use keystone::{Problem, calendar, letters, mail};
 use schemars::JsonSchema;
@@ -22,8 +23,8 @@ use crate::request::watch::{FIRST_REMINDER, Step};
 use crate::request::{State, SubjectRequest};
 
 /// What the job needs beyond what every function does.
-pub const SETTINGS: [Setting; 3] =
-    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable];
+pub const SETTINGS: [Setting; 4] =
+    [Setting::MongodbSecret, Setting::DataKey, Setting::SubjectKeyTable, Setting::ExportBucket];
 
 /// After so long a run looks at no further request; the next goes on.
 const RUN_LIMIT: Duration = Duration::from_mins(4);
@@ -67,7 +68,7 @@ pub async fn handle(job: Job) -> Result<Watched, Problem> {
         let done = async {
             let tenant = registry.for_job(enrolled, job.now).await?;
             watch(&tenant, &by, deadline, &mut total).await?;
-            forget_strangers(&tenant, &by, deadline, &mut total).await
+            forget_strangers(&job.platform, &tenant, &by, deadline, &mut total).await
         };
         if let Err(problem) = done.await {
             first_problem.get_or_insert(problem);
@@ -114,6 +115,7 @@ async fn watch(
 /// Erases what was said in answered requests that are about nobody whom the
 /// tenant knows, once it is kept no longer: no erasure of a person reaches it.
 async fn forget_strangers(
+    platform: &Platform,
     tenant: &Tenant,
     by: &Attribution,
     deadline: tokio::time::Instant,
@@ -135,7 +137,7 @@ async fn forget_strangers(
                 return Ok(());
             }
             let (action, ground) = ("data_subject_request.erase", Ground::NoLongerNeeded);
-            match erase_for(tenant, by, request.id, action, ground, check).await {
+            match erase_for(platform, tenant, by, request.id, action, ground, check).await {
                 // Another run was faster.
                 Err(Problem::Stale) => {}
                 done => total.lapsed += done.map(|_| 1)?,

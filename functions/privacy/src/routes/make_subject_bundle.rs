@@ -28,13 +28,14 @@ pub const ROUTE: Route = Route {
 pub const SETTINGS: [Setting; 1] = [Setting::ExportBucket];
 
 /// The handler. The link is handed out after the entry that records it; a file
-/// without one is referred to by nothing, and the bucket deletes it.
+/// without one is deleted.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let request = call.request().path("id")?;
     let new: NewBundle = call.request().body()?;
     let id = call.new_id()?;
     let bundle = new.make(&call, request, id).await?;
-    call.audited("data_subject_request.hand_over", async |tx| {
+    let recorded = call.audited("data_subject_request.hand_over", async |tx| {
+        bundle.must_not_outlive(tx.tenant()).await?;
         let before = tx.get::<SubjectRequest>(request).await?.ok_or(Problem::NotFound)?;
         // The client named no version, so none of theirs is stale.
         let before = before.at_version(bundle.request_version()).map_err(|_| {
@@ -44,6 +45,10 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         tx.replace(&before, bundle.recorded_in(&before.entity, call.now())).await?;
         let location = format!("/v1/data-subject-requests/{request}");
         Reply::created(location, bundle.view())
-    })
-    .await
+    });
+    let recorded = recorded.await;
+    if recorded.is_err() {
+        bundle.discard(&call).await?;
+    }
+    recorded
 }

@@ -1,8 +1,8 @@
 //! `POST /v1/customers/{id}/erase`
 
-use keystone_traceability::routes::erase_customer::{ROUTE, handle};
+use keystone_traceability::routes::erase_customer::{ROUTE, SETTINGS, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> keystone::Exit {
-    keystone::http::serve(&ROUTE, &[], handle).await
+    keystone::http::serve(&ROUTE, &SETTINGS, handle).await
 }

@@ -2,6 +2,7 @@
 
 use keystone::Problem;
 use keystone::auth::Permission;
+use keystone::config::Setting;
 use keystone::erasure::{Erased, NewErasure, erase};
 use keystone::http::{Answer, Assurance, Call, Method, Reply, Route, Spec, schema_of};
 use keystone::tenant::{Stored, WriteTx};
@@ -22,6 +23,10 @@ pub const ROUTE: Route = Route {
     permission: Permission::EraseSubject,
     assurance: Assurance::FullRecent,
 };
+
+/// What the function needs beyond what every guarded function does: bundles that
+/// were made of the data lie there.
+pub const SETTINGS: [Setting; 1] = [Setting::ExportBucket];
 
 /// The handler.
 pub async fn handle(call: Call) -> Result<Reply, Problem> {

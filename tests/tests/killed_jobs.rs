@@ -888,9 +888,24 @@ async fn a_check_of_the_trails_leaves_one_entry_in_each() {
     close(killed).await;
 }
 
+/// Tells the tenant `slug` of a change, to which it objects.
+async fn objection(stack: &Stack, slug: &str, change: &str, described: &Document, day: &str) {
+    let now = DateTime::from_millis(clock::now().as_millisecond());
+    let objection = doc! {
+        "by": new_id().to_string(), "at": clock::now().to_string(), "reason": "Not there.",
+        "outcome": Bson::Null, "settled_at": Bson::Null,
+    };
+    let told = doc! {
+        "_id": change, "tenant_id": slug, "version": 1_i64, "created_at": now, "updated_at": now,
+        "description": described, "effective_on": day, "mail": new_id().to_string(),
+        "objection": objection,
+    };
+    collection(stack, slug, "sub_processor_notices").await.insert_one(told).await.unwrap();
+}
+
 /// Changes of sub-processors whose day has come, and of which nobody had to be
-/// told: they are older than every tenant.
-async fn due_changes(stack: &Stack) -> Vec<String> {
+/// told, but for the tenant that is `objecting`: they are older than every tenant.
+async fn due_changes(stack: &Stack, objecting: Option<&str>) -> Vec<String> {
     let changes = collection(stack, PROVIDER, "sub_processor_changes").await;
     let long_ago = DateTime::from_millis(in_hours(-24 * 3650).as_millisecond());
     let today = calendar::day_of(clock::now()).to_string();
@@ -898,6 +913,10 @@ async fn due_changes(stack: &Stack) -> Vec<String> {
     for _ in 0..MANY {
         let id = new_id().to_string();
         let description = serialize_to_bson(&change()["sub_processor"]).unwrap();
+        if let Some(slug) = objecting {
+            let described = description.as_document().unwrap();
+            objection(stack, slug, &id, described, &today).await;
+        }
         let announced = doc! {
             "_id": &id, "tenant_id": PROVIDER, "version": 1_i64,
             "created_at": long_ago, "updated_at": long_ago,
@@ -918,11 +937,11 @@ async fn a_sub_processor_takes_effect_once() {
         let active = doc! { "_id": { "$in": ids.to_vec() }, "state": "active", "version": 2_i64 };
         count(&stack, &[PROVIDER], "sub_processor_changes", &active).await
     };
-    let clean = due_changes(&stack).await;
+    let clean = due_changes(&stack, None).await;
     let (_, took) = run.whole().await;
     assert_eq!(active(&clean).await, ALL);
 
-    let killed = due_changes(&stack).await;
+    let killed = due_changes(&stack, None).await;
     let after = run.killed(took, ALL, async || active(&killed).await).await;
     println!("changes in effect after each kill: {after:?}");
     run.whole().await;
@@ -935,6 +954,44 @@ async fn a_sub_processor_takes_effect_once() {
     let changes = collection(&stack, PROVIDER, "sub_processor_changes").await;
     let over = doc! { "$set": { "state": "withdrawn" } };
     changes.update_many(doc! { "_id": { "$in": all } }, over).await.unwrap();
+}
+
+#[tokio::test]
+async fn open_objections_are_called_to_mind_once() {
+    let stack = Stack::load();
+    let tenant = stack.unattended_tenant("kill-objects").await;
+    let objecting = Some(tenant.slug());
+    let run = Run { stack: &stack, name: "watch-disclosures", event: json!({}) };
+    let told = async |ids: &[String]| {
+        let told = doc! {
+            "_id": { "$in": ids.to_vec() }, "state": "announced",
+            "held_up_at": { "$ne": Bson::Null },
+        };
+        count(&stack, &[PROVIDER], "sub_processor_changes", &told).await
+    };
+    let clean = due_changes(&stack, objecting).await;
+    let (_, took) = run.whole().await;
+    assert_eq!(told(&clean).await, ALL);
+
+    let killed = due_changes(&stack, objecting).await;
+    let after = run.killed(took, ALL, async || told(&killed).await).await;
+    println!("changes called to mind after each kill: {after:?}");
+    run.whole().await;
+    assert_eq!(told(&killed).await, ALL);
+    let all: Vec<String> = clean.into_iter().chain(killed).collect();
+    for (id, actions) in all.iter().zip(done_to(&stack, &all).await) {
+        assert_eq!(actions, ["sub_processor_change.hold_up"], "{id}");
+    }
+    let_mail_leave(&stack, &[PROVIDER]).await;
+    let letters = stack.mails_to(&stack.security_contact().await).await;
+    for id in &all {
+        assert_eq!(letters.iter().filter(|letter| letter.contains(id)).count(), 1, "{id}");
+    }
+    // No later run is to look at them.
+    let changes = collection(&stack, PROVIDER, "sub_processor_changes").await;
+    let over = doc! { "$set": { "state": "withdrawn" } };
+    changes.update_many(doc! { "_id": { "$in": all } }, over).await.unwrap();
+    close(vec![tenant]).await;
 }
 
 /// Provisioning is many steps, each done unless it is.

@@ -9,15 +9,21 @@ it against; what it does not know it leaves to that.
   letter by letter each time. Nearly all are texts that end with a null byte.
 - Which indexes a collection has is unpacked and decoded three or four times for
   each command. They are still read each time, but decoded once.
+- For each document that is inserted, their options are read twice more. While
+  documents of one command are, nobody else changes the collection.
+- What a query shows of a document is copied value by value in the way that any
+  object of Python can be. Most are texts and numbers, which nothing changes.
 """
 
+import copy
+import datetime
 import functools
 import threading
 
 import bson
 import secantus.storage
 import swig_wiredtiger
-from secantus import query
+from secantus import projection, query
 
 # The module by the name under which the storage engine's binding imports it.
 import packing
@@ -132,9 +138,65 @@ def indexes(storage, database, collection):
             return
 
 
+_options_map = secantus.storage.Storage._index_options_map
+# The same without its repetition where another write was met.
+_insert_chunk = secantus.storage.Storage._insert_chunk.__wrapped__
+
+_inserting = threading.local()
+
+
+def options_map(storage, database, collection):
+    """`Storage._index_options_map`."""
+    known = getattr(_inserting, "options", None)
+    if known is None:
+        return _options_map(storage, database, collection)
+    key = (database, collection)
+    if key not in known:
+        known[key] = _options_map(storage, database, collection)
+    return known[key]
+
+
+@secantus.storage._retry_write_conflicts
+def insert_chunk(storage, *arguments, **options):
+    """`Storage._insert_chunk`, which holds the collection's lock."""
+    _inserting.options = {}
+    try:
+        return _insert_chunk(storage, *arguments, **options)
+    finally:
+        _inserting.options = None
+
+
+# Of these kinds nothing can be changed.
+_FIXED = frozenset([
+    str, bytes, int, float, bool, type(None), datetime.datetime,
+    bson.Int64, bson.ObjectId, bson.Timestamp, bson.Decimal128,
+])
+
+
+def copied(value):
+    """`copy.deepcopy`, of what BSON is decoded to."""
+    kind = type(value)
+    if kind in _FIXED:
+        return value
+    if kind is list:
+        return [copied(item) for item in value]
+    if kind is dict:
+        return {name: copied(item) for name, item in value.items()}
+    return copy.deepcopy(value)
+
+
+class _Copying:
+    """The module `copy` as the projection uses it."""
+
+    deepcopy = staticmethod(copied)
+
+
 def install():
     """From now on the server takes these ways."""
     packing.pack = swig_wiredtiger.pack = pack
     packing.unpack = swig_wiredtiger.unpack = unpack
     query._op_matches = matches
     secantus.storage.Storage._iter_indexes = indexes
+    secantus.storage.Storage._index_options_map = options_map
+    secantus.storage.Storage._insert_chunk = insert_chunk
+    projection.copy = _Copying

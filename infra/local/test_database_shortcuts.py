@@ -1,9 +1,13 @@
 """The shorter ways of `database_shortcuts.py` answer as what they stand for."""
 
+import copy
+import datetime
 import random
 import tempfile
 import unittest
+import uuid
 
+import bson
 import secantus.storage
 from bson.code import Code
 from bson.regex import Regex
@@ -77,6 +81,55 @@ class Shortcuts(unittest.TestCase):
                 self.compare(storage)
             finally:
                 storage.close()
+
+    def test_what_is_inserted_is_indexed_alike(self):
+        """Twice the same documents, of which one in each command is there already."""
+        documents = [
+            {"_id": number, "lot": self.random.choice(TEXTS), "keys": self.random.choices(TEXTS, k=3)}
+            for number in range(40)
+        ]
+        kept = []
+        ways = [secantus.storage.Storage._insert_chunk, shortcuts.insert_chunk]
+        for way in ways:
+            with tempfile.TemporaryDirectory() as folder:
+                storage = secantus.storage.Storage(folder)
+                storage._index_options_map = shortcuts.options_map.__get__(storage)
+                storage._insert_chunk = way.__get__(storage)
+                try:
+                    said = []
+                    for round in range(2):
+                        if round:
+                            storage.create_index("t", "lots", "unique", {"number": 1}, {"unique": True, "sparse": True})
+                        some = [{**one, "_id": one["_id"] + 100 * round} for one in documents]
+                        some.insert(5, dict(some[0]))
+                        said.append(storage.insert("t", "lots", some, ordered=False))
+                        if not round:
+                            storage.create_index("t", "lots", "of_keys", {"keys": 1, "lot": -1})
+                    for field in ("keys", "lot"):
+                        for text in TEXTS:
+                            said.append(sorted(one["_id"] for one in storage.find_matching("t", "lots", {field: text})))
+                    said.append(storage.insert("t", "lots", [{"_id": 900, "number": 1}, {"_id": 901, "number": 1}]))
+                    kept.append(said)
+                finally:
+                    storage.close()
+        self.assertEqual(kept[0], kept[1])
+        self.assertEqual(kept[0][0][0], 40)
+        self.assertEqual(len(kept[0][-1][1]), 1)
+
+    def test_values_are_copied_alike(self):
+        values = [
+            *TEXTS, b"a", 7, 7.5, True, None, datetime.datetime(2026, 2, 28), bson.Int64(7), bson.ObjectId(),
+            bson.Timestamp(1, 2), bson.Decimal128("0.10"), bson.Binary(b"a", 5), Regex("^l"), Code("a", {"b": [1]}),
+            uuid.uuid4(), bson.SON([("b", 1), ("a", [2])]), {"a": [{"b": ["c", 1]}]}, [], {},
+        ]
+        for value in values:
+            found = shortcuts.copied(value)
+            self.assertEqual((found, type(found)), (copy.deepcopy(value), type(value)))
+        nested = {"a": [{"b": ["c"]}], "d": bson.SON([("e", [1])])}
+        found = shortcuts.copied(nested)
+        found["a"][0]["b"].append("x")
+        found["d"]["e"].append(2)
+        self.assertEqual(nested, {"a": [{"b": ["c"]}], "d": bson.SON([("e", [1])])})
 
     def compare(self, storage):
         listed = []

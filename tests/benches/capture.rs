@@ -36,7 +36,8 @@ async fn main() {
     let tenant = stack.tenant("capture", &[]).await;
     let mut capture = start(&stack, "capture-events").await;
     println!("Profile: {profile}.");
-    readings(&tenant, &mut capture).await;
+    readings(&tenant, &mut capture, Things::Items).await;
+    readings(&tenant, &mut capture, Things::Lot).await;
     trace(&stack, &tenant, &mut capture).await;
 }
 
@@ -74,21 +75,43 @@ async fn send(tenant: &Tenant<'_>, function: &mut Function, events: &[Value]) ->
     time
 }
 
-/// Readings of three things each at a place, with their eventIDs.
-async fn readings(tenant: &Tenant<'_>, function: &mut Function) {
+/// What an event names.
+#[derive(Debug, Clone, Copy)]
+enum Things {
+    /// Three items by their serials, each of which has a line of the ledger.
+    Items,
+    /// So much of a lot.
+    Lot,
+}
+
+impl Things {
+    /// The members of the event with this number.
+    fn of(self, number: usize) -> Value {
+        match self {
+            Self::Items => {
+                let item = |item| format!("urn:epc:id:sgtin:4012345.011111.{}", number * 3 + item);
+                json!({ "epcList": (0..3).map(item).collect::<Vec<_>>() })
+            }
+            Self::Lot => {
+                let class = format!("urn:epc:class:lgtin:4012345.022222.L{number}");
+                json!({ "quantityList": [{ "epcClass": class, "quantity": 12.5, "uom": "KGM" }] })
+            }
+        }
+    }
+}
+
+/// Receipts at a place, with their eventIDs.
+async fn readings(tenant: &Tenant<'_>, function: &mut Function, things: Things) {
     let mut whole = Duration::ZERO;
     for document in 0..=DOCUMENTS {
         let events: Vec<Value> = (0..EVENTS).map(|index| {
-            let serial = document * EVENTS + index;
-            json!({
-                "eventID": format!("urn:uuid:{:08x}-7dec-41d0-a765-00a0c91e6bf6", serial),
+            let number = document * EVENTS + index;
+            let mut event = json!({
+                "eventID": format!("urn:uuid:{number:08x}-7dec-41d0-a765-00a0c91e6b{:02x}", things as u8),
                 "type": "ObjectEvent",
                 "action": "OBSERVE",
                 "bizStep": "receiving",
                 "disposition": "in_progress",
-                "epcList": (0..3).map(|item| {
-                    format!("urn:epc:id:sgtin:4012345.011111.{}", serial * 3 + item)
-                }).collect::<Vec<_>>(),
                 "eventTime": format!("2026-03-01T08:{:02}:{:02}.000+01:00", index / 60, index % 60),
                 "eventTimeZoneOffset": "+01:00",
                 "readPoint": { "id": "urn:epc:id:sgln:9506000.13430.1234" },
@@ -96,7 +119,10 @@ async fn readings(tenant: &Tenant<'_>, function: &mut Function) {
                 "bizTransactionList": [
                     { "type": "po", "bizTransaction": "urn:epcglobal:cbv:bt:0614141073467:1152" },
                 ],
-            })
+            });
+            let members = event.as_object_mut().expect("an object");
+            members.extend(things.of(number).as_object().expect("an object").clone());
+            event
         }).collect();
         let time = send(tenant, function, &events).await;
         // The first opens the stores.
@@ -106,7 +132,7 @@ async fn readings(tenant: &Tenant<'_>, function: &mut Function) {
     }
     let events = u32::try_from(DOCUMENTS * EVENTS).unwrap_or(u32::MAX);
     println!(
-        "Capture: {events} events in documents of {EVENTS} in {:.2} s, {:.0} events/s.",
+        "Capture, {things:?}: {events} events in documents of {EVENTS} in {:.2} s, {:.0} events/s.",
         whole.as_secs_f64(),
         f64::from(events) / whole.as_secs_f64()
     );

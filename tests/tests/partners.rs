@@ -466,5 +466,39 @@ async fn a_customer_is_known_by_what_they_received_and_by_any_of_their_names() {
     let shown = of_lot(owner, &class("C-2")).await;
     assert_eq!(stock(&shown), &weight("30"), "{shown}");
     assert_eq!(ids(&shown["customers"]), [buyer.as_str()], "{shown}");
+
+    // What they told that they received can still be entered, once.
+    let entered = json!({
+        "product_id": cheese, "lot_number": "C-3", "quantity": { "value": "100", "unit": "KGM" },
+    });
+    let batch = owner.post("/v1/batches", &entered).await.expect(201).id();
+    let received = at(
+        7,
+        &shop,
+        "ObjectEvent",
+        &json!({
+            "bizStep": "receiving", "quantityList": kilograms(&class("C-3"), 100),
+            "sourceList": party("source", "location", format!("414/{dairy}")),
+        }),
+    );
+    captured(owner, &[received]).await;
+    let dispatch = |kilograms: &str| {
+        json!({
+            "customer_id": buyer, "at": "2026-03-01T05:00:00Z",
+            "lots": [{ "batch_id": batch, "quantity": { "value": kilograms, "unit": "KGM" } }],
+        })
+    };
+    assert_eq!(
+        fields(&owner.post("/v1/dispatches", &dispatch("101")).await),
+        ["/lots/0/quantity/value"]
+    );
+    owner.post("/v1/dispatches", &dispatch("100")).await.must(201);
+    assert_eq!(
+        fields(&owner.post("/v1/dispatches", &dispatch("1")).await),
+        ["/lots/0/quantity/value"]
+    );
+    let shown = evidence(owner, &batch).await;
+    assert_eq!(stock(&shown), &weight("0"), "{shown}");
+    assert_eq!(shown["dispatches"].as_array().unwrap().len(), 1, "{shown}");
     tenant.finish().await;
 }

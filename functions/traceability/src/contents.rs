@@ -41,6 +41,8 @@ struct Journey {
     step: Role,
     event: Id,
     partner: Option<String>,
+    /// Whether nothing may have left, since it was taken back and not said from whom.
+    taken_back: bool,
 }
 
 impl Journey {
@@ -53,8 +55,9 @@ impl Journey {
             (Role::Received, false) => Way::Back,
             _ => return None,
         };
+        let taken_back = way == Way::Away && line.quantity.is_some_and(|left| left.is_zero());
         let Movement { at, event_id: event, partner, .. } = line;
-        Some(Self { at, way, step, event, partner })
+        Some(Self { at, way, step, event, partner, taken_back })
     }
 }
 
@@ -169,6 +172,7 @@ impl<'l> Contents<'l> {
                     transformation: None,
                     place: None,
                     other_place: None,
+                    afterwards: None,
                     withdrawn_by: None,
                     within: Some(holder.clone()),
                     until: None,
@@ -238,16 +242,27 @@ impl<'l> Contents<'l> {
         steps.sort_by_key(|(at, event, step)| (*at, step.rank(), *event));
         let (mut content, mut away, mut legs) = (Content::new(), false, Vec::new());
         let (mut since, mut stays) = (None, Vec::new());
+        // What a customer took out before it is told that it left.
+        let mut pending: Vec<&Movement> = Vec::new();
         for (at, _, step) in steps {
             match step {
-                // Who takes out what has not left yet took it out later.
-                Step::Unpacked(line) | Step::Emptied(line) if line.elsewhere && !away => {}
-                Step::Unpacked(line) => take(&mut content, line),
-                Step::Emptied(_) => content.clear(),
-                // What is packed is here, and empty if it was away.
-                Step::Filled | Step::Packed(_) if away => {
-                    content.clear();
-                    away = false;
+                Step::Unpacked(line) | Step::Emptied(line) if line.elsewhere && !away => {
+                    pending.push(line);
+                }
+                Step::Unpacked(_) | Step::Emptied(_) => {}
+                Step::Filled | Step::Packed(_) => {
+                    legs.extend(pending.drain(..).filter_map(|line| reached(&mut content, line)));
+                    // What is packed is here, and empty if it was away.
+                    if away {
+                        content.clear();
+                        away = false;
+                    }
+                }
+                Step::Moved(_) => {}
+            }
+            match step {
+                Step::Unpacked(line) | Step::Emptied(line) if away || !line.elsewhere => {
+                    take_out(&mut content, line);
                 }
                 _ => {}
             }
@@ -266,24 +281,32 @@ impl<'l> Contents<'l> {
                         // Whoever has it goes on with it.
                         Way::Within => (!away, false),
                     };
+                    let none = journey.taken_back;
                     away = match journey.way {
                         Way::Back => false,
-                        Way::Away => true,
+                        Way::Away => away || !none,
                         Way::Within => away,
                     };
                     if counts && !content.is_empty() {
+                        let nothing = |unit: &String| (unit.clone(), Some(Decimal::ZERO));
                         let unknown = |unit: &String| (unit.clone(), None);
-                        let shown = if again {
+                        let shown = if none {
+                            content.keys().map(nothing).collect()
+                        } else if again {
                             content.keys().map(unknown).collect()
                         } else {
                             content.clone()
                         };
                         legs.push((journey, shown));
                     }
+                    if away {
+                        pending.drain(..).for_each(|line| take_out(&mut content, line));
+                    }
                 }
                 Step::Unpacked(_) | Step::Emptied(_) | Step::Filled => {}
             }
         }
+        legs.extend(pending.into_iter().filter_map(|line| reached(&mut content, line)));
         stays.extend(since.map(|since| (since, None)));
         (legs, stays, whole)
     }
@@ -293,6 +316,31 @@ fn put(content: &mut Content, line: &Movement) {
     let (unit, added) = line.amount();
     let there = content.entry(unit).or_insert(Some(Decimal::ZERO));
     *there = there.zip(added).and_then(|(there, added)| there.checked_add(added));
+}
+
+/// Takes out what a line says, or all.
+fn take_out(content: &mut Content, line: &Movement) {
+    if line.role == Role::Emptied { content.clear() } else { take(content, line) }
+}
+
+/// That a customer has what they took out, though nothing tells that it left.
+fn reached(content: &mut Content, line: &Movement) -> Option<Leg> {
+    let before = content.clone();
+    take_out(content, line);
+    let taken = |(unit, there): (String, Option<Decimal>)| {
+        let left = content.get(&unit).copied().unwrap_or(Some(Decimal::ZERO));
+        (unit, there.zip(left).map(|(there, left)| there - left))
+    };
+    let taken: Content = before.into_iter().map(taken).collect();
+    let journey = Journey {
+        at: line.at,
+        way: Way::Away,
+        step: Role::Reached,
+        event: line.event_id,
+        partner: line.place.as_ref().map(|gln| format!("414/{gln}")),
+        taken_back: false,
+    };
+    (!taken.is_empty()).then_some((journey, taken))
 }
 
 /// Takes out what a line says. Where that cannot be compared with what is there,
@@ -328,6 +376,7 @@ mod tests {
             transformation: None,
             place: None,
             other_place: None,
+            afterwards: None,
             withdrawn_by: None,
             within: None,
             until: None,
@@ -535,5 +584,49 @@ mod tests {
             line(3, "pallet", Dispatched, "1", TO),
         ];
         assert_eq!(said(lines), [out(3, "8", "pallet")]);
+    }
+
+    #[test]
+    fn what_a_customer_took_out_is_with_them() {
+        let shop = "4012345000054";
+        let out_of = |at| Movement {
+            elsewhere: true,
+            place: Some(shop.into()),
+            ..line(at, "pallet", Emptied, "", "")
+        };
+        // It does not come back with the unit.
+        let lines = vec![
+            line(1, "lot", Packed, "8", "pallet"),
+            out_of(2),
+            line(3, "pallet", Dispatched, "1", TO),
+            line(5, "pallet", Received, "1", TO),
+        ];
+        assert_eq!(said(lines), [out(3, "8", "pallet")]);
+        // Nothing tells that it left, and what is filled again has nothing of it.
+        let reached = (2, Role::Reached, "8".to_owned(), "pallet".to_owned());
+        let mut lines = vec![line(1, "lot", Packed, "8", "pallet"), out_of(2)];
+        assert_eq!(said(lines.clone()), std::slice::from_ref(&reached));
+        lines.push(line(3, "pallet", Filled, "", ""));
+        lines.push(line(4, "pallet", Dispatched, "1", TO));
+        assert_eq!(said(lines), [reached]);
+    }
+
+    #[test]
+    fn a_unit_that_was_not_shipped_after_all_is_here() {
+        let unshipped = Movement { partner: None, ..line(4, "pallet", Role::Unshipped, "1", "") };
+        let mut lines = vec![
+            line(1, "lot", Packed, "8", "pallet"),
+            Movement { internal: true, ..line(2, "pallet", Dispatched, "1", "414/depot") },
+            line(3, "pallet", Dispatched, "1", TO),
+            unshipped.clone(),
+        ];
+        let within = out(2, "8", "pallet");
+        assert_eq!(said(lines.clone()), std::slice::from_ref(&within));
+        // To one of two: each may have got some, and it is still here.
+        lines.insert(2, line(2, "pallet", Dispatched, "1", "other"));
+        lines.push(Movement { at: unshipped.at, ..unshipped });
+        lines.push(line(5, "pallet", Dispatched, "1", "third"));
+        let left = said(lines);
+        assert_eq!(left.last(), Some(&out(5, "8", "pallet")), "{left:?}");
     }
 }

@@ -16,7 +16,7 @@ use crate::epcis::document::read_bare;
 use crate::epcis::epc::{is_item, is_single};
 use crate::epcis::json::Json;
 use crate::event::{Known, StoredEvent};
-use crate::movement::{Movement, stocks};
+use crate::movement::{Movement, Stocks};
 use crate::status::Status;
 use crate::trace::{AmountView, amounts};
 
@@ -202,7 +202,9 @@ impl NewDeclaration {
             let found = tx.parts::<Movement>(of_lot, i64::MAX).await?;
             lots.extend(found.into_iter().flat_map(|(_, line)| line.others));
         }
-        let overdrawn = overdrawn(stocks(tx, &lots).await?);
+        let stocks = Stocks::read(tx, &lots).await?;
+        let left = lots.into_iter().map(|lot| (stocks.left(&lot), lot));
+        let overdrawn = overdrawn(left.map(|(left, lot)| (lot, left)).collect());
         Ok(Declared { id, event_id: declaration.event_id, overdrawn })
     }
 

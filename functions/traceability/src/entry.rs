@@ -18,7 +18,8 @@ use crate::epcis::quantity::to_base;
 use crate::event::StoredEvent;
 use crate::goods::{NewLot, Portion};
 use crate::moment;
-use crate::movement::{Amounts, Movement, Role, of_event, stock, stocks};
+use crate::movement::{Amounts, Movement, Role, Stocks, of_event, stock};
+use crate::partner::OURS;
 use crate::product::Product;
 use crate::site::Site;
 use crate::status::Status;
@@ -75,13 +76,15 @@ impl<'t, 'c> Entry<'t, 'c> {
         }
     }
 
-    /// The portions, each of a lot that may be used and has enough left.
+    /// The portions, each of a lot that may be used and has enough left for what `says`
+    /// becomes of it.
     pub(crate) async fn portions(
         &mut self,
         at: &str,
         portions: &[Portion],
+        says: impl Fn(&Line) -> Movement,
     ) -> Result<Vec<Line>, Problem> {
-        self.taken(at, portions, |state| state == BatchState::Available).await
+        self.taken(at, portions, |state| state == BatchState::Available, says).await
     }
 
     /// As [`Entry::portions`], of lots in any state: what may not be used any
@@ -91,7 +94,7 @@ impl<'t, 'c> Entry<'t, 'c> {
         at: &str,
         portions: &[Portion],
     ) -> Result<Vec<Line>, Problem> {
-        self.taken(at, portions, |_| true).await
+        self.taken(at, portions, |_| true, Line::taken).await
     }
 
     async fn taken(
@@ -99,6 +102,7 @@ impl<'t, 'c> Entry<'t, 'c> {
         at: &str,
         portions: &[Portion],
         may: impl Fn(BatchState) -> bool,
+        says: impl Fn(&Line) -> Movement,
     ) -> Result<Vec<Line>, Problem> {
         let mut lines: Vec<(usize, Line)> = Vec::with_capacity(portions.len());
         for (index, portion) in portions.iter().enumerate() {
@@ -114,12 +118,11 @@ impl<'t, 'c> Entry<'t, 'c> {
             lines.push((index, self.line(&batch, &portion.quantity).await?));
         }
         let keys = lines.iter().map(|(_, line)| line.key.clone()).collect();
-        let mut left = stocks(self.tx, &keys).await?;
+        let mut stocks = Stocks::read(self.tx, &keys).await?;
         for (index, line) in &lines {
-            let left = left.entry(line.key.clone()).or_default();
-            self.enough(&format!("{at}/{index}"), left, &line.quantity);
             // The same lot may stand in several lines.
-            left.take(&line.taken());
+            let there = stocks.take(says(line));
+            self.enough(&format!("{at}/{index}"), &there, &line.quantity);
         }
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
@@ -262,6 +265,12 @@ impl<'t, 'c> Entry<'t, 'c> {
 }
 
 impl Line {
+    /// That it goes to a customer.
+    pub(crate) fn sent(&self, customer: Id, at: Timestamp) -> Movement {
+        let partner = Some(format!("{OURS}{customer}"));
+        Movement { role: Role::Dispatched, partner, at, ..self.taken() }
+    }
+
     /// What it takes away.
     pub(crate) fn taken(&self) -> Movement {
         Movement {
@@ -277,6 +286,7 @@ impl Line {
             transformation: None,
             place: None,
             other_place: None,
+            afterwards: None,
             withdrawn_by: None,
             within: None,
             until: None,

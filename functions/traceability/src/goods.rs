@@ -183,7 +183,7 @@ impl NewTransformation {
     ) -> Result<Recorded, Problem> {
         let mut entry = Entry::new(tx, call);
         let site = entry.site(self.site_id).await?;
-        let inputs = entry.portions("/inputs", &self.inputs).await?;
+        let inputs = entry.portions("/inputs", &self.inputs, Line::taken).await?;
         let outputs = entry.lots("/outputs", &self.outputs, None).await?;
         for (index, output) in outputs.iter().enumerate() {
             if inputs.iter().any(|input| input.key == output.key) {
@@ -217,7 +217,8 @@ impl NewDispatch {
             entry.wrong("/customer_id", "There is no such customer.");
         }
         let site = entry.site(self.site_id).await?;
-        let lots = entry.portions("/lots", &self.lots).await?;
+        let sent = |line: &Line| line.sent(self.customer_id, self.at);
+        let lots = entry.portions("/lots", &self.lots, sent).await?;
         let members = shipment(self.customer_id, &lots);
         entry.finish(id, self.at, site, members, &[]).await
     }

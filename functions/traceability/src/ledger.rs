@@ -112,8 +112,8 @@ pub(crate) trait Source {
     /// Whose places these GLNs are.
     async fn places(&mut self, glns: BTreeSet<String>) -> Result<Places, Problem>;
 
-    /// Which of these ids are those of customers.
-    async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem>;
+    /// Which of these ids are those of customers, and which those of suppliers.
+    async fn partners(&mut self, ids: BTreeSet<Id>) -> Result<[BTreeSet<Id>; 2], Problem>;
 }
 
 fn filter(field: &'static str, values: &[String], as_of: Option<Timestamp>) -> Filter {
@@ -163,14 +163,18 @@ impl Source for &Tenant {
             ours: sites.0.into_iter().map(|(_, site)| site.gln).collect(),
             customers: customers.0.into_iter().map(|(id, customer)| (customer.gln, id)).collect(),
             suppliers: suppliers.0.into_iter().map(|(id, supplier)| (supplier.gln, id)).collect(),
-            by_id: BTreeSet::new(),
+            ..Places::default()
         })
     }
 
-    async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem> {
-        let ids = ids.iter().map(Id::to_string).collect();
-        let (found, _) = parts_among::<Known<Customer>>(self, "_id", ids).await?;
-        Ok(found.into_iter().map(|(id, _)| id).collect())
+    async fn partners(&mut self, ids: BTreeSet<Id>) -> Result<[BTreeSet<Id>; 2], Problem> {
+        let ids: BTreeSet<String> = ids.iter().map(Id::to_string).collect();
+        let (customers, suppliers) = try_join!(
+            parts_among::<Known<Customer>>(self, "_id", ids.clone()),
+            parts_among::<Known<Supplier>>(self, "_id", ids),
+        )?;
+        let customers = customers.0.into_iter().map(|(id, _)| id).collect();
+        Ok([customers, suppliers.0.into_iter().map(|(id, _)| id).collect()])
     }
 }
 
@@ -204,14 +208,17 @@ impl Source for WriteTx<'_> {
         Ok(places)
     }
 
-    async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem> {
-        let (ids, mut found) = (ids.iter().map(Id::to_string).collect::<Vec<_>>(), BTreeSet::new());
+    async fn partners(&mut self, ids: BTreeSet<Id>) -> Result<[BTreeSet<Id>; 2], Problem> {
+        let ids: Vec<String> = ids.iter().map(Id::to_string).collect();
+        let [mut customers, mut suppliers] = [BTreeSet::new(), BTreeSet::new()];
         for some in ids.chunks(LOOKED_UP) {
-            let filter = Filter::all().any("_id", some.to_vec());
-            let known = self.parts::<Known<Customer>>(filter, i64::MAX).await?;
-            found.extend(known.into_iter().map(|(id, _)| id));
+            let with = || Filter::all().any("_id", some.to_vec());
+            let known = self.parts::<Known<Customer>>(with(), i64::MAX).await?;
+            customers.extend(known.into_iter().map(|(id, _)| id));
+            let known = self.parts::<Known<Supplier>>(with(), i64::MAX).await?;
+            suppliers.extend(known.into_iter().map(|(id, _)| id));
         }
-        Ok(found)
+        Ok([customers, suppliers])
     }
 }
 
@@ -231,6 +238,8 @@ pub struct Ledger {
     places: Places,
     asked: BTreeSet<String>,
     asked_for: BTreeSet<Id>,
+    /// From where which lot or unit was sent to us.
+    senders: BTreeMap<String, BTreeSet<String>>,
     /// How many queries it took.
     pub queries: u32,
     /// What was left out for which reason.
@@ -299,10 +308,10 @@ impl Ledger {
                 self.limits.insert(Limit::Nesting);
                 break;
             }
-            let Some(mut read) = self.fetch(source, "lot", wanted).await? else {
+            let Some(read) = self.fetch(source, "lot", wanted).await? else {
                 return Ok(self.leave_out(&[lots, &fetched].concat()));
             };
-            self.keep_ours(source, &mut read).await?;
+            self.ask(source, &read).await?;
             // Where a lot went, what holds it went, and its single items.
             let beside = |lines: &Vec<Movement>| -> Vec<String> {
                 holders(lines).into_iter().chain(items(lines)).cloned().collect()
@@ -311,17 +320,25 @@ impl Ledger {
             fetched.extend(read.keys().cloned());
             self.lines.extend(read);
         }
+        // Only what is said of ourselves stays.
+        for lot in &fetched {
+            let senders = self.senders_of(lot, 0);
+            if let Some(lines) = self.lines.get_mut(lot) {
+                *lines = self.places.seen(std::mem::take(lines), &senders);
+            }
+        }
         for lot in &fetched {
             self.itemise(lot);
         }
         self.join(source, lots).await
     }
 
-    /// Leaves only what is said of ourselves.
-    async fn keep_ours(
+    /// Asks whose the places and the ids are that lines name, and notes from where
+    /// their lots were sent to us.
+    async fn ask(
         &mut self,
         source: &mut impl Source,
-        read: &mut BTreeMap<String, Vec<Movement>>,
+        read: &BTreeMap<String, Vec<Movement>>,
     ) -> Result<(), Problem> {
         let unknown: BTreeSet<String> = read
             .values()
@@ -339,14 +356,46 @@ impl Ledger {
             read.values().flatten().flat_map(|line| self.places.open_ids(line)).collect();
         let open = &open - &self.asked_for;
         if !open.is_empty() {
-            self.count(open.len().div_ceil(LOOKED_UP));
-            self.places.by_id.extend(source.customers(open.clone()).await?);
+            self.count(2 * open.len().div_ceil(LOOKED_UP));
+            let [customers, suppliers] = source.partners(open.clone()).await?;
+            self.places.customer_ids.extend(customers);
+            self.places.supplier_ids.extend(suppliers);
             self.asked_for.extend(open);
         }
-        for lines in read.values_mut() {
-            *lines = self.places.seen(std::mem::take(lines));
+        for (lot, lines) in read {
+            let senders = self.places.senders(lines);
+            if !senders.is_empty() {
+                self.senders.insert(lot.clone(), senders);
+            }
         }
         Ok(())
+    }
+
+    /// From where a lot was sent to us: by itself, in what it was in, or as items.
+    fn senders_of(&self, lot: &str, depth: usize) -> BTreeSet<String> {
+        let mut all = self.senders.get(lot).cloned().unwrap_or_default();
+        if self.senders.is_empty() || depth > NESTED {
+            return all;
+        }
+        let lines = self.lines.get(lot).map_or(&[][..], Vec::as_slice);
+        for unit in holders(lines) {
+            all.extend(self.senders_of(unit, depth + 1));
+        }
+        let of_items = items(lines).filter_map(|item| self.senders.get(item));
+        all.extend(of_items.flatten().cloned());
+        all
+    }
+
+    /// Adds a line of a lot that was read.
+    pub(crate) fn add(&mut self, line: Movement) {
+        self.lines.entry(line.lot.clone()).or_default().push(line);
+    }
+
+    /// Takes away the line that was added last.
+    pub(crate) fn forget_last(&mut self, lot: &str) {
+        if let Some(lines) = self.lines.get_mut(lot) {
+            lines.pop();
+        }
     }
 
     /// Adds to the lines of a lot what events say of its items by their serials
@@ -599,8 +648,8 @@ pub(crate) mod tests {
             Ok(Places { ours, customers: with_ids(customers), ..Places::default() })
         }
 
-        async fn customers(&mut self, ids: BTreeSet<Id>) -> Result<BTreeSet<Id>, Problem> {
-            Ok(ids)
+        async fn partners(&mut self, ids: BTreeSet<Id>) -> Result<[BTreeSet<Id>; 2], Problem> {
+            Ok([ids, BTreeSet::new()])
         }
     }
 
@@ -631,6 +680,7 @@ pub(crate) mod tests {
             transformation: None,
             place: None,
             other_place: None,
+            afterwards: None,
             withdrawn_by: None,
             within: None,
             until: None,

@@ -139,6 +139,9 @@ pub struct Movement {
     /// GLN of the place that the event names at the other end.
     #[serde(default)]
     pub other_place: Option<String>,
+    /// GLN of where it is afterwards, of what left.
+    #[serde(default)]
+    pub afterwards: Option<String>,
     /// The error declaration that takes back what the event said; the line then
     /// repeats that line of it.
     #[serde(default)]
@@ -198,6 +201,7 @@ impl Part for Movement {
         "transformation",
         "place",
         "other_place",
+        "afterwards",
         "withdrawn_by",
     ];
 }
@@ -247,6 +251,7 @@ fn stated(event: &Event, event_id: Id) -> Vec<Movement> {
         transformation: None,
         place: None,
         other_place: None,
+        afterwards: None,
         withdrawn_by: None,
         within: None,
         until: None,
@@ -354,16 +359,22 @@ impl Say<'_> {
         let arrives = matches!(role, Role::Received | Role::Accepted);
         let gln = |place: &Option<String>| place.as_deref().and_then(gln_of).map(str::to_owned);
         let (read_point, afterwards) = (gln(&event.read_point), gln(&event.biz_location));
-        let (side, place) = if leaves {
+        let (side, place, afterwards) = if leaves {
             let from = || partner(&event.sources).and_then(|key| gln_of(key)).map(str::to_owned);
-            (&event.destinations[..], read_point.or_else(from))
+            (&event.destinations[..], read_point.or_else(from), afterwards)
         } else {
             let side = if arrives { &event.sources[..] } else { &[] };
-            (side, afterwards.or(read_point))
+            (side, afterwards.or(read_point), None)
         };
         let partner = partner(side).cloned();
-        let keys: BTreeSet<&String> = side.iter().map(|party| &party.key).collect();
-        let parties = keys.into_iter().filter(|key| partner.as_ref() != Some(*key));
+        let of_kind = |kind| side.iter().filter(move |party| party.kind == kind);
+        let of_other_kind = side.iter().filter(|party| !PARTIES.contains(&party.kind.as_str()));
+        let mut parties: Vec<String> = Vec::new();
+        for party in PARTIES.into_iter().flat_map(of_kind).chain(of_other_kind) {
+            if partner.as_ref() != Some(&party.key) && !parties.contains(&party.key) {
+                parties.push(party.key.clone());
+            }
+        }
         let location = side.iter().find(|party| party.kind == "location");
         let other_place = location.and_then(|party| gln_of(&party.key)).map(str::to_owned);
         Movement {
@@ -372,13 +383,14 @@ impl Say<'_> {
             role,
             quantity: element.quantity,
             unit: element.unit.clone().unwrap_or_else(|| PIECES.into()),
-            parties: parties.cloned().collect(),
+            parties,
             partner,
             at: event.time,
             others: others.to_vec(),
             transformation: None,
             place,
             other_place,
+            afterwards,
             withdrawn_by: None,
             within: None,
             until: None,
@@ -562,39 +574,82 @@ pub fn not_counted<'l>(lines: impl Iterator<Item = &'l Movement>) -> Vec<NotCoun
 /// 409 when its ledger is longer than can be added up; 503 when the database
 /// does not answer.
 pub async fn stock(tx: &mut WriteTx<'_>, lot: &str) -> Result<Amounts, Problem> {
-    let mut stocks = stocks(tx, &BTreeSet::from([lot.to_owned()])).await?;
-    Ok(stocks.remove(lot).unwrap_or_default())
+    Ok(Stocks::read(tx, &BTreeSet::from([lot.to_owned()])).await?.left(lot))
 }
 
-/// What is left of each of these lots.
-///
-/// # Errors
-/// As [`stock`].
-pub async fn stocks(
-    tx: &mut WriteTx<'_>,
-    lots: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Amounts>, Problem> {
-    let lots: Vec<String> = lots.iter().cloned().collect();
-    let mut stocks = BTreeMap::new();
-    for some in lots.chunks(LOOKED_UP) {
-        if let Some(ledger) = readable(tx, some).await? {
-            stocks.extend(ledger.whole(some).map(|(lot, lines)| (lot, left(&lines))));
-            continue;
+/// What is left of lots, as a transaction sees it.
+pub struct Stocks {
+    ledgers: Vec<Ledger>,
+    /// Of each lot which ledger it is in, and what is left at least.
+    lots: BTreeMap<String, (usize, Amounts)>,
+}
+
+impl Stocks {
+    /// Reads the ledger of these lots.
+    ///
+    /// # Errors
+    /// As [`stock`].
+    pub async fn read(tx: &mut WriteTx<'_>, lots: &BTreeSet<String>) -> Result<Self, Problem> {
+        let lots: Vec<String> = lots.iter().cloned().collect();
+        let mut all = Self { ledgers: Vec::new(), lots: BTreeMap::new() };
+        for some in lots.chunks(LOOKED_UP) {
+            if let Some(ledger) = readable(tx, some).await? {
+                all.keep(ledger, some);
+                continue;
+            }
+            // Together they are too many, but none may be by itself.
+            for lot in some {
+                let one = std::slice::from_ref(lot);
+                let ledger = readable(tx, one).await?.ok_or_else(|| {
+                    Problem::Conflict(format!(
+                        "Of the lot {lot} more is recorded than can be added up ({LINES} lines, \
+                         {NAMED} lots that they name, or units in more than {NESTED} others): \
+                         nothing more can be taken of it. What is left needs another lot number."
+                    ))
+                })?;
+                all.keep(ledger, one);
+            }
         }
-        // Together they are too many, but none may be by itself.
-        for lot in some {
-            let one = std::slice::from_ref(lot);
-            let ledger = readable(tx, one).await?.ok_or_else(|| {
-                Problem::Conflict(format!(
-                    "Of the lot {lot} more is recorded than can be added up ({LINES} lines, {NAMED} \
-                     lots that they name, or units in more than {NESTED} others): nothing more can \
-                     be taken of it. What is left needs another lot number."
-                ))
-            })?;
-            stocks.extend(ledger.whole(one).map(|(lot, lines)| (lot, left(&lines))));
-        }
+        Ok(all)
     }
-    Ok(stocks)
+
+    fn keep(&mut self, ledger: Ledger, lots: &[String]) {
+        let index = self.ledgers.len();
+        self.lots.extend(ledger.whole(lots).map(|(lot, lines)| (lot, (index, left(&lines)))));
+        self.ledgers.push(ledger);
+    }
+
+    /// What is left of a lot that was asked for.
+    pub fn left(&self, lot: &str) -> Amounts {
+        self.lots.get(lot).map(|(_, left)| left.clone()).unwrap_or_default()
+    }
+
+    /// Takes a line from its lot if there is enough, and says what there is for it.
+    /// Where it is too little it is looked at anew with the line: what a partner told
+    /// of the same goods is there for it.
+    pub fn take(&mut self, line: Movement) -> Amounts {
+        let Some((index, known)) = self.lots.get_mut(&line.lot) else { return Amounts::default() };
+        let Some(ledger) = self.ledgers.get_mut(*index) else { return Amounts::default() };
+        let base = line.quantity.and_then(|quantity| to_base(quantity, &line.unit));
+        let fits = |there: &Amounts| base.is_none_or(|(unit, amount)| amount <= there.of(unit));
+        let mut there = known.clone();
+        ledger.add(line.clone());
+        if fits(&there) {
+            known.take(&line);
+            return there;
+        }
+        let anew = ledger.whole(std::slice::from_ref(&line.lot)).next();
+        let anew = anew.map(|(_, lines)| left(&lines)).unwrap_or_default();
+        let mut with_it = anew.clone();
+        with_it.add(&line);
+        if fits(&with_it) {
+            *known = anew;
+            there = with_it;
+        } else {
+            ledger.forget_last(&line.lot);
+        }
+        there
+    }
 }
 
 /// The ledger of these lots, if all that bears on their stock can be read.
@@ -745,6 +800,7 @@ mod tests {
             transformation: None,
             place: None,
             other_place: None,
+            afterwards: None,
             withdrawn_by: None,
             within: None,
             until: None,

@@ -19,13 +19,16 @@ pub(crate) struct Places {
     pub customers: BTreeMap<String, Id>,
     /// Our suppliers'.
     pub suppliers: BTreeMap<String, Id>,
-    /// Which of the ids that partners of lines have are those of customers.
-    pub by_id: BTreeSet<Id>,
+    /// Which of the ids that lines name are those of customers.
+    pub customer_ids: BTreeSet<Id>,
+    /// Which of them are those of suppliers.
+    pub supplier_ids: BTreeSet<Id>,
 }
 
 /// The GLNs that decide whose business a line is.
 pub(crate) fn glns(line: &Movement) -> impl Iterator<Item = &str> {
-    line.place.as_deref().into_iter().chain(parties(line).filter_map(gln_of))
+    let places = line.place.as_deref().into_iter().chain(line.afterwards.as_deref());
+    places.chain(parties(line).filter_map(gln_of))
 }
 
 /// The keys of all that a line names at the other end.
@@ -33,17 +36,15 @@ fn parties(line: &Movement) -> impl Iterator<Item = &str> {
     line.partner.iter().chain(&line.parties).map(String::as_str)
 }
 
-/// The ids among them that may be those of customers.
+/// The ids among them that may be those of partners.
 fn ids(line: &Movement) -> impl Iterator<Item = Id> {
     parties(line).filter_map(|key| key.strip_prefix(OURS)?.parse().ok())
 }
 
-/// Names the partner by our id, whatever of their GLNs the event has.
-fn name(line: &mut Movement, known: Option<Id>) {
-    let by_id = line.partner.as_deref().is_some_and(|key| key.starts_with(OURS));
-    if let Some(id) = known.filter(|_| !by_id) {
-        line.partner = Some(format!("{OURS}{id}"));
-    }
+/// Whether a line is of a journey that an event tells.
+const fn travels(line: &Movement) -> bool {
+    use Role::{Accepted, Departed, Dispatched, Received, Unshipped};
+    matches!(line.role, Received | Accepted | Dispatched | Departed | Unshipped)
 }
 
 impl Places {
@@ -52,27 +53,31 @@ impl Places {
         self.ours.extend(more.ours);
         self.customers.extend(more.customers);
         self.suppliers.extend(more.suppliers);
-        self.by_id.extend(more.by_id);
     }
 
-    /// The ids that have to be known before a line can be seen: of what a supplier
-    /// sends to somebody whom it names by our id.
+    /// The ids that have to be known before a line can be seen. Where nothing but our
+    /// id stands at the other end of what happened with us, it is one of ours, or
+    /// nobody's.
     pub fn open_ids(&self, line: &Movement) -> Vec<Id> {
-        let leaves = matches!(line.role, Role::Dispatched | Role::Departed | Role::Unshipped);
-        let theirs = line.place.as_ref().is_some_and(|gln| self.suppliers.contains_key(gln));
-        if leaves && theirs { ids(line).collect() } else { Vec::new() }
+        let elsewhere = line.place.as_ref().is_some_and(|gln| !self.ours.contains(gln));
+        let others = parties(line).any(|key| !key.starts_with(OURS)) || line.afterwards.is_some();
+        if travels(line) && (elsewhere || others) { ids(line).collect() } else { Vec::new() }
+    }
+
+    /// From where a lot or a unit was sent to us: places that nobody has.
+    pub fn senders(&self, lines: &[Movement]) -> BTreeSet<String> {
+        let sends = |line: &&Movement| {
+            matches!(line.role, Role::Dispatched | Role::Departed) && self.goes_to_us(line)
+        };
+        let places = lines.iter().filter(sends).filter_map(|line| line.place.clone());
+        places.filter(|gln| !self.ours.contains(gln)).collect()
     }
 
     /// The lines of one lot as they count for us, without those of somebody else's
     /// goods. A place that nobody has is taken for ours, since it may not be entered
     /// yet, unless the lot was sent to us from there.
-    pub fn seen(&self, lines: Vec<Movement>) -> Vec<Movement> {
-        let sends = |line: &&Movement| {
-            matches!(line.role, Role::Dispatched | Role::Departed) && self.goes_to_us(line)
-        };
-        let senders: BTreeSet<String> =
-            lines.iter().filter(sends).filter_map(|line| line.place.clone()).collect();
-        lines.into_iter().filter_map(|line| self.one(line, &senders)).collect()
+    pub fn seen(&self, lines: Vec<Movement>, senders: &BTreeSet<String>) -> Vec<Movement> {
+        lines.into_iter().filter_map(|line| self.one(line, senders)).collect()
     }
 
     fn one(&self, mut line: Movement, senders: &BTreeSet<String>) -> Option<Movement> {
@@ -88,35 +93,37 @@ impl Places {
             Role::Filled if !with_us => return None,
             Role::Received | Role::Accepted => {
                 let from_us = self.is_ours(&line);
-                if from_us && (customer.is_some() || supplier.is_some()) {
+                // Who has the place may be entered later.
+                if from_us && there.is_some() {
                     let reached = line.role == Role::Received;
                     line.role = if reached { Role::Reached } else { Role::Taken };
                     line.partner = place.map(|gln| format!("414/{gln}"));
                     line.parties = Vec::new();
-                    name(&mut line, customer);
+                    self.name(&mut line, customer);
                     return Some(line);
                 }
                 // What comes from where a supplier is was collected there.
                 let there = there.map(String::as_str);
                 let collected = customer.is_none()
                     && parties(&line).filter_map(gln_of).any(|gln| Some(gln) == there);
-                if line.elsewhere && !collected || from_us && there.is_some() {
+                if line.elsewhere && !collected {
                     return None;
                 }
-                let known = self.partner(&line, &self.suppliers);
+                let known = self.partner(&line, &self.suppliers, &self.supplier_ids);
                 line.internal = from_us && known.is_none();
-                name(&mut line, known);
+                self.name(&mut line, known);
             }
             Role::Dispatched | Role::Departed | Role::Unshipped => {
                 let buyer = self.buyer(&line);
                 // What a supplier sends to a customer of ours may be sent for us.
                 let for_us = customer.is_none() && buyer.is_some();
                 let to_us = self.goes_to_us(&line);
-                if line.elsewhere && !for_us || to_us && !with_us {
+                let theirs = customer.is_some() || supplier.is_some();
+                if theirs && !for_us || to_us && !with_us {
                     return None;
                 }
                 line.internal = to_us;
-                name(&mut line, buyer);
+                self.name(&mut line, buyer);
             }
             Role::Produced if line.elsewhere => line.role = Role::MadeElsewhere,
             Role::Consumed if line.elsewhere => line.role = Role::UsedElsewhere,
@@ -127,15 +134,34 @@ impl Places {
         Some(line)
     }
 
-    /// Who of these a line names at the other end.
-    fn partner(&self, line: &Movement, known: &BTreeMap<String, Id>) -> Option<Id> {
-        parties(line).filter_map(gln_of).find_map(|gln| known.get(gln)).copied()
+    /// Names the partner by our id, whatever of their GLNs the event has, and whoever
+    /// else it names by an id that is none of ours.
+    fn name(&self, line: &mut Movement, known: Option<Id>) {
+        let by_id = line.partner.as_ref().and_then(|key| key.strip_prefix(OURS)?.parse().ok());
+        let is_ours = |id: &Id| self.customer_ids.contains(id) || self.supplier_ids.contains(id);
+        if let Some(id) = known.filter(|_| !by_id.as_ref().is_some_and(is_ours)) {
+            line.partner = Some(format!("{OURS}{id}"));
+        }
     }
 
-    /// The customer whom a line names, by GLN or by id.
+    /// Who of these a line names at the other end, by id or by GLN.
+    fn partner(
+        &self,
+        line: &Movement,
+        known: &BTreeMap<String, Id>,
+        by_id: &BTreeSet<Id>,
+    ) -> Option<Id> {
+        parties(line).find_map(|key| match gln_of(key) {
+            Some(gln) => known.get(gln).copied(),
+            None => key.strip_prefix(OURS)?.parse().ok().filter(|id| by_id.contains(id)),
+        })
+    }
+
+    /// The customer whom a line names, or who has the place where goods are then.
     fn buyer(&self, line: &Movement) -> Option<Id> {
-        let by_id = || ids(line).find(|id| self.by_id.contains(id));
-        self.partner(line, &self.customers).or_else(by_id)
+        let named = self.partner(line, &self.customers, &self.customer_ids);
+        let there = || self.customers.get(line.afterwards.as_ref()?).copied();
+        named.or_else(there)
     }
 
     /// Whether what leaves goes to a site of ours. Goods that lie with us and are a
@@ -183,7 +209,8 @@ mod tests {
             ours: ["dairy", "depot", "both"].map(str::to_owned).into(),
             customers: with_ids(&["shop", "both", "trader"]),
             suppliers: with_ids(&["farm", "trader"]),
-            by_id: BTreeSet::from([id("shop")]),
+            customer_ids: ["shop", "trader"].map(id).into(),
+            supplier_ids: ["farm", "trader"].map(id).into(),
         }
     }
 
@@ -203,13 +230,13 @@ mod tests {
 
     /// What counts of it, and whether it stayed with us.
     fn seen(role: Role, place: &str, others: &[&str]) -> Option<(Role, bool)> {
-        let found = known().seen(vec![told(role, place, others)]).pop();
+        let found = known().seen(vec![told(role, place, others)], &BTreeSet::new()).pop();
         found.map(|line| (line.role, line.internal))
     }
 
     /// Whom it came from or went to.
     fn partner(role: Role, place: &str, others: &[&str]) -> Option<String> {
-        known().seen(vec![told(role, place, others)]).pop()?.partner
+        known().seen(vec![told(role, place, others)], &BTreeSet::new()).pop()?.partner
     }
 
     #[test]
@@ -261,9 +288,17 @@ mod tests {
             assert_eq!(partner(Dispatched, "farm", to), Some(urn("shop")), "{to:?}");
         }
         assert_eq!(seen(Dispatched, "farm", &[&farm]), None);
-        let asked = told(Dispatched, "farm", &["unknown", &trader]);
-        assert_eq!(known().open_ids(&asked), [id("trader")]);
-        assert_eq!(known().open_ids(&told(Dispatched, "dairy", &[&farm])), []);
+        for (place, others, asked) in [
+            ("farm", &["unknown", &*trader][..], &["trader"][..]),
+            ("unknown", &[&*farm], &["farm"]),
+            ("dairy", &["depot", &*shop], &["shop"]),
+            // An entry of ours.
+            ("dairy", &[&*farm], &[]),
+            ("", &[&*farm], &[]),
+        ] {
+            let asked: Vec<Id> = asked.iter().map(|name| id(name)).collect();
+            assert_eq!(known().open_ids(&told(Dispatched, place, others)), asked, "{others:?}");
+        }
         // Who is a customer sends what was sent there.
         assert_eq!(seen(Dispatched, "trader", &["shop"]), None);
         assert_eq!(seen(Dispatched, "shop", &["trader"]), None);
@@ -278,6 +313,9 @@ mod tests {
             }
             assert_eq!(partner(role, "farm", &["dairy"]), Some("414/farm".into()));
             assert_eq!(seen(role, "shop", &["unknown"]), None);
+            // Nobody has the place, as yet.
+            assert_eq!(seen(role, "unknown", &["dairy"]), Some((told, false)));
+            assert_eq!(partner(role, "unknown", &["dairy"]), Some("414/unknown".into()));
         }
     }
 
@@ -291,6 +329,12 @@ mod tests {
         assert_eq!(partner(Received, "dairy", &["unknown", "farm"]), Some(urn("farm")));
         assert_eq!(partner(Received, "dairy", &["shop"]), Some("414/shop".into()));
         assert_eq!(partner(Received, "dairy", &["unknown"]), Some("414/unknown".into()));
+        // By where goods are then, and not by an id of somebody else's.
+        let there = Movement { afterwards: Some("shop".into()), ..told(Dispatched, "dairy", &[]) };
+        let found = known().seen(vec![there], &BTreeSet::new()).pop();
+        assert_eq!(found.and_then(|line| line.partner), Some(urn("shop")));
+        let stranger = format!("{OURS}{}", Id::from_u128(99));
+        assert_eq!(partner(Dispatched, "dairy", &[&stranger, "shop"]), Some(urn("shop")));
         // Whom an entry names by id it names.
         let trader = urn("trader");
         assert_eq!(partner(Dispatched, "dairy", &[&trader, "shop"]), Some(trader.clone()));
@@ -303,7 +347,8 @@ mod tests {
                 assert_eq!(seen(role, "dairy", to), Some((role, true)), "{role:?} {to:?}");
             }
             // Consignment: they lie with us and are a customer's.
-            for to in [&["depot", "shop"][..], &["shop", "depot"], &["both"]] {
+            let shop = urn("shop");
+            for to in [&["depot", "shop"][..], &["shop", "depot"], &["both"], &["depot", &*shop]] {
                 assert_eq!(seen(role, "dairy", to), Some((role, false)), "{role:?} {to:?}");
             }
             // From nobody knows where to us: an arrival that another event tells.
@@ -314,7 +359,7 @@ mod tests {
                 other_place: Some("unknown".into()),
                 ..told(role, "dairy", &["dairy", "unknown"])
             };
-            let found = known().seen(vec![away]).pop();
+            let found = known().seen(vec![away], &BTreeSet::new()).pop();
             assert!(found.is_some_and(|line| !line.internal), "{role:?}");
         }
         for role in [Received, Accepted] {
@@ -323,9 +368,8 @@ mod tests {
             }
             assert_eq!(seen(role, "", &["dairy"]), Some((role, true)));
             assert_eq!(seen(role, "depot", &["dairy", "farm"]), Some((role, false)));
+            assert_eq!(seen(role, "depot", &["dairy", &*urn("farm")]), Some((role, false)));
             assert_eq!(seen(role, "depot", &["farm"]), Some((role, false)));
-            // What we sent to a place that nobody has arrived there.
-            assert_eq!(seen(role, "unknown", &["dairy"]), None);
             assert_eq!(seen(role, "unknown", &["farm"]), Some((role, false)));
         }
     }
@@ -339,8 +383,14 @@ mod tests {
             told(Received, "dairy", &["unknown"]),
             told(Produced, "another", &[]),
         ];
+        let senders = known().senders(&lines);
+        assert_eq!(senders, BTreeSet::from(["unknown".to_owned()]));
+        let found = known().seen(lines, &senders);
         let found: Vec<(Role, bool)> =
-            known().seen(lines).iter().map(|line| (line.role, line.elsewhere)).collect();
-        assert_eq!(found, [(MadeElsewhere, true), (Received, false), (Produced, false)]);
+            found.iter().map(|line| (line.role, line.elsewhere)).collect();
+        // Whoever else got it from there may have got it from us.
+        let expected =
+            [(MadeElsewhere, true), (Dispatched, true), (Received, false), (Produced, false)];
+        assert_eq!(found, expected);
     }
 }

@@ -4,11 +4,12 @@
 //! another neither left nor arrived. docs/adr/0036 and 0045 have the reasons.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use rust_decimal::Decimal;
 
+use crate::epcis::epc::gln_of;
 use crate::movement::{Movement, Role};
-use crate::partner::OURS;
 
 /// The steps that tell of an arrival.
 const ARRIVES: [Role; 2] = [Role::Received, Role::Accepted];
@@ -49,22 +50,32 @@ impl Told {
 
     /// Whether this step may speak of the same goods. What arrives comes from one
     /// side, whatever it is called, but not from us and from others. What leaves may
-    /// go to several; who got it knows better than whoever names somebody unknown.
+    /// go to several, but who got it knows best.
     fn may_be(&self, step: Role, line: &Movement) -> bool {
-        let (known, partner) = (self.line.partner.as_ref(), line.partner.as_ref());
-        let ours = known.is_some_and(|known| known.starts_with(OURS));
+        let (known, partner) = (&self.line.partner, &line.partner);
         match kind(step) {
             Some((Role::Received, _)) => {
                 partner.is_none()
                     || self.line.internal == line.internal
                     || known.is_none() && !self.line.internal
             }
-            _ => {
-                let reached = matches!(step, Role::Reached | Role::Taken);
-                known.is_none() || partner.is_none() || known == partner || reached && !ours
-            }
+            _ if is_told_by_receiver(step) => !self.line.internal,
+            _ => known.is_none() || partner.is_none() || same(known.as_ref(), partner.as_ref()),
         }
     }
+}
+
+const fn is_told_by_receiver(step: Role) -> bool {
+    matches!(step, Role::Reached | Role::Taken)
+}
+
+/// By what a party is known: its GLN, in whatever capacity, or an id.
+fn name(key: &str) -> &str {
+    gln_of(key).unwrap_or(key)
+}
+
+fn same(one: Option<&String>, other: Option<&String>) -> bool {
+    one.map(|key| name(key)) == other.map(|key| name(key))
 }
 
 /// The lines of one lot, each of them an arrival, a dispatch or something else,
@@ -114,7 +125,7 @@ pub fn told(mut lines: Vec<Movement>) -> Vec<Told> {
     steps.told
 }
 
-/// The step, the unit, and of what leaves the partner of ours.
+/// The step, the unit, and of what leaves the partner's name.
 type Key = (Role, String, Option<String>);
 
 /// What the steps have told so far.
@@ -128,45 +139,58 @@ struct Steps {
 }
 
 impl Steps {
-    /// The partner by which what leaves is found.
     fn key(step: Role, unit: &str, line: &Movement) -> Key {
-        let partner = line.partner.as_ref().filter(|partner| partner.starts_with(OURS));
-        let partner = partner.filter(|_| LEAVES.contains(&step)).cloned();
-        (step, unit.to_owned(), partner)
+        let partner = line.partner.as_ref().filter(|_| LEAVES.contains(&step));
+        (step, unit.to_owned(), partner.map(|key| name(key).to_owned()))
     }
 
-    /// The first line of which a step that says `line` may speak.
+    /// The first line of which a step that says `line` may speak: one that names the
+    /// same partner, or nobody; or any, if `line` names nobody or is told by whom it
+    /// reached.
     fn first(&mut self, unit: &str, line: &Movement) -> Option<usize> {
         let step = line.role;
         let own = Self::key(step, unit, line);
-        let any = (step, unit.to_owned(), None);
-        let keys: Vec<Key> = if LEAVES.contains(&step) && line.partner.is_none() {
-            let of_step = self.open.range(any..).map(|(key, _)| key);
-            of_step.take_while(|key| key.0 == step && key.1 == unit).cloned().collect()
-        } else if own == any {
-            vec![any]
-        } else {
-            vec![own, any]
-        };
-        for key in keys {
-            let Some(queue) = self.open.get_mut(&key) else { continue };
-            let told = &self.told;
-            let is_open =
-                |index: &usize| told.get(*index).is_some_and(|one| one.open(step) > Decimal::ZERO);
-            while queue.front().is_some_and(|index| !is_open(index)) {
-                queue.pop_front();
+        let none = (step, unit.to_owned(), None);
+        if let Some(index) = self.first_of(&own, line) {
+            return Some(index);
+        }
+        if own != none
+            && let Some(index) = self.first_of(&none, line)
+        {
+            return Some(index);
+        }
+        if own != none && !is_told_by_receiver(step) {
+            return None;
+        }
+        let mut after = none;
+        loop {
+            let range = (Bound::Excluded(after), Bound::Unbounded);
+            let (key, _) = self.open.range(range).next()?;
+            if key.0 != step || key.1 != unit {
+                return None;
             }
-            let may_be =
-                |index: &&usize| told.get(**index).is_some_and(|one| one.may_be(step, line));
-            let found = queue.iter().filter(|index| is_open(index)).find(may_be).copied();
-            if queue.is_empty() {
-                self.open.remove(&key);
-            }
-            if found.is_some() {
-                return found;
+            after = key.clone();
+            if let Some(index) = self.first_of(&after.clone(), line) {
+                return Some(index);
             }
         }
-        None
+    }
+
+    /// The first line with this key that is open; a key without any is forgotten.
+    fn first_of(&mut self, key: &Key, line: &Movement) -> Option<usize> {
+        let queue = self.open.get_mut(key)?;
+        let told = &self.told;
+        let is_open =
+            |index: &usize| told.get(*index).is_some_and(|one| one.open(key.0) > Decimal::ZERO);
+        while queue.front().is_some_and(|index| !is_open(index)) {
+            queue.pop_front();
+        }
+        let may_be = |index: &usize| told.get(*index).is_some_and(|one| one.may_be(key.0, line));
+        let found = queue.iter().find(|index| is_open(index) && may_be(index)).copied();
+        if queue.is_empty() {
+            self.open.remove(key);
+        }
+        found
     }
 
     /// Adds what a line of `kind` says beyond what other steps told of the same
@@ -178,14 +202,35 @@ impl Steps {
             let Some(index) = self.first(&unit, &line) else { break };
             let Some(one) = self.told.get_mut(index) else { break };
             let open = one.open(step);
-            let same = left.unwrap_or(open).min(open);
-            *one.by.entry(step).or_default() += same;
-            if one.line.partner.is_none() && line.partner.is_some() && same == one.amount {
+            let amount = left.unwrap_or(open).min(open);
+            left = Some(left.unwrap_or(amount) - amount);
+            known = true;
+            let nameless = one.line.partner.is_none() && line.partner.is_some();
+            if nameless && amount == one.amount {
                 one.line.partner.clone_from(&line.partner);
                 one.line.internal |= line.internal && kind == Role::Received;
             }
-            (known, named) = (true, named || one.line.partner == line.partner);
-            left = Some(left.unwrap_or(same) - same);
+            if !is_told_by_receiver(step) || same(one.line.partner.as_ref(), line.partner.as_ref())
+            {
+                *one.by.entry(step).or_default() += amount;
+                named |= same(one.line.partner.as_ref(), line.partner.as_ref());
+                continue;
+            }
+            // Whom it reached has it, and not whoever was named.
+            one.amount -= amount;
+            (one.line.quantity, one.line.unit) = (Some(one.amount.normalize()), unit.clone());
+            let reached = Movement {
+                partner: line.partner.clone(),
+                quantity: Some(amount),
+                ..one.line.clone()
+            };
+            let (first, steps) = (one.step, one.by.clone());
+            named = true;
+            self.push(reached, first, &unit);
+            if let Some(one) = self.told.last_mut() {
+                let told_too = steps.into_keys().chain([step]);
+                one.by = told_too.map(|step| (step, amount)).collect();
+            }
         }
         let mut rest = Movement { role: kind, ..line };
         if known {
@@ -277,10 +322,22 @@ impl Steps {
                 && one.unit == unit
                 && one.may_be(Role::Unshipped, line)
         };
-        let mut partners = self.told.iter().filter(|one| meant(one)).map(|one| &one.line.partner);
+        let to_others = |one: &&Told| meant(one) && !one.line.internal;
+        let mut partners = self.told.iter().filter(to_others).map(|one| &one.line.partner);
         let first = partners.next();
         let several = line.partner.is_none() && partners.any(|other| Some(other) != first);
-        for one in self.told.iter_mut().rev().filter(|one| meant(one)) {
+        let exactly = |one: &Told| same(one.line.partner.as_ref(), line.partner.as_ref());
+        // What names its partner before what names nobody.
+        let order: Vec<usize> = [true, false]
+            .into_iter()
+            .flat_map(|exact| {
+                let all = self.told.iter().enumerate().rev();
+                all.filter(move |(_, one)| meant(one) && exactly(one) == exact)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        for index in order {
+            let Some(one) = self.told.get_mut(index) else { continue };
             let Some(taken) = left else {
                 (one.line.quantity, one.under_way) = (None, Decimal::ZERO);
                 break;
@@ -288,16 +345,17 @@ impl Steps {
             if one.line.quantity.is_none() {
                 continue;
             }
-            let same = taken.min(one.amount);
-            one.amount -= same;
+            let back = taken.min(one.amount);
+            one.amount -= back;
             one.line.quantity = Some(one.amount.normalize());
             one.line.unit.clone_from(&unit);
             one.under_way = one.under_way.min(one.amount);
-            left = Some(taken - same);
-            if one.amount == Decimal::ZERO && !(several && one.line.partner.is_some()) {
+            left = Some(taken - back);
+            let may_have_some = several && one.line.partner.is_some() && !one.line.internal;
+            if one.amount == Decimal::ZERO && !may_have_some {
                 one.step = Role::Unshipped;
             }
-            if taken == same {
+            if taken == back {
                 break;
             }
         }
@@ -466,15 +524,30 @@ mod tests {
         ] {
             assert_eq!(said(lines), std::slice::from_ref(&got), "{lines:?}");
         }
-        // Whoever carried it is nobody whom we know.
-        let carried = [(Dispatched, "10", "carrier"), (Reached, "10", shop)];
-        let expected = [one(Dispatched, "10", "carrier"), one(Dispatched, "0", shop)];
-        assert_eq!(said(&carried), expected);
-        // Who got more, or got it though it was sent to another, got it.
+        // Who got it has it, and whoever was named stays named.
+        for other in ["417/carrier", other] {
+            let lines = [(Dispatched, "10", other), (Reached, "10", shop), (Taken, "10", shop)];
+            assert_eq!(said(&lines), [one(Dispatched, "0", other), got.clone()], "{other}");
+            // Until they tell that it reached them, too.
+            let both = [lines.as_slice(), &[(Reached, "10", other)]].concat();
+            let expected = [one(Dispatched, "0", other), got.clone(), one(Dispatched, "10", other)];
+            assert_eq!(said(&both), expected, "{other}");
+        }
+        let part = [(Dispatched, "10", "417/carrier"), (Reached, "4", shop)];
+        let expected = [one(Dispatched, "6", "417/carrier"), one(Dispatched, "4", shop)];
+        assert_eq!(said(&part), expected);
+        // Who got more got it.
         let more = [(Dispatched, "10", shop), (Reached, "12", shop)];
         assert_eq!(said(&more), [got.clone(), one(Dispatched, "2", shop)]);
-        let another = [(Dispatched, "10", shop), (Reached, "10", other)];
-        assert_eq!(said(&another), [got, one(Dispatched, "10", other)]);
+        // What goes to a site of ours is not what reached a customer.
+        let transfer = [(Dispatched, "10", "depot"), (Reached, "10", shop)];
+        assert_eq!(between(&transfer), [got]);
+        // A party is the same in whatever capacity.
+        let place = [(Dispatched, "10", "417/1"), (Departed, "10", "414/1/254/dock")];
+        assert_eq!(said(&place), [one(Dispatched, "10", "417/1")]);
+        // Of what names its partner is taken back before what names nobody.
+        let back = [(Dispatched, "4", "x"), (Dispatched, "4", ""), (Unshipped, "4", "x")];
+        assert_eq!(said(&back), [one(Dispatched, "4", "")]);
     }
 
     #[test]

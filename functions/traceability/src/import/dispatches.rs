@@ -1,6 +1,6 @@
 //! A table of dispatches: each row is one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use keystone::Problem;
@@ -18,7 +18,7 @@ use crate::entry::{Line, made, shortage};
 use crate::epcis::epc::{lot_key, lot_uri};
 use crate::goods::shipment;
 use crate::moment;
-use crate::movement::stocks;
+use crate::movement::Stocks;
 
 /// The table.
 pub struct Dispatches;
@@ -112,14 +112,12 @@ impl Sheet for Dispatches {
             found.push((number, row, line));
         }
         let keys: BTreeSet<String> = found.iter().map(|(_, _, line)| line.key.clone()).collect();
-        let mut left: BTreeMap<_, _> = stocks(tx, &keys).await?;
-        for (number, _, line) in &found {
-            let left = left.entry(line.key.clone()).or_default();
-            if let Some((member, message)) = shortage(left, &line.quantity) {
+        let mut stocks = Stocks::read(tx, &keys).await?;
+        for (number, row, line) in &found {
+            let there = stocks.take(line.sent(row.customer_id, row.at));
+            if let Some((member, message)) = shortage(&there, &line.quantity) {
                 let column = if member == "unit" { "unit" } else { "quantity" };
                 table.errors.push(RowError::new(*number, column, message));
-            } else {
-                left.take(&line.taken());
             }
         }
         Ok(found.into_iter().map(|(_, row, line)| (row, line)).collect())

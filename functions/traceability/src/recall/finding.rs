@@ -560,6 +560,7 @@ mod tests {
             transformation: None,
             place: None,
             other_place: None,
+            afterwards: None,
             withdrawn_by: None,
             within: None,
             until: None,

@@ -188,6 +188,17 @@ pub async fn enqueue_again(
     Box::pin(put(tx, now, id, (subject, mail), true)).await
 }
 
+/// Ends a message that still waits, because another stands for it.
+///
+/// # Errors
+/// [`StoreError::Stale`] when it is being sent at this moment.
+pub async fn withdraw(tx: &mut WriteTx<'_>, id: Id) -> Result<(), StoreError> {
+    match tx.get::<Queued>(id).await? {
+        Some(queued) if queued.entity.state == State::Pending => tx.give_mail_up(&queued).await,
+        _ => Ok(()),
+    }
+}
+
 async fn put(
     tx: &mut WriteTx<'_>,
     now: Timestamp,

@@ -697,6 +697,38 @@ async fn what_came_back_is_written_again_once_the_address_is_another() {
 }
 
 #[tokio::test]
+async fn what_is_not_taken_is_written_again_once_the_address_is_another() {
+    let stack = Stack::load();
+    let tenant = stack.tenant("not-taken", &[]).await;
+    let (slug, email) = (tenant.slug(), tenant.email_of(Role::SuperAdmin));
+    let detail = breach(&[slug], 25);
+    notify_and_hold(&stack, slug, &detail).await;
+    let (outbox, first) = (collection(&stack, slug, "outbox").await, mails_of(&stack, slug).await);
+    let (right, owner) = (tenant.address_of("right"), tenant.owner());
+    let etag = owner.get("/v1/tenant").await.expect(200).etag();
+    let primary = json!({ "contacts": { "primary": { "name": "Orla Byrne", "email": right } } });
+    owner.patch("/v1/tenant", &etag, &primary).await.must(200);
+    // It may yet be taken.
+    watch(&stack).await;
+    assert_eq!(mails_of(&stack, slug).await, first);
+    let long_ago = clock::now() - SignedDuration::from_hours(5);
+    let long_ago = doc! { "updated_at": DateTime::from_millis(long_ago.as_millisecond()) };
+    let of_first = doc! { "_id": &first[0] };
+    let done = outbox.update_one(of_first.clone(), doc! { "$set": long_ago }).await.unwrap();
+    assert_eq!(done.matched_count, 1);
+    futures::join!(watch(&stack), watch(&stack));
+    let second = mails_of(&stack, slug).await;
+    assert!(second.len() == 1 && second != first, "{second:?} after {first:?}");
+    let ended = outbox.find_one(of_first).await.unwrap().unwrap();
+    assert_eq!(ended.get_str("state").unwrap(), "failed");
+    assert!(stack.mails_after_drain(&right, NOTICE).await);
+    assert_eq!((mails(&stack, &right, NOTICE).await, mails(&stack, &email, NOTICE).await), (1, 0));
+    watch(&stack).await;
+    assert_eq!(actions_about(&stack, id(&detail)).await.last().unwrap(), "breach.settle");
+    tenant.finish().await;
+}
+
+#[tokio::test]
 async fn each_letter_can_be_told_by_hand() {
     let stack = Stack::load();
     let tenant = stack.tenant("by-hand", &[]).await;

@@ -751,7 +751,7 @@ async fn remind(
             };
             let letter = letters::objections_open(&to, &about, objecting, come)?;
             tx.replace(&before, after).await?;
-            mail::enqueue(tx, by.now, to.subject(), &letter).await?;
+            mail::enqueue_though_suspended(tx, by.now, to.subject(), &letter).await?;
             Ok(())
         })
         .await;

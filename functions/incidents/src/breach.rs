@@ -117,7 +117,7 @@ impl Delivery {
     /// Whether the tenant was told all that is known of `breach`. Who was told by
     /// hand needs no notice by mail.
     pub fn is_settled(&self, breach: &Breach) -> bool {
-        let waits = self.letters.iter().any(|letter| letter.state == MailState::Pending);
+        let waits = self.by_mail().any(|letter| letter.state == MailState::Pending);
         self.letters.len() > breach.updates.len() && !waits && !self.has_failed()
     }
 
@@ -126,29 +126,36 @@ impl Delivery {
         delivered_at(&self.letters, self.by_hand_at)
     }
 
-    /// Whether a letter was given up or came back that nobody has made up for by
-    /// hand.
-    pub fn has_failed(&self) -> bool {
+    /// The letters that nobody has made up for by hand.
+    fn by_mail(&self) -> impl Iterator<Item = &mail::Progress> {
         let made_up = |sequence: i64| match sequence {
             0 => self.by_hand_at.is_some(),
             update => self.updates_by_hand.contains(&update),
         };
-        let mut letters = (0_i64..).zip(&self.letters);
-        letters.any(|(sequence, letter)| letter.state.is_lost() && !made_up(sequence))
+        let letters = (0_i64..).zip(&self.letters);
+        letters.filter(move |(sequence, _)| !made_up(*sequence)).map(|(_, letter)| letter)
     }
 
-    /// Whether a letter has waited for hours at `now`.
+    /// Whether a letter was given up or came back that nobody has made up for by
+    /// hand.
+    pub fn has_failed(&self) -> bool {
+        self.by_mail().any(|letter| letter.state.is_lost())
+    }
+
+    /// Whether one of them has waited for hours at `now`.
     pub fn waits_long(&self, now: Timestamp) -> bool {
-        let long = |letter: &mail::Progress| {
-            letter.state == MailState::Pending && letter.since + WAITS_LONG <= now
-        };
-        self.letters.iter().any(long)
+        self.by_mail().any(|letter| waits_long(letter, now))
     }
 
     /// Both clocks at `now`.
     pub fn clocks(&self, now: Timestamp) -> Clocks {
         Clocks::new(self.confirmed_at, self.delivered_at(), now)
     }
+}
+
+/// Whether a letter has waited for hours at `now`.
+pub fn waits_long(letter: &mail::Progress, now: Timestamp) -> bool {
+    letter.state == MailState::Pending && letter.since + WAITS_LONG <= now
 }
 
 /// What of a delivery an event that comes again is compared with.
@@ -408,6 +415,9 @@ pub(crate) mod tests {
         for other in [MailState::Sent, MailState::Failed, MailState::Bounced] {
             assert!(!delivery(&[other]).waits_long(hours(9)));
         }
+        // Nothing waits for what somebody told by hand.
+        let by_hand = Delivery { updates_by_hand: vec![1], ..second };
+        assert!(!by_hand.waits_long(hours(5)));
     }
 
     #[test]

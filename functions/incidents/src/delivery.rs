@@ -13,7 +13,7 @@ use keystone::tenant::{
 use keystone::{Problem, letters};
 use tokio::time::Instant;
 
-use crate::breach::{Breach, Delivery, deliveries};
+use crate::breach::{Breach, Delivery, deliveries, waits_long};
 use crate::event::ToldByHand;
 use crate::incident::{ByHand, Incident, Told, id_of};
 use crate::notice::{Kind, Notice};
@@ -164,8 +164,8 @@ impl Teller<'_> {
         }
     }
 
-    /// Writes again what is known not to have arrived and was not told by hand, once
-    /// the primary contact has another address than it went to.
+    /// Writes again what is known not to have arrived, or has waited for hours, and was
+    /// not told by hand, once the primary contact has another address than it is for.
     async fn write_again(
         &self,
         tenant: &Tenant,
@@ -175,7 +175,10 @@ impl Teller<'_> {
         let mut lost = Vec::new();
         for (sequence, told) in (0..).zip(&known.entity.told) {
             let progress = mail::progress(tenant, told.mail_id).await?;
-            if progress.is_some_and(|progress| progress.state.is_lost())
+            let arrives_not = |progress: mail::Progress| {
+                progress.state.is_lost() || waits_long(&progress, self.by.now)
+            };
+            if progress.is_some_and(arrives_not)
                 && known.entity.told_by_hand(sequence).is_none()
                 && !mail::was_for(tenant, told.mail_id, &to.email).await?
             {
@@ -201,6 +204,7 @@ impl Teller<'_> {
                         let profile = tx.tenant().profile();
                         let letter = self.letter(profile, &to, which, &before.entity)?;
                         let (now, what) = (self.by.now, (to.subject(), &letter));
+                        mail::withdraw(tx, told.mail_id).await?;
                         told.mail_id = mail::enqueue_again(tx, now, what, told.mail_id).await?;
                     }
                 }

@@ -34,6 +34,8 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewBundle = call.request().body()?;
     let id = call.new_id()?;
     let bundle = new.make(&call, request, id).await?;
+    // An answer that was kept for the client's key records nothing anew.
+    let mut is_recorded = false;
     let recorded = call.audited("data_subject_request.hand_over", async |tx| {
         bundle.must_not_outlive(tx.tenant()).await?;
         let before = tx.get::<SubjectRequest>(request).await?.ok_or(Problem::NotFound)?;
@@ -44,10 +46,11 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
         tx.facts(&bundle.facts(), &[])?;
         tx.replace(&before, bundle.recorded_in(&before.entity, call.now())).await?;
         let location = format!("/v1/data-subject-requests/{request}");
+        is_recorded = true;
         Reply::created(location, bundle.view())
     });
     let recorded = recorded.await;
-    if recorded.is_err() {
+    if recorded.is_err() || !is_recorded {
         bundle.discard(&call).await?;
     }
     recorded

@@ -74,16 +74,25 @@ pub(super) async fn sub_processors(look: &Look<'_>) -> Result<Finding, Blind> {
         return Ok(Finding::of(true, evidence, json!({ "in_use": 0, "not_told": false })));
     }
     let registry = look.job.registry().await?;
-    let mut not_told = false;
+    let (mut not_told, mut blind) = (false, None);
     for enrolled in registry.walk(Visit::KeptCustomers).await? {
-        let tenant = registry.for_job(enrolled, look.job.now).await?;
-        for change in &changes {
-            if !told(&tenant, change).await? {
-                let (id, change) = (tenant.id(), change.id);
-                tracing::error!(tenant = %id, %change, "was not told 30 days before");
-                not_told = true;
+        let seen: Result<(), Blind> = async {
+            let tenant = registry.for_job(enrolled, look.job.now).await?;
+            for change in &changes {
+                if !told(&tenant, change).await? {
+                    let (id, change) = (tenant.id(), change.id);
+                    tracing::error!(tenant = %id, %change, "was not told 30 days before");
+                    not_told = true;
+                }
             }
+            Ok(())
         }
+        .await;
+        // What is found of others is found, whoever cannot be looked at.
+        blind = seen.err().or(blind);
+    }
+    if let Some(blind) = blind.filter(|_| !not_told) {
+        return Err(blind);
     }
     let evidence = if not_told {
         "A sub-processor is in use of which a tenant has no letter that left 30 days before and \

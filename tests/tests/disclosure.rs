@@ -405,6 +405,7 @@ async fn sent_days_ago(stack: &Stack, change: &str, days: i64) {
 }
 
 // Every tenant of the stack is told, so nothing else may run beside it.
+#[expect(clippy::too_many_lines, reason = "one change, from its announcement to its end")]
 #[tokio::test]
 async fn customers_hear_of_a_sub_processor_thirty_days_before() {
     let stack = Stack::load();

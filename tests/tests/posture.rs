@@ -450,6 +450,7 @@ fn part(book: &[u8], name: &str) -> String {
     text
 }
 
+#[expect(clippy::too_many_lines, reason = "one questionnaire, from its asking to its answers")]
 #[tokio::test]
 async fn questionnaires_say_what_the_posture_says() {
     let stack = Stack::load();

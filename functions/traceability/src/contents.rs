@@ -249,7 +249,6 @@ impl<'l> Contents<'l> {
                 Step::Unpacked(line) | Step::Emptied(line) if line.elsewhere && !away => {
                     pending.push(line);
                 }
-                Step::Unpacked(_) | Step::Emptied(_) => {}
                 Step::Filled | Step::Packed(_) => {
                     legs.extend(pending.drain(..).filter_map(|line| reached(&mut content, line)));
                     // What is packed is here, and empty if it was away.
@@ -258,7 +257,7 @@ impl<'l> Contents<'l> {
                         away = false;
                     }
                 }
-                Step::Moved(_) => {}
+                Step::Unpacked(_) | Step::Emptied(_) | Step::Moved(_) => {}
             }
             match step {
                 Step::Unpacked(line) | Step::Emptied(line) if away || !line.elsewhere => {

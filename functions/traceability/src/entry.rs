@@ -121,7 +121,7 @@ impl<'t, 'c> Entry<'t, 'c> {
         let mut stocks = Stocks::read(self.tx, &keys).await?;
         for (index, line) in &lines {
             // The same lot may stand in several lines.
-            let there = stocks.take(says(line));
+            let there = stocks.take(&says(line));
             self.enough(&format!("{at}/{index}"), &there, &line.quantity);
         }
         Ok(lines.into_iter().map(|(_, line)| line).collect())

@@ -627,7 +627,7 @@ impl Stocks {
     /// Takes a line from its lot if there is enough, and says what there is for it.
     /// Where it is too little it is looked at anew with the line: what a partner told
     /// of the same goods is there for it.
-    pub fn take(&mut self, line: Movement) -> Amounts {
+    pub fn take(&mut self, line: &Movement) -> Amounts {
         let Some((index, known)) = self.lots.get_mut(&line.lot) else { return Amounts::default() };
         let Some(ledger) = self.ledgers.get_mut(*index) else { return Amounts::default() };
         let base = line.quantity.and_then(|quantity| to_base(quantity, &line.unit));
@@ -635,13 +635,13 @@ impl Stocks {
         let mut there = known.clone();
         ledger.add(line.clone());
         if fits(&there) {
-            known.take(&line);
+            known.take(line);
             return there;
         }
         let anew = ledger.whole(std::slice::from_ref(&line.lot)).next();
         let anew = anew.map(|(_, lines)| left(&lines)).unwrap_or_default();
         let mut with_it = anew.clone();
-        with_it.add(&line);
+        with_it.add(line);
         if fits(&with_it) {
             *known = anew;
             there = with_it;

@@ -47,6 +47,14 @@ const fn travels(line: &Movement) -> bool {
     matches!(line.role, Received | Accepted | Dispatched | Departed | Unshipped)
 }
 
+/// Who of these a line names at the other end, by id or by GLN.
+fn partner(line: &Movement, known: &BTreeMap<String, Id>, by_id: &BTreeSet<Id>) -> Option<Id> {
+    parties(line).find_map(|key| match gln_of(key) {
+        Some(gln) => known.get(gln).copied(),
+        None => key.strip_prefix(OURS)?.parse().ok().filter(|id| by_id.contains(id)),
+    })
+}
+
 impl Places {
     /// Adds what is known of further places.
     pub fn extend(&mut self, more: Self) {
@@ -109,7 +117,7 @@ impl Places {
                 if line.elsewhere && !collected {
                     return None;
                 }
-                let known = self.partner(&line, &self.suppliers, &self.supplier_ids);
+                let known = partner(&line, &self.suppliers, &self.supplier_ids);
                 line.internal = from_us && known.is_none();
                 self.name(&mut line, known);
             }
@@ -144,22 +152,9 @@ impl Places {
         }
     }
 
-    /// Who of these a line names at the other end, by id or by GLN.
-    fn partner(
-        &self,
-        line: &Movement,
-        known: &BTreeMap<String, Id>,
-        by_id: &BTreeSet<Id>,
-    ) -> Option<Id> {
-        parties(line).find_map(|key| match gln_of(key) {
-            Some(gln) => known.get(gln).copied(),
-            None => key.strip_prefix(OURS)?.parse().ok().filter(|id| by_id.contains(id)),
-        })
-    }
-
     /// The customer whom a line names, or who has the place where goods are then.
     fn buyer(&self, line: &Movement) -> Option<Id> {
-        let named = self.partner(line, &self.customers, &self.customer_ids);
+        let named = partner(line, &self.customers, &self.customer_ids);
         let there = || self.customers.get(line.afterwards.as_ref()?).copied();
         named.or_else(there)
     }

@@ -239,10 +239,11 @@ impl Steps {
             }
             (rest.quantity, rest.unit) = (left, unit.clone());
         }
-        if kind == Role::Received && (rest.internal || rest.partner.is_none()) {
-            if let Some(ours) = self.come(&mut rest) {
-                self.push(ours, step, &unit);
-            }
+        if kind == Role::Received
+            && (rest.internal || rest.partner.is_none())
+            && let Some(ours) = self.come(&mut rest)
+        {
+            self.push(ours, step, &unit);
         }
         self.push(rest, step, &unit);
     }

@@ -114,7 +114,7 @@ impl Sheet for Dispatches {
         let keys: BTreeSet<String> = found.iter().map(|(_, _, line)| line.key.clone()).collect();
         let mut stocks = Stocks::read(tx, &keys).await?;
         for (number, row, line) in &found {
-            let there = stocks.take(line.sent(row.customer_id, row.at));
+            let there = stocks.take(&line.sent(row.customer_id, row.at));
             if let Some((member, message)) = shortage(&there, &line.quantity) {
                 let column = if member == "unit" { "unit" } else { "quantity" };
                 table.errors.push(RowError::new(*number, column, message));

@@ -17,8 +17,6 @@ use keystone::{FieldError, Problem, calendar, letters, mail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::vulnerability::contact;
-
 /// Days before a change's day from which our contact is reminded of objections
 /// that are open: as many as of requests of people about their data.
 const REMINDER_DAYS: i32 = 7;
@@ -540,16 +538,6 @@ pub async fn is_waiting(provider: &Tenant, change: Id) -> Result<bool, Problem> 
     Ok(found.is_some_and(|change| change.entity.state == State::Announced))
 }
 
-/// Who of ours hears of objections: the provider's security contact, or else its
-/// primary one.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn our_contact(provider: &Tenant) -> Result<Contact, Problem> {
-    let contacts = provider.settings().await?.entity.contacts;
-    Ok(contacts.security.unwrap_or(contacts.primary))
-}
-
 /// Objects to a change for the tenant, and tells `ours`, the provider's contact,
 /// and the tenant's own.
 ///
@@ -604,7 +592,7 @@ pub async fn object_in_writing(
 ) -> Result<(), Problem> {
     let provider = registry.provider(by.now).await?;
     let waiting = is_waiting(&provider, change).await?;
-    let ours = our_contact(&provider).await?;
+    let ours = provider.settings().await?.entity.contacts.for_security();
     let found = registry.find(Visit::KeptCustomers, tenant.as_str()).await?;
     let tenant = registry.for_job(found.ok_or(Problem::NotFound)?, by.now).await?;
     tenant
@@ -743,7 +731,7 @@ async fn remind(
             let Some((_, after)) = due.filter(|(_, after)| after.state == State::Announced) else {
                 return Err(Problem::Stale);
             };
-            let to = contact(tx).await?;
+            let to = tx.settings().await?.entity.contacts.for_security();
             let about = letters::Announced {
                 change: before.id,
                 name: &after.description.name,

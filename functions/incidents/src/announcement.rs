@@ -149,8 +149,7 @@ async fn deliver(
             let notice = Notice::new(Kind::Security, &new.title, new.paragraphs.clone(), None);
             tx.insert(id, notice).await?;
             if new.mail {
-                let contacts = tx.settings().await?.entity.contacts;
-                let to = contacts.security.unwrap_or(contacts.primary);
+                let to = tx.settings().await?.entity.contacts.for_security();
                 let profile = tx.tenant().profile();
                 let letter = letters::notice(profile, &to, &new.title, &new.paragraphs)?;
                 mail::enqueue(tx, by.now, to.subject(), &letter).await?;

@@ -84,8 +84,8 @@ impl Questionnaire {
 /// over.
 pub async fn watch(registry: &JobRegistry<'_>, by: &Attribution) -> Result<Watched, Problem> {
     let deadline = Instant::now() + RUN_LIMIT;
-    let contacts = registry.provider(by.now).await?.settings().await?.entity.contacts;
-    let ours = contacts.security.unwrap_or(contacts.primary);
+    let provider = registry.provider(by.now).await?;
+    let ours = provider.settings().await?.entity.contacts.for_security();
     let mut seen = Watched::default();
     let mut first_problem = None;
     for enrolled in registry.round(Visit::Kept, None, (by.now, EVERY)).await? {

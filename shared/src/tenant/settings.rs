@@ -60,6 +60,11 @@ pub struct Contacts {
 }
 
 impl Contacts {
+    /// Who receives security notices.
+    pub fn for_security(self) -> Contact {
+        self.security.unwrap_or(self.primary)
+    }
+
     /// All of them, each with its member's name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Contact)> {
         [

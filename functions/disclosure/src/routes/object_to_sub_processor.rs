@@ -7,7 +7,7 @@ use keystone::tenant::Id;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::sub_processor::{Objector, ToldView, is_waiting, object, our_contact};
+use crate::sub_processor::{Objector, ToldView, is_waiting, object};
 
 /// The route.
 pub const ROUTE: Route = Route {
@@ -39,7 +39,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let new: NewObjection = call.request().body()?;
     let provider = call.platform().registry(call.now()).await?.provider(call.now()).await?;
     let waiting = is_waiting(&provider, change).await?;
-    let ours = our_contact(&provider).await?;
+    let ours = provider.settings().await?.entity.contacts.for_security();
     call.audited("sub_processor_notice.object", async |tx| {
         let by = Objector::User(call.principal().user());
         let told = object(tx, (change, waiting), (by, call.now()), &new.reason, &ours).await?;

@@ -61,12 +61,6 @@ impl Journey {
     }
 }
 
-/// Whether a line tells of a journey of its lot.
-const fn travels(line: &Movement) -> bool {
-    use Role::{Accepted, Departed, Dispatched, Reached, Received, Taken, Unshipped};
-    matches!(line.role, Received | Accepted | Dispatched | Departed | Unshipped | Reached | Taken)
-}
-
 /// The lines of packing among these, by what it was packed into or taken out of.
 fn by_holder(lines: &[Movement]) -> BTreeMap<&String, Vec<&Movement>> {
     let mut all: BTreeMap<&String, Vec<&Movement>> = BTreeMap::new();
@@ -150,7 +144,7 @@ impl<'l> Contents<'l> {
         let mut all = Stays(BTreeMap::new());
         let Some((lot, own)) = self.lines.get_key_value(lot) else { return (Vec::new(), all) };
         let named: BTreeSet<Id> =
-            own.iter().filter(|line| travels(line)).map(|line| line.event_id).collect();
+            own.iter().filter(|line| line.role.travels()).map(|line| line.event_id).collect();
         let mut carried = Vec::new();
         for (holder, packing) in by_holder(own) {
             let (legs, stays, _) = self.legs(&packing, holder);
@@ -249,6 +243,7 @@ impl<'l> Contents<'l> {
                 Step::Unpacked(line) | Step::Emptied(line) if line.elsewhere && !away => {
                     pending.push(line);
                 }
+                Step::Unpacked(line) | Step::Emptied(line) => take_out(&mut content, line),
                 Step::Filled | Step::Packed(_) => {
                     legs.extend(pending.drain(..).filter_map(|line| reached(&mut content, line)));
                     // What is packed is here, and empty if it was away.
@@ -257,13 +252,7 @@ impl<'l> Contents<'l> {
                         away = false;
                     }
                 }
-                Step::Unpacked(_) | Step::Emptied(_) | Step::Moved(_) => {}
-            }
-            match step {
-                Step::Unpacked(line) | Step::Emptied(line) if away || !line.elsewhere => {
-                    take_out(&mut content, line);
-                }
-                _ => {}
+                Step::Moved(_) => {}
             }
             if content.is_empty() {
                 stays.extend(since.take().map(|since| (since, Some(at))));
@@ -300,13 +289,18 @@ impl<'l> Contents<'l> {
                     }
                     if away {
                         pending.drain(..).for_each(|line| take_out(&mut content, line));
+                        if content.is_empty() {
+                            stays.extend(since.take().map(|since| (since, Some(at))));
+                        }
                     }
                 }
                 Step::Unpacked(_) | Step::Emptied(_) | Step::Filled => {}
             }
         }
+        let taken_out = pending.last().map(|line| line.at);
         legs.extend(pending.into_iter().filter_map(|line| reached(&mut content, line)));
-        stays.extend(since.map(|since| (since, None)));
+        let until = taken_out.filter(|_| content.is_empty());
+        stays.extend(since.map(|since| (since, until)));
         (legs, stays, whole)
     }
 }
@@ -397,6 +391,16 @@ mod tests {
             (line.at.as_second(), line.role, amount(line), line.within.clone().unwrap())
         };
         carried.iter().map(view).collect()
+    }
+
+    /// Until when what was packed first was in its holder.
+    fn until(lines: &[Movement]) -> Option<i64> {
+        let mut by_lot = Lines::new();
+        for line in lines {
+            by_lot.entry(line.lot.clone()).or_default().push(line.clone());
+        }
+        let (_, stays) = Contents::new(&by_lot).of("lot");
+        stays.end(&lines[0]).map(|at| at.as_second())
     }
 
     fn out(at: i64, amount: &str, within: &str) -> (i64, Role, String, String) {
@@ -600,6 +604,9 @@ mod tests {
             line(3, "pallet", Dispatched, "1", TO),
             line(5, "pallet", Received, "1", TO),
         ];
+        assert_eq!(until(&lines), Some(3));
+        assert_eq!(until(&lines[..2]), Some(2), "nothing tells that it left");
+        assert_eq!(until(&lines[..1]), None);
         assert_eq!(said(lines), [out(3, "8", "pallet")]);
         // Nothing tells that it left, and what is filled again has nothing of it.
         let reached = (2, Role::Reached, "8".to_owned(), "pallet".to_owned());

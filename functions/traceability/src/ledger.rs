@@ -234,7 +234,7 @@ pub struct Ledger {
     /// How many lines that is, and how many lots they name on their other side.
     held: usize,
     named: usize,
-    /// Whose the places are that were asked for, and which ids are customers.
+    /// Whose the places and the ids are that were asked for.
     places: Places,
     asked: BTreeSet<String>,
     asked_for: BTreeSet<Id>,
@@ -322,7 +322,7 @@ impl Ledger {
         }
         // Only what is said of ourselves stays.
         for lot in &fetched {
-            let senders = self.senders_of(lot, 0);
+            let senders = self.senders_of(lot);
             if let Some(lines) = self.lines.get_mut(lot) {
                 *lines = self.places.seen(std::mem::take(lines), &senders);
             }
@@ -372,17 +372,22 @@ impl Ledger {
     }
 
     /// From where a lot was sent to us: by itself, in what it was in, or as items.
-    fn senders_of(&self, lot: &str, depth: usize) -> BTreeSet<String> {
-        let mut all = self.senders.get(lot).cloned().unwrap_or_default();
-        if self.senders.is_empty() || depth > NESTED {
+    fn senders_of(&self, lot: &str) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        if self.senders.is_empty() {
             return all;
         }
-        let lines = self.lines.get(lot).map_or(&[][..], Vec::as_slice);
-        for unit in holders(lines) {
-            all.extend(self.senders_of(unit, depth + 1));
+        let (mut seen, mut next) = (BTreeSet::from([lot]), vec![lot]);
+        while let Some(thing) = next.pop() {
+            all.extend(self.senders.get(thing).into_iter().flatten().cloned());
+            let lines = self.lines.get(thing).map_or(&[][..], Vec::as_slice);
+            // Units may hold each other, and the items of a lot are many.
+            for other in holders(lines).into_iter().chain(items(lines)) {
+                if seen.insert(other) {
+                    next.push(other);
+                }
+            }
         }
-        let of_items = items(lines).filter_map(|item| self.senders.get(item));
-        all.extend(of_items.flatten().cloned());
         all
     }
 
@@ -829,6 +834,32 @@ pub(crate) mod tests {
             (Dispatched, "4".to_owned(), event(5)),
         ];
         assert_eq!(said(&ledger, "lot"), expected);
+    }
+
+    #[test]
+    fn a_lot_is_not_made_by_us_where_what_it_is_in_was_sent_from() {
+        use Role::{Dispatched, MadeElsewhere, Packed, Produced, Received};
+        let there = |line: Movement| Movement { place: Some("unknown".into()), ..line };
+        let to_us = |line| Movement { partner: Some(format!("414/{OURS}")), ..there(line) };
+        let here = |line: Movement| Movement { place: Some(OURS.into()), ..line };
+        let mut kept = recorded(vec![
+            there(at(1, "lot", Produced, &[])),
+            at(2, "lot", Packed, &["case"]),
+            at(3, "case", Packed, &["pallet"]),
+            to_us(at(4, "pallet", Dispatched, &[])),
+            here(at(5, "lot", Received, &[])),
+        ]);
+        let roles = |kept: &mut Kept| -> Vec<Role> {
+            of(&read(kept, None, &["lot"]), "lot").iter().map(|line| line.role).collect()
+        };
+        assert_eq!(roles(&mut kept), [MadeElsewhere, Packed, Received]);
+        // Each of many units in each other is looked at once.
+        let units: Vec<String> = (0..NESTED).map(|unit| format!("unit-{unit}")).collect();
+        let names: Vec<&str> = units.iter().map(String::as_str).collect();
+        let circles = units.iter().map(|unit| at(3, unit, Packed, &names));
+        kept.0.extend(recorded(circles.collect()).0);
+        kept.0.extend(recorded(vec![at(3, "pallet", Packed, &names)]).0);
+        assert_eq!(roles(&mut kept), [MadeElsewhere, Packed, Received]);
     }
 
     #[test]

@@ -78,6 +78,20 @@ impl Role {
         }
     }
 
+    /// Whether it tells of a journey.
+    pub const fn travels(self) -> bool {
+        matches!(
+            self,
+            Self::Received
+                | Self::Accepted
+                | Self::Dispatched
+                | Self::Departed
+                | Self::Unshipped
+                | Self::Reached
+                | Self::Taken
+        )
+    }
+
     /// What it does to the stock: 1 more, -1 less, 0 nothing.
     pub const fn sign(self) -> i8 {
         match self {

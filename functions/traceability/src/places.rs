@@ -41,12 +41,6 @@ fn ids(line: &Movement) -> impl Iterator<Item = Id> {
     parties(line).filter_map(|key| key.strip_prefix(OURS)?.parse().ok())
 }
 
-/// Whether a line is of a journey that an event tells.
-const fn travels(line: &Movement) -> bool {
-    use Role::{Accepted, Departed, Dispatched, Received, Unshipped};
-    matches!(line.role, Received | Accepted | Dispatched | Departed | Unshipped)
-}
-
 /// Who of these a line names at the other end, by id or by GLN.
 fn partner(line: &Movement, known: &BTreeMap<String, Id>, by_id: &BTreeSet<Id>) -> Option<Id> {
     parties(line).find_map(|key| match gln_of(key) {
@@ -69,7 +63,7 @@ impl Places {
     pub fn open_ids(&self, line: &Movement) -> Vec<Id> {
         let elsewhere = line.place.as_ref().is_some_and(|gln| !self.ours.contains(gln));
         let others = parties(line).any(|key| !key.starts_with(OURS)) || line.afterwards.is_some();
-        if travels(line) && (elsewhere || others) { ids(line).collect() } else { Vec::new() }
+        if line.role.travels() && (elsewhere || others) { ids(line).collect() } else { Vec::new() }
     }
 
     /// From where a lot or a unit was sent to us: places that nobody has.

@@ -165,14 +165,14 @@ impl Steps {
         let mut after = none;
         loop {
             let range = (Bound::Excluded(after), Bound::Unbounded);
-            let (key, _) = self.open.range(range).next()?;
+            let key = self.open.range(range).next()?.0.clone();
             if key.0 != step || key.1 != unit {
                 return None;
             }
-            after = key.clone();
-            if let Some(index) = self.first_of(&after.clone(), line) {
+            if let Some(index) = self.first_of(&key, line) {
                 return Some(index);
             }
+            after = key;
         }
     }
 

@@ -154,24 +154,12 @@ impl<'l> Contents<'l> {
                     continue;
                 }
                 carried.extend(content.into_iter().map(|(unit, quantity)| Movement {
-                    event_id: journey.event,
-                    lot: lot.clone(),
-                    role: journey.step,
                     quantity: quantity.map(|quantity| quantity.normalize()),
                     unit,
                     partner: journey.partner.clone(),
-                    parties: Vec::new(),
-                    at: journey.at,
-                    others: Vec::new(),
-                    transformation: None,
-                    place: None,
-                    other_place: None,
-                    afterwards: None,
-                    withdrawn_by: None,
                     within: Some(holder.clone()),
-                    until: None,
                     internal: journey.way == Way::Within,
-                    elsewhere: false,
+                    ..Movement::new(journey.event, lot, journey.step, journey.at)
                 }));
             }
         }
@@ -357,24 +345,16 @@ mod tests {
     fn line(at: i64, lot: &str, role: Role, kilograms: &str, other: &str) -> Movement {
         let journey = matches!(role, Role::Dispatched | Role::Received);
         Movement {
-            event_id: Id::from_u128(u128::from(at.unsigned_abs())),
-            lot: lot.into(),
-            role,
             quantity: kilograms.parse().ok(),
             unit: "KGM".into(),
             partner: journey.then(|| other.to_owned()),
-            parties: Vec::new(),
-            at: Timestamp::from_second(at).unwrap(),
             others: if journey || other.is_empty() { vec![] } else { vec![other.into()] },
-            transformation: None,
-            place: None,
-            other_place: None,
-            afterwards: None,
-            withdrawn_by: None,
-            within: None,
-            until: None,
-            internal: false,
-            elsewhere: false,
+            ..Movement::new(
+                Id::from_u128(u128::from(at.unsigned_abs())),
+                lot,
+                role,
+                Timestamp::from_second(at).unwrap(),
+            )
         }
     }
 

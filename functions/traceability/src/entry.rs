@@ -274,24 +274,9 @@ impl Line {
     /// What it takes away.
     pub(crate) fn taken(&self) -> Movement {
         Movement {
-            event_id: self.batch,
-            lot: self.key.clone(),
-            role: Role::Consumed,
             quantity: Some(self.quantity.value),
             unit: self.quantity.unit.code().into(),
-            partner: None,
-            parties: Vec::new(),
-            at: Timestamp::UNIX_EPOCH,
-            others: Vec::new(),
-            transformation: None,
-            place: None,
-            other_place: None,
-            afterwards: None,
-            withdrawn_by: None,
-            within: None,
-            until: None,
-            internal: false,
-            elsewhere: false,
+            ..Movement::new(self.batch, &self.key, Role::Consumed, Timestamp::UNIX_EPOCH)
         }
     }
 }

@@ -673,24 +673,9 @@ pub(crate) mod tests {
 
     pub(crate) fn line(event: u128, lot: &str, role: Role) -> Movement {
         Movement {
-            event_id: Id::from_u128(event),
-            lot: lot.into(),
-            role,
             quantity: Some(rust_decimal::Decimal::ONE),
             unit: "KGM".into(),
-            partner: None,
-            parties: Vec::new(),
-            at: Timestamp::UNIX_EPOCH,
-            others: Vec::new(),
-            transformation: None,
-            place: None,
-            other_place: None,
-            afterwards: None,
-            withdrawn_by: None,
-            within: None,
-            until: None,
-            internal: false,
-            elsewhere: false,
+            ..Movement::new(Id::from_u128(event), lot, role, Timestamp::UNIX_EPOCH)
         }
     }
 

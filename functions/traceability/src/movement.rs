@@ -178,6 +178,30 @@ pub struct Movement {
 }
 
 impl Movement {
+    /// A line that says nothing more: no amount, in pieces, and nobody and no place.
+    pub fn new(event_id: Id, lot: &str, role: Role, at: Timestamp) -> Self {
+        Self {
+            event_id,
+            lot: lot.to_owned(),
+            role,
+            quantity: None,
+            unit: PIECES.to_owned(),
+            partner: None,
+            parties: Vec::new(),
+            at,
+            others: Vec::new(),
+            transformation: None,
+            place: None,
+            other_place: None,
+            afterwards: None,
+            withdrawn_by: None,
+            within: None,
+            until: None,
+            internal: false,
+            elsewhere: false,
+        }
+    }
+
     /// The line that takes this one back, by this error declaration.
     #[must_use]
     pub fn withdrawn(&self, declaration: Id) -> Self {
@@ -253,24 +277,9 @@ pub fn of_event(event: &Event, event_id: Id) -> Vec<Movement> {
 /// which its origin is.
 fn stated(event: &Event, event_id: Id) -> Vec<Movement> {
     let line = |lot: &str, role, number: usize, others| Movement {
-        event_id,
-        lot: lot.to_owned(),
-        role,
         quantity: Some(number.into()),
-        unit: PIECES.into(),
-        partner: None,
-        parties: Vec::new(),
-        at: event.time,
         others,
-        transformation: None,
-        place: None,
-        other_place: None,
-        afterwards: None,
-        withdrawn_by: None,
-        within: None,
-        until: None,
-        internal: false,
-        elsewhere: false,
+        ..Movement::new(event_id, lot, role, event.time)
     };
     let mut items: BTreeMap<&String, Vec<String>> = BTreeMap::new();
     for (item, lot) in &event.lots {
@@ -392,24 +401,15 @@ impl Say<'_> {
         let location = side.iter().find(|party| party.kind == "location");
         let other_place = location.and_then(|party| gln_of(&party.key)).map(str::to_owned);
         Movement {
-            event_id: self.event_id,
-            lot: element.class.clone(),
-            role,
             quantity: element.quantity,
             unit: element.unit.clone().unwrap_or_else(|| PIECES.into()),
             parties,
             partner,
-            at: event.time,
             others: others.to_vec(),
-            transformation: None,
             place,
             other_place,
             afterwards,
-            withdrawn_by: None,
-            within: None,
-            until: None,
-            internal: false,
-            elsewhere: false,
+            ..Movement::new(self.event_id, &element.class, role, event.time)
         }
     }
 
@@ -802,24 +802,14 @@ mod tests {
     #[test]
     fn what_was_withdrawn_counts_until_then() {
         let line = |event: u128| Movement {
-            event_id: Id::from_u128(event),
-            lot: "01/00614141777778/10/milk".into(),
-            role: Role::Received,
             quantity: Some(Decimal::ONE),
             unit: "KGM".into(),
-            partner: None,
-            parties: Vec::new(),
-            at: Timestamp::UNIX_EPOCH,
-            others: Vec::new(),
-            transformation: None,
-            place: None,
-            other_place: None,
-            afterwards: None,
-            withdrawn_by: None,
-            within: None,
-            until: None,
-            internal: false,
-            elsewhere: false,
+            ..Movement::new(
+                Id::from_u128(event),
+                "01/00614141777778/10/milk",
+                Role::Received,
+                Timestamp::UNIX_EPOCH,
+            )
         };
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
         let made = |millis: i64| Id::first_of(at(millis));

@@ -623,24 +623,9 @@ mod tests {
 
     fn line(role: Role, value: &str) -> Movement {
         Movement {
-            event_id: Id::from_u128(1),
-            lot: "lot".into(),
-            role,
             quantity: Some(value.parse().unwrap()),
             unit: "KGM".into(),
-            partner: None,
-            parties: Vec::new(),
-            at: Timestamp::UNIX_EPOCH,
-            others: Vec::new(),
-            transformation: None,
-            place: None,
-            other_place: None,
-            afterwards: None,
-            withdrawn_by: None,
-            within: None,
-            until: None,
-            internal: false,
-            elsewhere: false,
+            ..Movement::new(Id::from_u128(1), "lot", role, Timestamp::UNIX_EPOCH)
         }
     }
 

@@ -548,24 +548,10 @@ mod tests {
 
     fn line(role: Role, quantity: &str, unit: &str, partner: Option<&str>) -> Movement {
         Movement {
-            event_id: Id::from_u128(1),
-            lot: "01/00614141777778/10/A".into(),
-            role,
             quantity: Some(quantity.parse().unwrap()),
             unit: unit.into(),
             partner: partner.map(Into::into),
-            parties: Vec::new(),
-            at: Timestamp::UNIX_EPOCH,
-            others: Vec::new(),
-            transformation: None,
-            place: None,
-            other_place: None,
-            afterwards: None,
-            withdrawn_by: None,
-            within: None,
-            until: None,
-            internal: false,
-            elsewhere: false,
+            ..Movement::new(Id::from_u128(1), "01/00614141777778/10/A", role, Timestamp::UNIX_EPOCH)
         }
     }
 

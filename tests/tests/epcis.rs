@@ -669,6 +669,9 @@ async fn queries_find_what_fits_page_by_page() {
         ("/v1/events?maxEventCount=25", "maxEventCount"),
         ("/v1/events?maxEventCount=25&eventCountLimit=7", "maxEventCount"),
         ("/v1/events?perPage=25&eventCountLimit=7", "eventCountLimit"),
+        // They would count what was not believed then.
+        ("/v1/events?as_of=2026-03-01T08:00:00Z&eventCountLimit=7", "eventCountLimit"),
+        ("/v1/events?as_of=2026-03-01T08:00:00Z&maxEventCount=25", "maxEventCount"),
         // What the standard has and is not answered here, by name.
         ("/v1/events?EQ_quantity=7", "EQ_quantity"),
         ("/v1/events?EQ_INNER_ILMD_x=7", "EQ_INNER_ILMD_x"),

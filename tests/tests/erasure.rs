@@ -507,6 +507,12 @@ async fn a_bundle_from_before_an_erasure_is_gone() {
     }
     let ((customer, path, url), (_, others, others_url)) = (&made[0], &made[1]);
     assert_eq!(bundles(&stack, &tenant, path).await, 2);
+    // Asked for again with its key it is the same one, and no file is left over.
+    let url = format!("{path}/bundle");
+    let ask = || owner.request("POST", &url).header("idempotency-key", "once").json(&json!({}));
+    let first = ask().send().await.expect(201);
+    assert_eq!(ask().replayed().send().await.expect(201).body, first.body);
+    assert_eq!(bundles(&stack, &tenant, path).await, 3);
     erase(owner, &format!("/v1/customers/{customer}")).await;
     assert_eq!(bundles(&stack, &tenant, path).await, 0);
     assert_eq!(stack.aws().fetch(url).await.0, 404, "the link is good for five minutes");

@@ -1007,6 +1007,9 @@ async fn a_tenant_that_was_half_made_is_finished() {
         });
         Run { stack: &stack, name: "provision-tenant", event }
     };
+    // The first is slower than those that follow.
+    let warm = slug("warm-made");
+    provision(&warm).whole().await;
     let clean = slug("clean-made");
     let (done, took) = provision(&clean).whole().await;
     assert_eq!(done, json!({ "tenant": clean, "created": true }));
@@ -1025,7 +1028,7 @@ async fn a_tenant_that_was_half_made_is_finished() {
     assert!(finished.contains(&json!(true)), "{finished:?}");
     let made: Vec<&str> = made.iter().map(String::as_str).collect();
     have_ended_alike(&stack, &[clean.as_str()], &made).await;
-    set_state(&stack, &[clean.as_str()], "closed").await;
+    set_state(&stack, &[warm.as_str(), clean.as_str()], "closed").await;
     set_state(&stack, &made, "closed").await;
 }
 

@@ -220,8 +220,8 @@ const VERIFY: [&str; 3] = [
     "2. File: compare the SHA-256 of the whole file with the one that the audit trail recorded \
      when this report was made (incident_report.create).",
     "3. Trail: ask for proofs of the entries of this incident (incident.notify, incident.update, \
-     incident.write_again; mail.send of its letters) and check them with keystone-verify against a checkpoint of at \
-     least the size printed above.",
+     incident.write_again; mail.send of its letters) and check them with keystone-verify against a \
+     checkpoint of at least the size printed above.",
 ];
 
 const fn column(heading: &'static str, width: f32) -> Column {

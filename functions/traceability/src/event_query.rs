@@ -254,11 +254,12 @@ pub struct EventQuery {
     #[serde(rename = "perPage")]
     #[schemars(range(min = 1, max = 100))]
     per_page: Option<i64>,
-    /// At most this many in all, on one page; the first in the order.
+    /// At most this many in all, on one page; the first in the order. Not with
+    /// `as_of`.
     #[serde(rename = "eventCountLimit")]
     #[schemars(range(min = 1, max = 100))]
     event_count_limit: Option<i64>,
-    /// That more than this many are refused; not with `eventCountLimit`.
+    /// That more than this many are refused; not with `eventCountLimit` or `as_of`.
     #[serde(rename = "maxEventCount")]
     #[schemars(range(min = 1, max = 10_000))]
     max_event_count: Option<i64>,

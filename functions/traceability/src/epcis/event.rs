@@ -749,6 +749,21 @@ mod tests {
     }
 
     #[test]
+    fn who_declares_an_event_wrong_names_it() {
+        let mut event = items(&["urn:epc:id:sgtin:4012345.011111.7"]);
+        event["errorDeclaration"] = serde_json::json!({ "declarationTime": "2026-03-02T08:00:00Z" });
+        let wrong = |event: &serde_json::Value| {
+            let (_, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
+            errors.0.into_iter().map(|error| error.field).collect::<Vec<_>>()
+        };
+        assert_eq!(wrong(&event), [""; 0]);
+        event.as_object_mut().unwrap().remove("eventID");
+        assert_eq!(wrong(&event), ["/eventID"]);
+        event.as_object_mut().unwrap().remove("errorDeclaration");
+        assert_eq!(wrong(&event), [""; 0], "it gets one of ours");
+    }
+
+    #[test]
     fn a_transformation_has_no_more_links_than_can_be_followed() {
         let lots = |count: usize, of: &str| -> Vec<serde_json::Value> {
             let class = |n| format!("https://id.gs1.org/01/04012345666663/10/{of}{n}");

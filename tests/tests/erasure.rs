@@ -508,8 +508,8 @@ async fn a_bundle_from_before_an_erasure_is_gone() {
     let ((customer, path, url), (_, others, others_url)) = (&made[0], &made[1]);
     assert_eq!(bundles(&stack, &tenant, path).await, 2);
     // Asked for again with its key it is the same one, and no file is left over.
-    let url = format!("{path}/bundle");
-    let ask = || owner.request("POST", &url).header("idempotency-key", "once").json(&json!({}));
+    let again = format!("{path}/bundle");
+    let ask = || owner.request("POST", &again).header("idempotency-key", "once").json(&json!({}));
     let first = ask().send().await.expect(201);
     assert_eq!(ask().replayed().send().await.expect(201).body, first.body);
     assert_eq!(bundles(&stack, &tenant, path).await, 3);

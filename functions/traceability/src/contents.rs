@@ -380,7 +380,7 @@ mod tests {
             by_lot.entry(line.lot.clone()).or_default().push(line.clone());
         }
         let (_, stays) = Contents::new(&by_lot).of("lot");
-        stays.end(&lines[0]).map(|at| at.as_second())
+        stays.end(&lines[0]).map(Timestamp::as_second)
     }
 
     fn out(at: i64, amount: &str, within: &str) -> (i64, Role, String, String) {

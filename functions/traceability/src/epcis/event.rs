@@ -751,7 +751,8 @@ mod tests {
     #[test]
     fn who_declares_an_event_wrong_names_it() {
         let mut event = items(&["urn:epc:id:sgtin:4012345.011111.7"]);
-        event["errorDeclaration"] = serde_json::json!({ "declarationTime": "2026-03-02T08:00:00Z" });
+        event["errorDeclaration"] =
+            serde_json::json!({ "declarationTime": "2026-03-02T08:00:00Z" });
         let wrong = |event: &serde_json::Value| {
             let (_, errors) = read_bare(&Json::read(&event.to_string()).unwrap());
             errors.0.into_iter().map(|error| error.field).collect::<Vec<_>>()

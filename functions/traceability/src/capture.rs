@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::correction::taken_back;
 use crate::epcis::document::{Entry, Errors};
 use crate::event::{Known, StoredEvent};
-use crate::movement::{Movement, of_event};
+use crate::movement::of_event;
+use crate::posting::{Posting, posted};
 use crate::status::Status;
 
 /// How many eventIDs one query looks for. Some servers compare every document
@@ -141,7 +142,7 @@ struct Ready {
     index: usize,
     id: Id,
     event: StoredEvent,
-    lines: Vec<(Id, Movement)>,
+    lines: Vec<(Id, Posting)>,
 }
 
 /// Events that are ready to be recorded, and what is wrong with the others.
@@ -179,10 +180,7 @@ impl Batch {
             if let Some(event) = event {
                 let id = call.new_id()?;
                 let by = call.principal().user();
-                let mut lines = Vec::new();
-                for line in of_event(&event, id) {
-                    lines.push((call.new_id()?, line));
-                }
+                let lines = posted(call, of_event(&event, id))?;
                 let event = StoredEvent::new(event, id, by, call.now(), Status::Submitted)?;
                 events.push(Ready { index, id, event, lines });
             }
@@ -317,7 +315,7 @@ pub async fn record_one(
     call: &Call,
     id: Id,
     event: &StoredEvent,
-    lines: &[(Id, Movement)],
+    lines: &[(Id, Posting)],
 ) -> Result<Stored<StoredEvent>, Problem> {
     let recorded = known(tx, std::iter::once(event)).await?;
     match recorded.iter().find(|(_, known)| known.identity == event.identity) {

@@ -16,7 +16,8 @@ use crate::epcis::document::read_bare;
 use crate::epcis::epc::{is_item, is_single};
 use crate::epcis::json::Json;
 use crate::event::{Known, StoredEvent};
-use crate::movement::{Movement, Stocks};
+use crate::movement::Stocks;
+use crate::posting::Posting;
 use crate::status::Status;
 use crate::trace::{AmountView, amounts};
 
@@ -39,8 +40,8 @@ pub async fn taken_back(
     tx: &mut WriteTx<'_>,
     known: &[(Id, Known)],
     new: &[(Id, StoredEvent)],
-    lines: &[(Id, Movement)],
-) -> Result<Vec<Movement>, Problem> {
+    lines: &[(Id, Posting)],
+) -> Result<Vec<Posting>, Problem> {
     // What was withdrawn before stays so.
     let before: HashSet<&str> = known
         .iter()
@@ -62,7 +63,7 @@ pub async fn taken_back(
         .filter(|(_, event)| !event.is_declaration())
         .filter_map(|(id, event)| Some((*id, *declarations.get(&*event.event_id)?)))
         .collect();
-    let mut taken: Vec<Movement> = lines
+    let mut taken: Vec<Posting> = lines
         .iter()
         .filter_map(|(_, line)| Some(line.withdrawn(*by_event.get(&line.event_id)?)))
         .collect();
@@ -75,7 +76,7 @@ pub async fn taken_back(
     for some in ids.chunks(LOOKED_UP) {
         let filter = Filter::all().any("event_id", some.to_vec());
         let room = i64::try_from(room(taken.len())?).unwrap_or(i64::MAX);
-        let found = tx.parts::<Movement>(filter, room.saturating_add(1)).await?;
+        let found = tx.parts::<Posting>(filter, room.saturating_add(1)).await?;
         taken.extend(
             found
                 .iter()
@@ -191,15 +192,16 @@ impl NewDeclaration {
         let declaration = StoredEvent::new(declaration, id, by, call.now(), Status::Submitted)?;
         record_one(tx, call, id, &declaration, &[]).await?;
         let said = Filter::all().eq("event_id", event.id.to_string());
-        let said = tx.parts::<Movement>(said, i64::MAX).await?;
+        let said = tx.parts::<Posting>(said, i64::MAX).await?;
         // A single thing is no stock: that it left is known, and not that it came. An
         // item is of its lot's.
+        let moved = said.iter().flat_map(|(_, line)| line.lot.keys()).cloned();
         let (singles, mut lots): (BTreeSet<String>, BTreeSet<String>) =
-            said.into_iter().map(|(_, line)| line.lot).partition(|lot| is_single(lot));
+            moved.partition(|lot| is_single(lot));
         let items: Vec<String> = singles.into_iter().filter(|key| is_item(key)).collect();
         for some in items.chunks(LOOKED_UP) {
             let of_lot = Filter::all().any("lot", some.to_vec()).eq("role", "of_lot");
-            let found = tx.parts::<Movement>(of_lot, i64::MAX).await?;
+            let found = tx.parts::<Posting>(of_lot, i64::MAX).await?;
             lots.extend(found.into_iter().flat_map(|(_, line)| line.others));
         }
         let stocks = Stocks::read(tx, &lots).await?;

@@ -20,6 +20,7 @@ use crate::goods::{NewLot, Portion};
 use crate::moment;
 use crate::movement::{Amounts, Movement, Role, Stocks, of_event, stock};
 use crate::partner::OURS;
+use crate::posting::{Posting, posted};
 use crate::product::Product;
 use crate::site::Site;
 use crate::status::Status;
@@ -251,11 +252,7 @@ impl<'t, 'c> Entry<'t, 'c> {
         }
         let (event, lines) = made(self.call, id, at, site.as_deref(), members)?;
         let stored = self.tx.insert(id, event).await?;
-        let mut movements = Vec::with_capacity(lines.len());
-        for line in lines {
-            movements.push((self.call.new_id()?, line));
-        }
-        self.tx.insert_many(movements).await?;
+        self.tx.insert_many(lines).await?;
         Ok(Recorded {
             id,
             event_id: stored.entity.event_id,
@@ -312,7 +309,7 @@ pub(crate) fn made(
     at: Timestamp,
     site: Option<&str>,
     mut members: Vec<(String, Json)>,
-) -> Result<(StoredEvent, Vec<Movement>), Problem> {
+) -> Result<(StoredEvent, Vec<(Id, Posting)>), Problem> {
     members.push(("eventTime".into(), Json::Text(at.to_string())));
     members.push(("eventTimeZoneOffset".into(), text("+00:00")));
     if let Some(gln) = site {
@@ -325,7 +322,7 @@ pub(crate) fn made(
         tracing::error!(errors = ?errors.0, "an entry made no event");
         return Err(Problem::Internal);
     };
-    let lines = of_event(&event, id);
+    let lines = posted(call, of_event(&event, id))?;
     let by = call.principal().user();
     Ok((StoredEvent::new(event, id, by, call.now(), Status::Submitted)?, lines))
 }

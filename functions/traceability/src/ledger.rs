@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use futures::try_join;
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Filter, Id, Tenant, WriteTx};
+use keystone::tenant::{Filter, Id, StoreError, Tenant, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ use crate::customer::Customer;
 use crate::movement::{Movement, Role, in_force};
 use crate::parts::{Gln, Known, parts_among};
 use crate::places::{Places, glns};
+use crate::posting::Posting;
 use crate::site::Site;
 use crate::steps::settled;
 use crate::supplier::Supplier;
@@ -124,6 +125,33 @@ fn filter(field: &'static str, values: &[String], as_of: Option<Timestamp>) -> F
     }
 }
 
+/// The lines of one query as they come.
+struct Taking<'q> {
+    field: &'static str,
+    values: &'q [String],
+    room: Room,
+    lines: Vec<(Id, Movement)>,
+    named: usize,
+}
+
+impl<'q> Taking<'q> {
+    fn new(field: &'static str, values: &'q [String], room: Room) -> Self {
+        Self { field, values, room, lines: Vec::new(), named: 0 }
+    }
+
+    /// Takes up a posting, of which other lots may not have been asked for; false
+    /// once there is more than there is room for.
+    fn takes(&mut self, id: Id, posting: Posting) -> bool {
+        let (field, values) = (self.field, self.values);
+        let wanted = |lot: &str| field != "lot" || values.iter().any(|value| value == lot);
+        for line in posting.movements(wanted) {
+            self.named += beside(&line);
+            self.lines.push((id, line));
+        }
+        self.lines.len() <= self.room.lines && self.named <= self.room.named
+    }
+}
+
 /// What a line has in one of the fields that are asked for.
 fn value(field: &'static str, line: &Movement) -> Option<String> {
     match field {
@@ -146,9 +174,12 @@ impl Source for &Tenant {
         as_of: Option<Timestamp>,
         room: Room,
     ) -> Result<Vec<Vec<(Id, Movement)>>, Problem> {
-        let found = parts.iter().map(|values| {
-            let filter = filter(field, values, as_of);
-            self.parts_within(filter, room.asked_for(), room.named, beside)
+        let found = parts.iter().map(async |values| {
+            let (filter, mut taking) =
+                (filter(field, values, as_of), Taking::new(field, values, room));
+            let limit = room.asked_for();
+            self.each_part(filter, limit, |id, posting| taking.takes(id, posting)).await?;
+            Ok::<_, StoreError>(taking.lines)
         });
         Ok(try_join_all(found).await?)
     }
@@ -188,8 +219,11 @@ impl Source for WriteTx<'_> {
     ) -> Result<Vec<Vec<(Id, Movement)>>, Problem> {
         let mut found = Vec::with_capacity(parts.len());
         for values in parts {
-            let filter = filter(field, values, as_of);
-            found.push(self.parts_within(filter, room.asked_for(), room.named, beside).await?);
+            let (filter, mut taking) =
+                (filter(field, values, as_of), Taking::new(field, values, room));
+            let limit = room.asked_for();
+            self.each_part(filter, limit, |id, posting| taking.takes(id, posting)).await?;
+            found.push(taking.lines);
         }
         Ok(found)
     }

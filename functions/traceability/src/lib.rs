@@ -21,6 +21,7 @@ pub mod movement;
 pub mod partner;
 pub mod parts;
 mod places;
+mod posting;
 pub mod product;
 pub mod production;
 pub mod recall;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use keystone::Problem;
-use keystone::tenant::{Entity, Id, Part, WriteTx, schema, stored_time};
+use keystone::tenant::{Id, WriteTx, stored_time};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,47 +118,50 @@ impl Role {
 /// A line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Movement {
+pub struct Movement<L = String> {
     /// The event that says so.
     pub event_id: Id,
     /// Key of the lot; see [`crate::epcis::epc::key`].
-    pub lot: String,
+    pub lot: L,
     /// What became of it.
     pub role: Role,
     /// How much; unknown if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Decimal>,
     /// Unit, UN/ECE Recommendation 20.
     pub unit: String,
     /// Whom it came from or went to: `urn:uuid:` and the id of a supplier or
     /// customer, or the key of a party.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partner: Option<String>,
     /// The keys of all others that the event names on that side.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parties: Vec<String>,
     /// When.
     #[serde(with = "stored_time")]
     pub at: Timestamp,
     /// The lots on the other side, where one became another, or what it was put
     /// into or taken out of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
     /// The transformation of which the event tells only a part, so that other
     /// events name lots on the other side too (EPCIS 2.0 §7.4.6).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformation: Option<String>,
     /// GLN of where it is afterwards; of what left, of where it was until then. What
     /// happens at somebody else's place may be none of our business; see
     /// [`crate::places`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// GLN of the place that the event names at the other end.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_place: Option<String>,
     /// GLN of where it is afterwards, of what left.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub afterwards: Option<String>,
     /// The error declaration that takes back what the event said; the line then
     /// repeats that line of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_by: Option<Id>,
     /// The unit that it was in, where an event says it of that only. Such a line
     /// is derived when the ledger is read, and never kept; see
@@ -202,12 +205,6 @@ impl Movement {
         }
     }
 
-    /// The line that takes this one back, by this error declaration.
-    #[must_use]
-    pub fn withdrawn(&self, declaration: Id) -> Self {
-        Self { withdrawn_by: Some(declaration), ..self.clone() }
-    }
-
     /// The amount in the unit of its dimension, or, where that unit is not known
     /// here, in its own.
     pub fn amount(&self) -> (String, Option<Decimal>) {
@@ -218,30 +215,59 @@ impl Movement {
     }
 }
 
-impl Entity for Movement {
-    const COLLECTION: &'static schema::Collection = &schema::LOT_MOVEMENTS;
-    const RESOURCE: &'static str = "lot_movement";
-    const PERSONAL: &'static [&'static str] = &[];
+impl<L> Movement<L> {
+    /// The same of another lot, and the lot.
+    pub fn of<M>(self, lot: M) -> (L, Movement<M>) {
+        let Self {
+            event_id,
+            lot: before,
+            role,
+            quantity,
+            unit,
+            partner,
+            parties,
+            at,
+            others,
+            transformation,
+            place,
+            other_place,
+            afterwards,
+            withdrawn_by,
+            within,
+            until,
+            internal,
+            elsewhere,
+        } = self;
+        let line = Movement {
+            event_id,
+            lot,
+            role,
+            quantity,
+            unit,
+            partner,
+            parties,
+            at,
+            others,
+            transformation,
+            place,
+            other_place,
+            afterwards,
+            withdrawn_by,
+            within,
+            until,
+            internal,
+            elsewhere,
+        };
+        (before, line)
+    }
 }
 
-impl Part for Movement {
-    type Of = Self;
-    const FIELDS: &'static [&'static str] = &[
-        "event_id",
-        "lot",
-        "role",
-        "quantity",
-        "unit",
-        "partner",
-        "parties",
-        "at",
-        "others",
-        "transformation",
-        "place",
-        "other_place",
-        "afterwards",
-        "withdrawn_by",
-    ];
+impl<L: Clone> Movement<L> {
+    /// The line that takes this one back, by this error declaration.
+    #[must_use]
+    pub fn withdrawn(&self, declaration: Id) -> Self {
+        Self { withdrawn_by: Some(declaration), ..self.clone() }
+    }
 }
 
 /// The unit of an amount that names none (EPCIS 2.0 §7.3.3.3).

@@ -367,34 +367,30 @@ impl Tenant {
         found.into_iter().map(|document| part_from(document, self.id())).collect()
     }
 
-    /// As [`Tenant::parts`], but once they weigh more than `most` together, those
-    /// after them are not read.
+    /// Reads parts of at most `limit` entities that fit, in no order, until `take`
+    /// says that it takes no more.
     ///
     /// # Errors
     /// As [`Tenant::get`].
-    pub async fn parts_within<P: Part>(
+    pub async fn each_part<P: Part>(
         &self,
         filter: Filter,
         limit: i64,
-        most: usize,
-        weight: fn(&P) -> usize,
-    ) -> Result<Vec<(Id, P)>, StoreError> {
+        mut take: impl FnMut(Id, P) -> bool,
+    ) -> Result<(), StoreError> {
         let mut cursor = self
             .entities(P::Of::COLLECTION)
             .find(filter.for_tenant(self.id()))
             .projection(projection::<P>())
             .limit(limit.max(1))
             .await?;
-        let (mut parts, mut weighed) = (Vec::new(), 0_usize);
         while let Some(document) = cursor.try_next().await? {
             let (id, part) = part_from::<P>(document, self.id())?;
-            weighed = weighed.saturating_add(weight(&part));
-            parts.push((id, part));
-            if weighed > most {
+            if !take(id, part) {
                 break;
             }
         }
-        Ok(parts)
+        Ok(())
     }
 }
 

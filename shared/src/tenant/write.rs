@@ -353,21 +353,26 @@ impl<'t> WriteTx<'t> {
         filter: Filter,
         limit: i64,
     ) -> Result<Vec<(Id, P)>, StoreError> {
-        self.parts_within::<P>(filter, limit, usize::MAX, |_| 0).await
+        let mut parts = Vec::new();
+        self.each_part(filter, limit, |id, part| {
+            parts.push((id, part));
+            true
+        })
+        .await?;
+        Ok(parts)
     }
 
-    /// As [`WriteTx::parts`], but once they weigh more than `most` together, those
-    /// after them are not read.
+    /// Reads parts of at most `limit` entities that fit, in no order, until `take`
+    /// says that it takes no more.
     ///
     /// # Errors
     /// As [`WriteTx::get`].
-    pub async fn parts_within<P: Part>(
+    pub async fn each_part<P: Part>(
         &mut self,
         filter: Filter,
         limit: i64,
-        most: usize,
-        weight: fn(&P) -> usize,
-    ) -> Result<Vec<(Id, P)>, StoreError> {
+        mut take: impl FnMut(Id, P) -> bool,
+    ) -> Result<(), StoreError> {
         let found = self
             .tenant
             .entities(P::Of::COLLECTION)
@@ -377,17 +382,14 @@ impl<'t> WriteTx<'t> {
             .session(&mut self.session)
             .await;
         let mut cursor = self.noting_conflict(found)?;
-        let (mut parts, mut weighed) = (Vec::new(), 0_usize);
         while let Some(document) = cursor.next(&mut self.session).await {
             let document = self.noting_conflict(document)?;
             let (id, part) = part_from::<P>(document, self.tenant.id())?;
-            weighed = weighed.saturating_add(weight(&part));
-            parts.push((id, part));
-            if weighed > most {
+            if !take(id, part) {
                 break;
             }
         }
-        Ok(parts)
+        Ok(())
     }
 
     /// Reads an entity as this transaction sees it.

@@ -120,9 +120,7 @@ impl Sheet for Batches {
             };
             let members = arrival(batch.supplier_id, &line);
             let (event, lines) = made(call, event_id, call.now(), None, members)?;
-            for line in lines {
-                moved.push((call.new_id()?, line));
-            }
+            moved.extend(lines);
             events.push((event_id, event));
             batches.push((id, batch));
         }

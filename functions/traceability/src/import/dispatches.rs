@@ -133,9 +133,7 @@ impl Sheet for Dispatches {
             let id = call.new_id()?;
             let members = shipment(row.customer_id, std::slice::from_ref(&line));
             let (event, lines) = made(call, id, row.at, row.site_gln.as_deref(), members)?;
-            for line in lines {
-                moved.push((call.new_id()?, line));
-            }
+            moved.extend(lines);
             events.push((id, event));
         }
         tx.insert_many(events).await?;

@@ -10,6 +10,7 @@ use crate::epcis::document::{EventSchema, read_bare};
 use crate::epcis::json::Json;
 use crate::event::{StoredEvent, to_json};
 use crate::movement::of_event;
+use crate::posting::posted;
 use crate::status::Status;
 
 /// The route.
@@ -41,10 +42,7 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     }
     let event = event.filter(|_| errors.0.is_empty()).ok_or(Problem::Invalid(errors.0))?;
     let id = call.new_id()?;
-    let mut lines = Vec::new();
-    for line in of_event(&event, id) {
-        lines.push((call.new_id()?, line));
-    }
+    let lines = posted(&call, of_event(&event, id))?;
     let event = StoredEvent::new(event, id, call.principal().user(), call.now(), Status::Draft)?;
     call.audited("event.create", async |tx| {
         let stored = record_one(tx, &call, id, &event, &lines).await?;

@@ -11,6 +11,12 @@ it against; what it does not know it leaves to that.
   each command. They are still read each time, but decoded once.
 - For each document that is inserted, their options are read twice more. While
   documents of one command are, nobody else changes the collection.
+- Of each document that is inserted, every field of an index is made a key anew for
+  each combination with an element of an array, and once more to see whether there is
+  an array. Here each is made once, and that of a text without asking what else it may
+  be. How the entries of a collection are written is found out once for each command.
+- Entries of an index that are looked up are compared as they are packed.
+- Within a transaction each document is encoded twice more for the log of operations.
 - What a query shows of a document is copied value by value in the way that any
   object of Python can be. Most are texts and numbers, which nothing changes.
 """
@@ -23,7 +29,8 @@ import threading
 import bson
 import secantus.storage
 import swig_wiredtiger
-from secantus import projection, query
+from bson.raw_bson import RawBSONDocument
+from secantus import projection, query, sortkey
 
 # The module by the name under which the storage engine's binding imports it.
 import packing
@@ -166,6 +173,165 @@ def insert_chunk(storage, *arguments, **options):
         _inserting.options = None
 
 
+_variants = secantus.storage._index_key_variants
+_makes_multikey = secantus.storage._doc_makes_multikey
+_write_entries = secantus.storage.Storage._write_index_entries
+
+_TEXT = bytes([sortkey.RANK_STRING])
+_LIST = bytes([sortkey.RANK_ARRAY])
+
+
+_INVERTED = bytes(range(255, -1, -1))
+
+
+def _key(value, direction):
+    """`sortkey.encode_value_directed`."""
+    if type(value) is not str:
+        return sortkey.encode_value_directed(value, direction)
+    key = _TEXT + value.encode().replace(b"\0", b"\0\xff")
+    return key.translate(_INVERTED) if direction == -1 else key
+
+
+def _keys(value, direction):
+    """Those of one field: of each item of an array, and of the whole array."""
+    if type(value) is not list:
+        return [_key(value, direction)]
+    keys = [_key(item, direction) for item in value]
+    if direction == 1 and all(type(item) is str for item in value):
+        items = [_TEXT + key[1:].replace(b"\0", b"\0\xff") + sortkey.COMPOUND_SEP for key in keys]
+        keys.append(_LIST + b"".join(items) + b"\0")
+    else:
+        keys.append(_key(value, direction))
+    return keys
+
+
+def _directions(fields, sparse, collation=None):
+    """The fields of an index with their directions, if its keys can be made here."""
+    if sparse or collation is not None or any("." in field for field in fields):
+        return None
+    return [(field, int(direction)) for field, direction in fields.items()]
+
+
+def _combined(document, directions):
+    """All keys of a document, of each combination of those of its fields."""
+    keys = None
+    for field, direction in directions:
+        of_field = _keys(document.get(field), direction)
+        if keys is None:
+            keys = of_field
+        elif len(of_field) == 1:
+            ending = sortkey.COMPOUND_SEP + of_field[0]
+            keys = [key + ending for key in keys]
+        else:
+            endings = [sortkey.COMPOUND_SEP + key for key in of_field]
+            keys = [key + ending for key in keys for ending in endings]
+    return keys if len(keys) == 1 else list(dict.fromkeys(keys))
+
+
+def variants(document, fields, *, sparse, collation=None):
+    """`storage._index_key_variants`."""
+    directions = _directions(fields, sparse, collation)
+    if directions is None or type(document) is not dict:
+        return _variants(document, fields, sparse=sparse, collation=collation)
+    return _combined(document, directions)
+
+
+def makes_multikey(document, fields):
+    """`storage._doc_makes_multikey`."""
+    if type(document) is not dict or any("." in field for field in fields):
+        return _makes_multikey(document, fields)
+    return any(type(document.get(field)) is list for field in fields)
+
+
+@functools.lru_cache(maxsize=MOST_REMEMBERED)
+def _beginning(*names):
+    """That of the keys of an index's entries."""
+    return pack("SSS", *names)
+
+
+def _written(storage, database, collection, indexes, partials):
+    """How entries of these indexes are written; None if not all can be here."""
+    options = storage._index_options_map(database, collection)
+    if partials or any("collation" in chosen for chosen in options.values()):
+        return None
+    ways = []
+    for name, fields, sparse, unique in indexes:
+        if any(type(direction) is str for direction in fields.values()):
+            return None
+        claims = unique or options.get(name, {}).get("prepareUnique")
+        ways.append((name, fields, sparse, _directions(fields, sparse), _beginning(database, collection, name), claims))
+    return ways
+
+
+def _ways(storage, database, collection, indexes, partials):
+    """`_written`, once for all documents of an insertion."""
+    known = getattr(_inserting, "options", None)
+    if known is None:
+        return _written(storage, database, collection, indexes, partials)
+    key = (id(indexes), id(partials))
+    if key not in known:
+        known[key] = _written(storage, database, collection, indexes, partials)
+    return known[key]
+
+
+def write_entries(storage, database, collection, document, indexes, partials=None, *, recordid):
+    """`Storage._write_index_entries`."""
+    if partials is None:
+        partials = storage._partial_filters(database, collection)
+    ways = _ways(storage, database, collection, indexes, partials)
+    if ways is None or type(document) is not dict:
+        return _write_entries(storage, database, collection, document, indexes, partials, recordid=recordid)
+    cursor = storage._cursor(secantus.storage._IDX_ENTRIES_TABLE)
+    ending = secantus.storage._pack_entry(b"", recordid)
+    cursor._value = b""
+    for name, fields, sparse, directions, beginning, claims in ways:
+        if directions is None:
+            keys = _variants(document, fields, sparse=sparse)
+        else:
+            keys = _combined(document, directions)
+        for key in keys:
+            # The engine reads both where they are.
+            cursor._key = beginning + key.replace(b"\0", b"\0\xff") + ending
+            cursor._set_key(cursor._key)
+            cursor._set_value(cursor._value)
+            if cursor.insert() != 0:
+                raise KeyError
+            if claims:
+                storage._claim_unique_key(database, collection, name, key, recordid, fields, document, None)
+
+
+def scan_index(storage, database, collection, name, key, *, prefix=False):
+    """`Storage._scan_index_for_id_keys`."""
+    cursor = storage._cursor(secantus.storage._IDX_ENTRIES_TABLE)
+    # What has been escaped holds no two null bytes, which end it.
+    beginning = _beginning(database, collection, name) + secantus.storage._escape_kb(key)
+    if not prefix:
+        beginning += secantus.storage._ENTRY_SEP
+    cursor._key = beginning
+    cursor._set_key(beginning)
+    found = cursor.search_near()
+    if found == secantus.storage.wt.WT_NOTFOUND or (found < 0 and cursor.next() != 0):
+        return []
+    documents = []
+    while (entry := bytes(cursor._get_key())).startswith(beginning):
+        documents.append(int.from_bytes(entry[-8:], "big"))
+        if cursor.next() != 0:
+            break
+    return documents
+
+
+_emit_log = secantus.storage.Storage._emit_oplog
+
+
+def emit_log(storage, entries, pre_images=None):
+    """`Storage._emit_oplog`, with each document encoded once."""
+    entries = [
+        {**entry, "o": RawBSONDocument(bson.encode(entry["o"]))} if type(entry.get("o")) is dict else entry
+        for entry in entries
+    ]
+    return _emit_log(storage, entries, pre_images)
+
+
 # Of these kinds nothing can be changed.
 _FIXED = frozenset([
     str, bytes, int, float, bool, type(None), datetime.datetime,
@@ -199,4 +365,9 @@ def install():
     secantus.storage.Storage._iter_indexes = indexes
     secantus.storage.Storage._index_options_map = options_map
     secantus.storage.Storage._insert_chunk = insert_chunk
+    secantus.storage._index_key_variants = variants
+    secantus.storage._doc_makes_multikey = makes_multikey
+    secantus.storage.Storage._write_index_entries = write_entries
+    secantus.storage.Storage._scan_index_for_id_keys = scan_index
+    secantus.storage.Storage._emit_oplog = emit_log
     projection.copy = _Copying

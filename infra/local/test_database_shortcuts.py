@@ -8,6 +8,7 @@ import unittest
 import uuid
 
 import bson
+import secantus.sortkey
 import secantus.storage
 from bson.code import Code
 from bson.regex import Regex
@@ -115,6 +116,117 @@ class Shortcuts(unittest.TestCase):
         self.assertEqual(kept[0], kept[1])
         self.assertEqual(kept[0][0][0], 40)
         self.assertEqual(len(kept[0][-1][1]), 1)
+
+    def document(self):
+        """A document with some of what its fields may hold."""
+        values = [
+            *TEXTS, None, 1, 1.0, True, -7, bson.Decimal128("0.10"), datetime.datetime(2026, 2, 28, 1, 2, 3, 4000),
+            b"a\0", bson.ObjectId(b"0123456789ab"), Code("a"), Regex("^l"), {"c": ["a", 1]}, {"c": "a\0"}, [],
+            ["a"], ["a\0b", "a", "a", "Käse"], ["a", 1, 1.0, None], [["a"], "a"], [{"c": 1}, {"c": ["b"]}],
+        ]
+        fields = [field for field in ("a", "b", "d") if self.random.random() < 0.9]
+        return {field: self.random.choice(values) for field in fields}
+
+    def test_a_document_has_the_same_keys(self):
+        indexes = [
+            {"a": 1}, {"a": -1}, {"a": 1, "b": 1}, {"a": 1, "b": -1, "d": 1}, {"a": 1.0, "d": 1}, {"a.c": 1, "b": 1},
+            {"b": 1, "a.0": 1},
+        ]
+        multikey = set()
+        for _ in range(2000):
+            document = self.document()
+            for fields in indexes:
+                for sparse in (False, True):
+                    expected = secantus.storage._index_key_variants(document, fields, sparse=sparse)
+                    found = shortcuts.variants(document, fields, sparse=sparse)
+                    self.assertEqual(found, expected, (document, fields, sparse))
+                expected = secantus.storage._doc_makes_multikey(document, fields)
+                self.assertEqual(shortcuts.makes_multikey(document, fields), expected, (document, fields))
+                multikey.add(expected)
+        self.assertEqual(multikey, {True, False})
+        for fields in ({"a": "text"}, {"a": "hashed"}):
+            for way in (secantus.storage._index_key_variants, shortcuts.variants):
+                with self.assertRaises(ValueError):
+                    way({"a": "b"}, fields, sparse=False)
+
+    def test_the_same_entries_are_written(self):
+        documents = [{"_id": number, **self.document()} for number in range(300)]
+        entries = []
+        for way in (secantus.storage.Storage._write_index_entries, shortcuts.write_entries):
+            with tempfile.TemporaryDirectory() as folder:
+                storage = secantus.storage.Storage(folder)
+                storage._write_index_entries = way.__get__(storage)
+                try:
+                    for collection, indexes in {
+                        "plain": [("ab", {"a": 1, "b": -1}, {}), ("dot", {"a.c": 1}, {}), ("some", {"d": 1}, {"sparse": True})],
+                        "unique": [("_a", {"a": 1}, {}), ("b", {"b": 1}, {"unique": True})],
+                        "partial": [("d", {"d": 1}, {"partialFilterExpression": {"a": {"$exists": True}}})],
+                        "strength": [("a", {"a": 1}, {"collation": {"locale": "en", "strength": 2}})],
+                    }.items():
+                        storage.create_collection("t", collection)
+                        for name, fields, options in indexes:
+                            storage.create_index("t", collection, name, fields, options)
+                        _, errors = storage.insert("t", collection, documents, ordered=False)
+                        self.assertEqual(bool(errors), collection == "unique")
+                    entries.append(self.everything(storage, secantus.storage._IDX_ENTRIES_TABLE))
+                    entries.append(self.everything(storage, secantus.storage._UNIQ_TABLE))
+                finally:
+                    storage.close()
+        self.assertEqual(entries[:2], entries[2:])
+        self.assertGreater(len(entries[0]), 2000)
+        self.assertGreater(len(entries[1]), 10)
+
+    def test_entries_are_found_alike(self):
+        with tempfile.TemporaryDirectory() as folder:
+            storage = secantus.storage.Storage(folder)
+            try:
+                for collection in ("lots", "lots2"):
+                    storage.create_collection("t", collection)
+                    storage.create_index("t", collection, "a", {"a": 1})
+                    storage.create_index("t", collection, "ab", {"a": 1, "b": 1})
+                    documents = [{"_id": number, **self.document()} for number in range(300)]
+                    storage.insert("t", collection, documents)
+                found = 0
+                for value in [*TEXTS, None, 1, ["a"], {"c": "a\0"}, "none"]:
+                    key = secantus.sortkey.encode_value(value)
+                    for collection in ("lots", "lots2", "lot"):
+                        for name in ("a", "ab", "b"):
+                            for prefix in (False, True):
+                                asked = ("t", collection, name, key)
+                                expected = storage._scan_index_for_id_keys(*asked, prefix=prefix)
+                                answer = shortcuts.scan_index(storage, *asked, prefix=prefix)
+                                self.assertEqual(answer, expected, (asked, prefix))
+                                found += len(answer)
+                self.assertGreater(found, 500)
+            finally:
+                storage.close()
+
+    def test_the_same_is_logged(self):
+        documents = [{"_id": number, **self.document()} for number in range(50)]
+        logs = []
+        for way in (secantus.storage.Storage._emit_oplog, shortcuts.emit_log):
+            with tempfile.TemporaryDirectory() as folder:
+                storage = secantus.storage.Storage(folder)
+                storage._emit_oplog = way.__get__(storage)
+                try:
+                    storage.insert("t", "lots", documents)
+                    storage.update_matching("t", "lots", {"_id": {"$lt": 5}}, {"$set": {"a": ["b", 1]}}, multi=True)
+                    storage.delete_matching("t", "lots", {"_id": 7}, limit=1)
+                    entries = storage.find_matching("local", "oplog.rs", {"ns": "t.lots"})
+                    of_chance = ("ts", "wall", "ui")
+                    logs.append([{k: v for k, v in one.items() if k not in of_chance} for one in entries])
+                finally:
+                    storage.close()
+        self.assertEqual(logs[0], logs[1])
+        self.assertEqual([one["op"] for one in logs[1]], ["i"] * 50 + ["u"] * 5 + ["d"])
+
+    @staticmethod
+    def everything(storage, table):
+        cursor = storage._cursor(table)
+        rows = []
+        while cursor.next() == 0:
+            rows.append((list(cursor.get_keys()), list(cursor.get_values())))
+        return rows
 
     def test_values_are_copied_alike(self):
         values = [

@@ -77,6 +77,8 @@ impl Stack {
         let endpoint = value("AWS_ENDPOINT_URL");
         TcpStream::connect(endpoint.trim_start_matches("http://")).expect(missing);
         let http = reqwest::Client::builder()
+            // The gateway closes what was idle for 75 s.
+            .pool_idle_timeout(Duration::from_mins(1))
             .timeout(Duration::from_secs(90))
             .build()
             .expect("a client without TLS needs nothing");

@@ -271,7 +271,7 @@ async fn a_value_that_was_tampered_with_does_not_stop_a_rotation() {
     let admin = tenant.user(Role::Admin);
     admin.request("GET", "/v1/customers").once().broken().send().await.must(500);
     let mut named = false;
-    for _ in 0..20 {
+    for _ in 0..60 {
         let logs = stack.logs(begun).await;
         let mut lines = logs.lines().filter(|line| line.contains(&ids[1]));
         named = lines.any(|line| line.contains("customers") && line.contains("phone"));

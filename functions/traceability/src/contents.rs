@@ -5,12 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keystone::tenant::Id;
 use rust_decimal::Decimal;
 
 use crate::movement::{Movement, Role};
 use crate::steps::{Told, told};
+
+/// The shortest time that is kept.
+const LEAST: SignedDuration = SignedDuration::from_millis(1);
 
 /// The lines in force of lots and of all that holds them.
 pub type Lines = BTreeMap<String, Vec<Movement>>;
@@ -227,13 +230,15 @@ impl<'l> Contents<'l> {
         // What a customer took out before it is told that it left.
         let mut pending: Vec<&Movement> = Vec::new();
         for (at, _, step) in steps {
+            let mut ended = at;
             match step {
                 Step::Unpacked(line) | Step::Emptied(line) if line.elsewhere && !away => {
                     pending.push(line);
                 }
                 Step::Unpacked(line) | Step::Emptied(line) => take_out(&mut content, line),
                 Step::Filled | Step::Packed(_) => {
-                    legs.extend(pending.drain(..).filter_map(|line| reached(&mut content, line)));
+                    let taken = pending.drain(..);
+                    ended = taken_out(&mut content, taken, &mut legs).unwrap_or(at);
                     // What is packed is here, and empty if it was away.
                     if away {
                         content.clear();
@@ -243,7 +248,7 @@ impl<'l> Contents<'l> {
                 Step::Moved(_) => {}
             }
             if content.is_empty() {
-                stays.extend(since.take().map(|since| (since, Some(at))));
+                stays.extend(since.take().map(|since| (since, Some(ended))));
             }
             match step {
                 Step::Packed(line) => {
@@ -277,17 +282,17 @@ impl<'l> Contents<'l> {
                     }
                     if away {
                         pending.drain(..).for_each(|line| take_out(&mut content, line));
+                        // It was in there when that left.
                         if content.is_empty() {
-                            stays.extend(since.take().map(|since| (since, Some(at))));
+                            let after = at.checked_add(LEAST).unwrap_or(at);
+                            stays.extend(since.take().map(|since| (since, Some(after))));
                         }
                     }
                 }
                 Step::Unpacked(_) | Step::Emptied(_) | Step::Filled => {}
             }
         }
-        let taken_out = pending.last().map(|line| line.at);
-        legs.extend(pending.into_iter().filter_map(|line| reached(&mut content, line)));
-        let until = taken_out.filter(|_| content.is_empty());
+        let until = taken_out(&mut content, pending.into_iter(), &mut legs);
         stays.extend(since.map(|since| (since, until)));
         (legs, stays, whole)
     }
@@ -322,6 +327,23 @@ fn reached(content: &mut Content, line: &Movement) -> Option<Leg> {
         taken_back: false,
     };
     (!taken.is_empty()).then_some((journey, taken))
+}
+
+/// Takes out what customers took out of what is not told to have left, and says
+/// when nothing was left.
+fn taken_out<'l>(
+    content: &mut Content,
+    lines: impl Iterator<Item = &'l Movement>,
+    legs: &mut Vec<Leg>,
+) -> Option<Timestamp> {
+    let mut until = None;
+    for line in lines {
+        legs.extend(reached(content, line));
+        if content.is_empty() {
+            until.get_or_insert(line.at);
+        }
+    }
+    until
 }
 
 /// Takes out what a line says. Where that cannot be compared with what is there,
@@ -373,14 +395,14 @@ mod tests {
         carried.iter().map(view).collect()
     }
 
-    /// Until when what was packed first was in its holder.
+    /// Until which millisecond what was packed first was in its holder.
     fn until(lines: &[Movement]) -> Option<i64> {
         let mut by_lot = Lines::new();
         for line in lines {
             by_lot.entry(line.lot.clone()).or_default().push(line.clone());
         }
         let (_, stays) = Contents::new(&by_lot).of("lot");
-        stays.end(&lines[0]).map(Timestamp::as_second)
+        stays.end(&lines[0]).map(Timestamp::as_millisecond)
     }
 
     fn out(at: i64, amount: &str, within: &str) -> (i64, Role, String, String) {
@@ -584,8 +606,11 @@ mod tests {
             line(3, "pallet", Dispatched, "1", TO),
             line(5, "pallet", Received, "1", TO),
         ];
-        assert_eq!(until(&lines), Some(3));
-        assert_eq!(until(&lines[..2]), Some(2), "nothing tells that it left");
+        assert_eq!(until(&lines), Some(3_001), "it was in there when that left");
+        assert_eq!(until(&lines[..2]), Some(2_000), "nothing tells that it left");
+        let more = [line(9, "lot", Unpacked, "1", "pallet"), line(10, "pallet", Filled, "", "")];
+        let again = Movement { elsewhere: true, ..more[0].clone() };
+        assert_eq!(until(&[&lines[..2], &[again, more[1].clone()]].concat()), Some(2_000));
         assert_eq!(until(&lines[..1]), None);
         assert_eq!(said(lines), [out(3, "8", "pallet")]);
         // Nothing tells that it left, and what is filled again has nothing of it.

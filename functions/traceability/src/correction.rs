@@ -75,7 +75,7 @@ pub async fn taken_back(
     let ids: Vec<String> = recorded.keys().map(Id::to_string).collect();
     for some in ids.chunks(LOOKED_UP) {
         let filter = Filter::all().any("event_id", some.to_vec());
-        let room = i64::try_from(room(taken.len())?).unwrap_or(i64::MAX);
+        let room = i64::try_from(room(&taken)?).unwrap_or(i64::MAX);
         let found = tx.parts::<Posting>(filter, room.saturating_add(1)).await?;
         taken.extend(
             found
@@ -83,13 +83,14 @@ pub async fn taken_back(
                 .filter_map(|(_, line)| Some(line.withdrawn(*recorded.get(&line.event_id)?))),
         );
     }
-    room(taken.len())?;
+    room(&taken)?;
     Ok(taken)
 }
 
-/// How many lines a request may take back beside so many.
-fn room(taken: usize) -> Result<usize, Problem> {
-    TAKEN.checked_sub(taken).ok_or_else(|| {
+/// How many lines a request may take back beside these.
+fn room(taken: &[Posting]) -> Result<usize, Problem> {
+    let lines: usize = taken.iter().map(|posting| posting.lot.keys().len()).sum();
+    TAKEN.checked_sub(lines).ok_or_else(|| {
         let message = format!(
             "The events that are declared wrong moved things in more than {TAKEN} lines of the \
              ledger: declare fewer of them in one document."
@@ -273,11 +274,18 @@ fn overdrawn(stocks: BTreeMap<String, crate::movement::Amounts>) -> Vec<Overdraw
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::movement::{Movement, Role};
+    use crate::posting::Lots;
 
     #[test]
     fn what_one_request_takes_back_has_an_end() {
-        assert!(matches!(room(0), Ok(TAKEN)));
-        assert!(matches!(room(TAKEN), Ok(0)));
-        assert!(matches!(room(TAKEN + 1), Err(Problem::Invalid(_))));
+        let of = |lots: usize| {
+            let line = Movement::new(Id::from_u128(1), "", Role::Received, Timestamp::UNIX_EPOCH);
+            let (_, posting) = line.of(Lots::from(vec![String::new(); lots]));
+            posting
+        };
+        assert!(matches!(room(&[]), Ok(TAKEN)));
+        assert!(matches!(room(&[of(TAKEN - 1), of(1)]), Ok(0)));
+        assert!(matches!(room(&[of(TAKEN - 1), of(2)]), Err(Problem::Invalid(_))));
     }
 }

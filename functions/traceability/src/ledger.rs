@@ -22,7 +22,7 @@ use crate::site::Site;
 use crate::steps::settled;
 use crate::supplier::Supplier;
 
-/// How many values one query looks for; see [`crate::capture`].
+/// How many values one query looks for at least, where there are more.
 pub const LOOKED_UP: usize = 64;
 /// How many queries run at once: as many as there are connections.
 pub const AT_ONCE: usize = 4;
@@ -32,7 +32,7 @@ pub const LINES: usize = 100_000;
 /// transformation names all of them, so that few lines may fill the memory.
 pub const NAMED: usize = 500_000;
 /// Most lines of one of the queries that run at once, and most lots that they name.
-/// Where there are more, the lots are asked for one by one.
+/// Where there are more, its lots are asked for in halves.
 const AT_A_TIME: usize = 25_000;
 const NAMED_AT_A_TIME: usize = 125_000;
 /// Most links of one transformation, in one event or several: inputs times
@@ -99,8 +99,8 @@ fn beside(line: &Movement) -> usize {
 /// Where lines are read: outside a transaction several queries at once, in one
 /// of them one after the other.
 pub(crate) trait Source {
-    /// For each of the `parts`, the lines whose `field` has one of its values,
-    /// recorded at `as_of` at the latest. Where they are more than there is room
+    /// For each of the `parts`, the lines whose `field` has one of its values, which
+    /// are sorted, recorded at `as_of` at the latest. Where they are more than there is room
     /// for, so many that they do not fit.
     async fn lines(
         &mut self,
@@ -143,7 +143,8 @@ impl<'q> Taking<'q> {
     /// once there is more than there is room for.
     fn takes(&mut self, id: Id, posting: Posting) -> bool {
         let (field, values) = (self.field, self.values);
-        let wanted = |lot: &str| field != "lot" || values.iter().any(|value| value == lot);
+        let asked = |lot: &str| values.binary_search_by(|value| value.as_str().cmp(lot)).is_ok();
+        let wanted = |lot: &str| field != "lot" || asked(lot);
         for line in posting.movements(wanted) {
             self.named += beside(&line);
             self.lines.push((id, line));
@@ -558,17 +559,23 @@ impl Ledger {
         let (mut found, mut others, mut large) = (Vec::new(), 0, Vec::new());
         let at_a_time = Room { lines: AT_A_TIME, named: NAMED_AT_A_TIME };
         let all: Vec<String> = values.iter().cloned().collect();
-        let parts: Vec<Vec<String>> = all.chunks(LOOKED_UP).map(<[String]>::to_vec).collect();
-        for some in parts.chunks(AT_ONCE) {
+        // As many queries as run at once, however many values there are.
+        let at_least = all.len().div_ceil(AT_ONCE).max(LOOKED_UP);
+        let mut parts: Vec<Vec<String>> = all.chunks(at_least).map(<[String]>::to_vec).collect();
+        while !parts.is_empty() {
+            let some = parts.split_off(parts.len().saturating_sub(AT_ONCE));
             self.count(some.len());
-            let answers = source.lines(field, some, self.as_of, at_a_time).await?;
+            let answers = source.lines(field, &some, self.as_of, at_a_time).await?;
             for (values, lines) in some.iter().zip(answers) {
                 if at_a_time.holds(&lines) {
                     let lines = in_force(lines, self.as_of);
                     others += lines.iter().map(beside).sum::<usize>();
                     found.extend(lines);
-                } else {
+                } else if values.len() < 3 {
                     large.extend(values.iter().cloned());
+                } else {
+                    let (some, others) = values.split_at(values.len() / 2);
+                    parts.extend([some.to_vec(), others.to_vec()]);
                 }
             }
             if self.room_beside(found.len(), others).is_none() {
@@ -646,6 +653,7 @@ pub(crate) mod tests {
     use futures::FutureExt;
 
     use super::*;
+    use crate::posting::Lots;
 
     /// The GLN of the one site of ours; every other is a customer's.
     const OURS: &str = "4000001000050";
@@ -902,6 +910,44 @@ pub(crate) mod tests {
         let ledger = read(&mut recorded(lines), None, &["in-0"]);
         assert_eq!(of(&ledger, "in-0")[0].others, [""; 0]);
         assert_eq!(ledger.limits, BTreeSet::from([Limit::Links]));
+    }
+
+    #[test]
+    fn of_a_posting_the_lots_that_were_asked_for_are_taken() {
+        let posting = || {
+            let lots = Lots::from(["a", "b", "c"].map(str::to_owned).to_vec());
+            let named = at(1, "", Role::Packed, &["case", "pallet"]);
+            named.of(lots).1
+        };
+        let values = ["b".to_owned(), "d".to_owned()];
+        let taken = |field, room: Room| {
+            let mut taking = Taking::new(field, &values, room);
+            let more = taking.takes(Id::from_u128(1), posting());
+            let lots: Vec<String> = taking.lines.into_iter().map(|(_, line)| line.lot).collect();
+            (lots, taking.named, more)
+        };
+        let room = Room { lines: 3, named: 6 };
+        assert_eq!(taken("lot", room), (vec!["b".into()], 2, true));
+        let all: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        assert_eq!(taken("event_id", room), (all.clone(), 6, true));
+        assert_eq!(taken("event_id", Room { lines: 2, ..room }), (all.clone(), 6, false));
+        assert_eq!(taken("transformation", Room { named: 5, ..room }), (all, 6, false));
+    }
+
+    #[test]
+    fn however_many_lots_are_asked_for_it_takes_four_queries_unless_they_are_long() {
+        let names: Vec<String> = (0..1_000).map(|lot| format!("lot-{lot}")).collect();
+        let lots: Vec<&str> = names.iter().map(String::as_str).collect();
+        let lines = lots.iter().map(|lot| line(1, lot, Role::Received)).collect();
+        let ledger = read(&mut recorded(lines), None, &lots);
+        assert_eq!((ledger.queries, ledger.held), (4, 1_000));
+        // Of eight at once two fit at once.
+        let of_each = AT_A_TIME / 2;
+        let long = |lot: &&str| vec![line(1, lot, Role::Received); of_each];
+        let lines: Vec<Movement> = lots[..8].iter().flat_map(long).collect();
+        let ledger = read(&mut recorded(lines), None, &lots[..8]);
+        assert_eq!((ledger.queries, ledger.held), (1 + 2 + 4, 8 * of_each));
+        assert!(ledger.limits.is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ it against; what it does not know it leaves to that.
   documents of one command are, nobody else changes the collection.
 - Of each document that is inserted, every field of an index is made a key anew for
   each combination with an element of an array, and once more to see whether there is
-  an array. Here each is made once, and that of a text without asking what else it may
+  an array. Here each is made once, but for those of unique indexes, and that of a text without asking what else it may
   be. How the entries of a collection are written is found out once for each command.
 - Entries of an index that are looked up are compared as they are packed.
 - Within a transaction each document is encoded twice more for the log of operations.
@@ -325,11 +325,15 @@ _emit_log = secantus.storage.Storage._emit_oplog
 
 def emit_log(storage, entries, pre_images=None):
     """`Storage._emit_oplog`, with each document encoded once."""
-    entries = [
-        {**entry, "o": RawBSONDocument(bson.encode(entry["o"]))} if type(entry.get("o")) is dict else entry
-        for entry in entries
-    ]
-    return _emit_log(storage, entries, pre_images)
+    return _emit_log(storage, [_encoded(entry) for entry in entries], pre_images)
+
+
+def _encoded(entry):
+    """An entry with its document encoded, which puts an `_id` first."""
+    document = entry.get("o")
+    if type(document) is not dict or next(iter(document), None) != "_id":
+        return entry
+    return {**entry, "o": RawBSONDocument(bson.encode(document))}
 
 
 # Of these kinds nothing can be changed.
@@ -357,17 +361,23 @@ class _Copying:
     deepcopy = staticmethod(copied)
 
 
+OF_STORAGE = {
+    "_iter_indexes": indexes,
+    "_index_options_map": options_map,
+    "_insert_chunk": insert_chunk,
+    "_write_index_entries": write_entries,
+    "_scan_index_for_id_keys": scan_index,
+    "_emit_oplog": emit_log,
+}
+
+
 def install():
     """From now on the server takes these ways."""
     packing.pack = swig_wiredtiger.pack = pack
     packing.unpack = swig_wiredtiger.unpack = unpack
     query._op_matches = matches
-    secantus.storage.Storage._iter_indexes = indexes
-    secantus.storage.Storage._index_options_map = options_map
-    secantus.storage.Storage._insert_chunk = insert_chunk
     secantus.storage._index_key_variants = variants
     secantus.storage._doc_makes_multikey = makes_multikey
-    secantus.storage.Storage._write_index_entries = write_entries
-    secantus.storage.Storage._scan_index_for_id_keys = scan_index
-    secantus.storage.Storage._emit_oplog = emit_log
+    for name, way in OF_STORAGE.items():
+        setattr(secantus.storage.Storage, name, way)
     projection.copy = _Copying

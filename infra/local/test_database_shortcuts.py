@@ -220,6 +220,38 @@ class Shortcuts(unittest.TestCase):
         self.assertEqual(logs[0], logs[1])
         self.assertEqual([one["op"] for one in logs[1]], ["i"] * 50 + ["u"] * 5 + ["d"])
 
+    def test_all_together_leave_the_same(self):
+        """One command with all shorter ways, in a transaction and without one."""
+        documents = [{"_id": number, **self.document()} for number in range(200)]
+        left = []
+        for ways in ({}, shortcuts.OF_STORAGE):
+            with tempfile.TemporaryDirectory() as folder:
+                storage = secantus.storage.Storage(folder)
+                for name, way in ways.items():
+                    setattr(storage, name, way.__get__(storage))
+                try:
+                    for collection in ("lots", "others"):
+                        storage.create_collection("t", collection)
+                        storage.create_index("t", collection, "ab", {"a": 1, "b": -1})
+                        storage.create_index("t", collection, "d", {"d": 1}, {"sparse": True})
+                    storage.create_index("t", "lots", "b", {"b": 1}, {"unique": True})
+                    storage.set_index_options("t", "others", "d", prepareUnique=True)
+                    said = [storage.insert("t", name, documents, ordered=False) for name in ("lots", "others", "lots")]
+                    handle = storage.begin_user_transaction()
+                    with storage.use_user_transaction(handle):
+                        some = [{"_id": number, "a": ["x", number]} for number in range(300, 320)]
+                        said.append(storage.insert("t", "lots", [*some, some[0]], ordered=False))
+                    storage.commit_user_transaction(handle)
+                    said += [self.everything(storage, table) for table in (
+                        secantus.storage._IDX_ENTRIES_TABLE, secantus.storage._UNIQ_TABLE,
+                    )]
+                    log = storage.find_matching("local", "oplog.rs", {"op": "i"})
+                    left.append((said, [(one["ns"], list(one["o"].items())) for one in log]))
+                finally:
+                    storage.close()
+        self.assertEqual(left[0], left[1])
+        self.assertTrue(all(errors for _, errors in left[0][0][:4]))
+
     @staticmethod
     def everything(storage, table):
         cursor = storage._cursor(table)

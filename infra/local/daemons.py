@@ -162,7 +162,7 @@ def emulator(operator: dict[str, str]) -> Daemon:
         name="emulator",
         port=settings.AWS_PORT,
         port_variable=settings.AWS_PORT_VARIABLE,
-        command=[settings.venv_program("emulator", "python"), "-m", "ministack"],
+        command=[settings.venv_program("emulator", "python"), str(Path(__file__).with_name("emulator_server.py"))],
         healthy=_emulator_healthy,
         environment={
             "GATEWAY_PORT": str(settings.AWS_PORT),

@@ -372,6 +372,8 @@ impl HistoryView {
                 at,
                 previous: &last.hash,
             };
+            // What is shown of it is what the hash is of.
+            intact &= transition.from == status && transition.previous == last.hash;
             intact &= transition.hash == saying.hash()?;
             last = Link { seq: transition.seq, hash: transition.hash.clone() };
             status = transition.to;
@@ -502,6 +504,12 @@ mod tests {
             let mut elsewhere = transitions.clone();
             elsewhere[index].actor = Id::from_u128(9);
             assert!(!intact(&event, elsewhere));
+            let mut came_from = transitions.clone();
+            came_from[index].from = Status::Closed;
+            assert!(!intact(&event, came_from));
+            let mut followed = transitions.clone();
+            followed[index].previous = "another".into();
+            assert!(!intact(&event, followed));
         }
         let mut other = event.clone();
         other.entity.digest = "e".into();

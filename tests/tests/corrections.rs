@@ -275,6 +275,9 @@ async fn a_batch_has_the_stock_that_it_was_made_with_and_counts_correct_it() {
     ] {
         assert_eq!(fields(&owner.post(path, &wrong).await), [field]);
     }
+    let mut otherwise = count("more", "1");
+    otherwise["quantity"]["unit"] = "LTR".into();
+    assert_eq!(fields(&owner.post(path, &otherwise).await), ["/quantity/unit"]);
     let mut nothing = count("more", "1");
     nothing["batch_id"] = supplier.into();
     assert_eq!(fields(&owner.post(path, &nothing).await), ["/batch_id"]);

@@ -55,7 +55,8 @@ async fn a_table_of_batches_is_taken_whole_or_not_at_all() {
          4012345666663;A-2;2;LTR;;\r\n\
          {gtin};\"A\n3\";1.250;GAL;31.1.2027;{milk}\r\n\
          ;;;;;\r\n\
-         {gtin};A-4;-1;LTR;;;x\r\n"
+         {gtin};A-4;-1;LTR;;;x\r\n\
+         {gtin};A-5;0;LTR;;\r\n"
     );
     let expected = [
         "/3/lot_number",
@@ -67,10 +68,11 @@ async fn a_table_of_batches_is_taken_whole_or_not_at_all() {
         "/6/quantity",
         "/6/unit",
         "/8/",
+        "/9/quantity",
     ];
     let dry = import(owner, DRY, wrong.clone()).await;
     assert_eq!(judged(&dry), expected, "{dry}");
-    assert_eq!(dry.json()["rows"], 6);
+    assert_eq!(dry.json()["rows"], 7);
     assert_eq!(fields(&import(owner, PATH, wrong).await), expected);
     assert_eq!(count(owner, &listed).await, 1, "nothing of it is recorded");
     import(tenant.user(Role::Viewer), PATH, "gtin").await.must(403);

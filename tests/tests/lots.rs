@@ -253,6 +253,12 @@ async fn nothing_is_taken_that_is_not_there() {
         made(owner, "/v1/receipts", receipt("500", "GRM")).await,
         std::slice::from_ref(&batch)
     );
+    // And is measured as it was.
+    let otherwise = owner.post("/v1/receipts", &receipt("5", "LTR")).await;
+    assert_eq!(fields(&otherwise), ["/lots/0/quantity/unit"]);
+    let mut empty = samples::batch(&flour);
+    empty["quantity"]["value"] = "0".into();
+    assert_eq!(fields(&owner.post("/v1/batches", &empty).await), ["/quantity/value"]);
     let dispatch = |lots: Value| json!({ "customer_id": customer, "at": AT, "lots": lots });
     for (lots, field) in [
         (json!([portion(&batch, "10.501", "KGM")]), "/lots/0/quantity/value"),

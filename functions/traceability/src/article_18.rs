@@ -18,6 +18,7 @@ use crate::batch::{Batch, BatchView};
 use crate::customer::{Customer, CustomerView};
 use crate::epcis::epc::{self, Named, gln_of, lot_key};
 use crate::event::identifier;
+use crate::event_query::{ANY_CLASS, ANY_THING, Fitting};
 use crate::ledger::Ledger;
 use crate::movement::{Movement, Role};
 use crate::partner::OURS;
@@ -50,6 +51,9 @@ pub struct Missing {
 
 /// Most entries of each list of the evidence, so that an answer fits a function.
 const SHOWN: usize = 1_000;
+
+/// So many events that only name a thing are shown at most.
+const SEEN: i64 = 100;
 
 /// How many entries each list of the evidence leaves out: those beyond 1,000, of
 /// receipts and dispatches the oldest. A recall shows every customer, page by
@@ -113,6 +117,8 @@ const ANIMAL_ORIGIN: &str = "Regulation (EU) No 931/2011, Art. 3";
 pub struct Lot {
     /// Its GS1 element string.
     pub key: String,
+    /// What events name it by: the item where it was asked for by a serial number.
+    names: Vec<String>,
     batch: Option<Stored<Batch>>,
     product: Option<Product>,
 }
@@ -131,24 +137,47 @@ impl Lot {
             let product = tenant.get::<Product>(batch.entity.product_id).await?;
             let product = product.ok_or(Problem::Internal)?.entity;
             let key = lot_key(&product.gtin, &batch.entity.lot_number);
-            return Ok(Self { key, batch: Some(batch), product: Some(product) });
+            let names = vec![key.clone()];
+            return Ok(Self { key, names, batch: Some(batch), product: Some(product) });
         }
         let Named { key, lot } = epc::named(&identifier(id)?).map_err(|malformed| {
             Problem::invalid("id", format!("Must be {}.", malformed.in_words()))
         })?;
+        let names: Vec<String> = [Some(key.clone()), lot.clone()].into_iter().flatten().collect();
         let key = lot.unwrap_or(key);
         let Some((gtin, number)) = key.strip_prefix("01/").and_then(|rest| rest.split_once("/10/"))
         else {
-            return Ok(Self { key, batch: None, product: None });
+            return Ok(Self { key, names, batch: None, product: None });
         };
         let spellings = product::spellings(gtin);
         let product = tenant.find::<Product>(Filter::all().any("gtin", spellings)).await?;
         let Some(product) = product else {
-            return Ok(Self { key, batch: None, product: None });
+            return Ok(Self { key, names, batch: None, product: None });
         };
         let of_product = Filter::all().eq("product_id", product.id.to_string());
         let batch = tenant.find::<Batch>(of_product.eq("lot_number", number)).await?;
-        Ok(Self { key, batch, product: Some(product.entity) })
+        Ok(Self { key, names, batch, product: Some(product.entity) })
+    }
+
+    /// The events that name it, [`SEEN`] of them at most, recorded at `as_of` at the
+    /// latest: what was only observed is in no ledger, and yet it was somewhere.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn seen_in(
+        &self,
+        tenant: &Tenant,
+        as_of: Option<Timestamp>,
+    ) -> Result<BTreeSet<Id>, Problem> {
+        let roles = ANY_THING.iter().chain(ANY_CLASS);
+        let keys = roles.flat_map(|role| self.names.iter().map(move |key| format!("{role}:{key}")));
+        let naming = Filter::all().any("keys", keys.collect());
+        let naming = match as_of {
+            Some(as_of) => naming.made_until(as_of),
+            None => naming,
+        };
+        let found = tenant.parts::<Fitting>(naming, SEEN).await?;
+        Ok(found.into_iter().map(|(id, _)| id).collect())
     }
 
     /// Whether it has a batch: else it is known only if an event names it.

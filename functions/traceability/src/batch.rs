@@ -143,6 +143,7 @@ impl NewBatch {
         let batch = self.clone().into_batch(tx).await?;
         let stored = tx.insert(id, batch).await.map_err(taken)?;
         let mut entry = Entry::new(tx, call);
+        entry.more_than_nothing("", &stored.entity.quantity);
         let line = entry.line(&stored, &stored.entity.quantity).await?;
         let members = arrival(self.supplier_id, &line);
         entry.finish(event, call.now(), None, members, &[]).await?;

@@ -154,7 +154,7 @@ pub struct Declared {
     event_id: String,
     /// Lots of which more has left now than has come. The truth is recorded all
     /// the same; nothing more can be taken of them until what is missing is
-    /// entered.
+    /// entered. Empty where more is known of them than can be added up.
     overdrawn: Vec<Overdrawn>,
 }
 
@@ -205,7 +205,14 @@ impl NewDeclaration {
             let found = tx.parts::<Posting>(of_lot, i64::MAX).await?;
             lots.extend(found.into_iter().flat_map(|(_, line)| line.others));
         }
-        let stocks = Stocks::read(tx, &lots).await?;
+        let stocks = match Stocks::read(tx, &lots).await {
+            Ok(stocks) => stocks,
+            // A lot that cannot be added up keeps nobody from withdrawing an event.
+            Err(Problem::Conflict(_)) => {
+                return Ok(Declared { id, event_id: declaration.event_id, overdrawn: Vec::new() });
+            }
+            Err(problem) => return Err(problem),
+        };
         let left = lots.into_iter().map(|lot| (stocks.left(&lot), lot));
         let overdrawn = overdrawn(left.map(|(left, lot)| (lot, left)).collect());
         Ok(Declared { id, event_id: declaration.event_id, overdrawn })

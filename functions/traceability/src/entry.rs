@@ -14,7 +14,7 @@ use crate::batch::{Batch, BatchState, Quantity};
 use crate::epcis::document::read_bare;
 use crate::epcis::epc::{lot_key, lot_uri, place_uri};
 use crate::epcis::json::Json;
-use crate::epcis::quantity::to_base;
+use crate::epcis::quantity::{Dimension, to_base};
 use crate::event::StoredEvent;
 use crate::goods::{NewLot, Portion};
 use crate::moment;
@@ -71,7 +71,7 @@ impl<'t, 'c> Entry<'t, 'c> {
         Ok(found.map(|site| site.entity.gln))
     }
 
-    fn more_than_nothing(&mut self, at: &str, quantity: &Quantity) {
+    pub(crate) fn more_than_nothing(&mut self, at: &str, quantity: &Quantity) {
         if quantity.value <= Decimal::ZERO {
             self.wrong(format!("{at}/quantity/value"), "Must be more than 0.");
         }
@@ -130,17 +130,26 @@ impl<'t, 'c> Entry<'t, 'c> {
 
     /// The one lot of a count, whatever its state: what lies there can be
     /// counted.
-    pub(crate) async fn counted(
-        &mut self,
-        batch: Id,
-        quantity: &Quantity,
-    ) -> Result<Vec<Line>, Problem> {
+    async fn counted(&mut self, batch: Id, quantity: &Quantity) -> Result<Vec<Line>, Problem> {
         self.more_than_nothing("", quantity);
         let Some(batch) = self.tx.get::<Batch>(batch).await? else {
             self.wrong("/batch_id", "There is no such batch.");
             return Ok(Vec::new());
         };
         Ok(vec![self.line(&batch, quantity).await?])
+    }
+
+    /// As [`Entry::counted`], of a lot that is measured like that.
+    pub(crate) async fn found(
+        &mut self,
+        batch: Id,
+        quantity: &Quantity,
+    ) -> Result<Vec<Line>, Problem> {
+        let lines = self.counted(batch, quantity).await?;
+        for line in &lines {
+            self.measured_alike("", &line.key, quantity).await?;
+        }
+        Ok(lines)
     }
 
     /// As [`Entry::counted`], of a lot that has that much left.
@@ -155,6 +164,26 @@ impl<'t, 'c> Entry<'t, 'c> {
             self.enough("", &left, quantity);
         }
         Ok(lines)
+    }
+
+    /// That more of a lot is measured as what is there of it.
+    async fn measured_alike(
+        &mut self,
+        at: &str,
+        lot: &str,
+        more: &Quantity,
+    ) -> Result<(), Problem> {
+        let left = match stock(self.tx, lot).await {
+            Ok(left) => left,
+            // Too long to be added up: more of it may come all the same.
+            Err(Problem::Conflict(_)) => return Ok(()),
+            Err(problem) => return Err(problem),
+        };
+        let dimension = to_base(more.value, more.unit.code()).map(|(dimension, _)| dimension);
+        if let Some(message) = dimension.and_then(|one| measured_otherwise(&left, one)) {
+            self.wrong(format!("{at}/quantity/unit"), message);
+        }
+        Ok(())
     }
 
     fn enough(&mut self, at: &str, left: &Amounts, wanted: &Quantity) {
@@ -194,7 +223,10 @@ impl<'t, 'c> Entry<'t, 'c> {
                     );
                     continue;
                 }
-                Some(batch) => batch,
+                Some(batch) => {
+                    self.measured_alike(&at, &key, &lot.quantity).await?;
+                    batch
+                }
                 // Nothing is kept of it if a field turns out to be wrong.
                 None => {
                     let batch = Batch {
@@ -287,16 +319,18 @@ pub(crate) fn shortage(left: &Amounts, wanted: &Quantity) -> Option<(&'static st
     if amount <= there {
         return None;
     }
-    let other = left.all().find(|(other, amount)| *other != dimension && *amount > Decimal::ZERO);
-    Some(match other {
-        Some((other, _)) if there == Decimal::ZERO => {
-            ("unit", format!("This batch is measured in {}.", other.unit()))
-        }
-        _ => {
-            let there = there.normalize();
-            ("value", format!("Only {there} {} are in stock.", dimension.unit()))
-        }
-    })
+    Some(measured_otherwise(left, dimension).map_or_else(
+        || ("value", format!("Only {} {} are in stock.", there.normalize(), dimension.unit())),
+        |message| ("unit", message),
+    ))
+}
+
+/// That nothing of a lot is measured by `dimension`, but what there is otherwise.
+fn measured_otherwise(left: &Amounts, dimension: Dimension) -> Option<String> {
+    let mut others = left.all().filter(|(other, _)| *other != dimension);
+    let (other, _) = others.find(|(_, amount)| *amount > Decimal::ZERO)?;
+    let nothing = left.of(dimension) == Decimal::ZERO;
+    nothing.then(|| format!("This batch is measured in {}.", other.unit()))
 }
 
 /// The event with these members under the id `id`, and what it says of lots.

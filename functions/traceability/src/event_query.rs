@@ -285,12 +285,15 @@ enum Exists {
 type Identified<'q> = (&'static str, &'static [&'static str], &'q Option<String>);
 
 /// The roles of things, and of products and lots in quantity lists.
-const ANY_THING: &[&str] = &["epc", "parent", "in", "out"];
-const ANY_CLASS: &[&str] = &["class", "inclass", "outclass"];
+pub(crate) const ANY_THING: &[&str] = &["epc", "parent", "in", "out"];
+pub(crate) const ANY_CLASS: &[&str] = &["class", "inclass", "outclass"];
+
+/// How a pattern of EPCs begins that is none of one product.
+const PATTERN: &str = "urn:epc:idpat:";
 
 /// That an event fits.
 #[derive(Deserialize)]
-struct Fitting {}
+pub(crate) struct Fitting {}
 
 impl Part for Fitting {
     type Of = StoredEvent;
@@ -601,6 +604,13 @@ fn identifiers(
     let mut keys = Vec::with_capacity(values.len() * roles.len());
     for value in values {
         match epc::key(value) {
+            // A class may be given as a pattern in an event; a thing is not.
+            Ok(key) if key.starts_with(PATTERN) && roles.iter().all(|r| ANY_THING.contains(r)) => {
+                let message =
+                    "Must not be a pattern but of one product: its serial number alone may be `*`.";
+                errors.push(FieldError::new(name, message));
+                return None;
+            }
             Ok(key) => {
                 for role in roles {
                     keys.push(format!("{role}:{key}"));
@@ -640,6 +650,15 @@ mod tests {
             filter("urn:epc:idpat:sgtin:4012345.066666.*"),
             filter("https://id.gs1.org/01/04012345666663")
         );
+        // A class may be a pattern, which is found as it is; of a thing it would find none.
+        let pattern = "urn:epc:idpat:sgtin:4012345.*.*";
+        assert!(filter(pattern).contains(pattern));
+        for name in ["MATCH_epc", "MATCH_anyEPC", "MATCH_parentID"] {
+            let Err(Problem::Invalid(errors)) = query(serde_json::json!({ name: pattern })) else {
+                panic!("{name} takes a pattern")
+            };
+            assert_eq!(errors[0].field, name);
+        }
         assert!(
             filter("https://id.gs1.org/01/04012345666663").contains("class:01/04012345666663/*")
         );

@@ -278,7 +278,7 @@ impl NewAdjustment {
         let mut entry = Entry::new(tx, call);
         let site = entry.site(self.site_id).await?;
         let lots = match self.difference {
-            Difference::More => entry.counted(self.batch_id, &self.quantity).await?,
+            Difference::More => entry.found(self.batch_id, &self.quantity).await?,
             Difference::Less => entry.missing(self.batch_id, &self.quantity).await?,
         };
         let action = if self.difference == Difference::More { "ADD" } else { "DELETE" };

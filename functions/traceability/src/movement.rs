@@ -418,12 +418,10 @@ impl Say<'_> {
         let partner = partner(side).cloned();
         let of_kind = |kind| side.iter().filter(move |party| party.kind == kind);
         let of_other_kind = side.iter().filter(|party| !PARTIES.contains(&party.kind.as_str()));
-        let mut parties: Vec<String> = Vec::new();
-        for party in PARTIES.into_iter().flat_map(of_kind).chain(of_other_kind) {
-            if partner.as_ref() != Some(&party.key) && !parties.contains(&party.key) {
-                parties.push(party.key.clone());
-            }
-        }
+        let mut seen: BTreeSet<&str> = partner.as_deref().into_iter().collect();
+        let parties = PARTIES.into_iter().flat_map(of_kind).chain(of_other_kind);
+        let parties = parties.filter(|party| seen.insert(&party.key));
+        let parties = parties.map(|party| party.key.clone()).collect();
         let location = side.iter().find(|party| party.kind == "location");
         let other_place = location.and_then(|party| gln_of(&party.key)).map(str::to_owned);
         Movement {

@@ -232,6 +232,12 @@ impl Graph {
         !self.events.is_empty()
     }
 
+    /// Of a thing of which no event says where it came from or went to: the events
+    /// that name it.
+    pub fn seen_in(&mut self, events: BTreeSet<Id>) {
+        self.events = events;
+    }
+
     fn parts(&self) -> usize {
         let partners: usize = self.nodes.iter().map(|node| node.partners.len()).sum();
         self.nodes.len() + self.edges.len() + partners

@@ -86,8 +86,13 @@ fn canonicalise_members<'j>(
 }
 
 /// An identifier in one form, with the lot that it states of an item: two
-/// events of which one does not say the lot do not say the same.
+/// events of which one does not say the lot do not say the same. What a link says
+/// besides what it identifies, such as a date of expiry, is said by it alone, so such a
+/// link stays as it is.
 fn identifier(text: &str) -> String {
+    if text.contains(['?', '#']) {
+        return text.to_owned();
+    }
     match epc::named(text) {
         Ok(Named { key, lot: Some(lot) }) => format!("{key} of {lot}"),
         Ok(named) => named.key,

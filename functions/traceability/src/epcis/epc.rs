@@ -186,6 +186,10 @@ fn of_urn(rest: &str) -> Result<Option<String>, Malformed> {
             }
             _ => Err(URN),
         },
+        ("id", "gsin") => match fields.as_slice() {
+            [company, shipment] => Ok(Some(format!("402/{}", number(&[company, shipment], 16)?))),
+            _ => Err(URN),
+        },
         ("id", "gsrn" | "gsrnp") => match fields.as_slice() {
             [company, service] => {
                 let ai = if scheme == "gsrn" { "8018" } else { "8017" };
@@ -208,11 +212,12 @@ fn of_urn(rest: &str) -> Result<Option<String>, Malformed> {
             let serial = unescaped(serial).ok_or(URN)?;
             Ok(Some(format!("{ai}{}{serial}", number(&[company, kind], 12)?)))
         }
-        ("id", "giai") => {
-            let (company, asset) = body.split_once('.').ok_or(URN)?;
-            let asset = unescaped(asset).filter(|asset| !asset.is_empty()).ok_or(URN)?;
+        ("id", "giai" | "ginc") => {
+            let (company, reference) = body.split_once('.').ok_or(URN)?;
+            let reference = unescaped(reference).filter(|text| !text.is_empty()).ok_or(URN)?;
             let known = (6..=12).contains(&company.len()) && all_digits(company);
-            known.then(|| Some(format!("8004/{company}{asset}"))).ok_or(URN)
+            let ai = if scheme == "giai" { "8004" } else { "401" };
+            known.then(|| Some(format!("{ai}/{company}{reference}"))).ok_or(URN)
         }
         ("id" | "class" | "idpat", _) => Ok(None),
         _ => Err(URN),
@@ -277,9 +282,8 @@ fn of_link(path: &str) -> Option<Named> {
             Some(format!("8003/{value}"))
         }
         "253" | "255" if starts_with_number(value) => Some(format!("{ai}/{value}")),
-        "8004" | "401" | "402" if !value.is_empty() && value.len() <= 30 => {
-            Some(format!("{ai}/{value}"))
-        }
+        "402" if is_number(value, 17) => Some(format!("402/{value}")),
+        "8004" | "401" if !value.is_empty() && value.len() <= 30 => Some(format!("{ai}/{value}")),
         _ => None,
     };
     key.map(Named::from)
@@ -344,6 +348,14 @@ mod tests {
                     "https://id.gs1.org/01/09506000134352/10/A/21/12345",
                 ],
                 "01/09506000134352/21/12345",
+            ),
+            (
+                &["urn:epc:id:gsin:4012345.012345678", "https://id.gs1.org/402/40123450123456783"],
+                "402/40123450123456783",
+            ),
+            (
+                &["urn:epc:id:ginc:4012345.xyz%2F11", "https://id.gs1.org/401/4012345xyz%2F11"],
+                "401/4012345xyz/11",
             ),
             (
                 &["urn:epc:idpat:sgtin:4012345.066666.*", "https://id.gs1.org/01/04012345666663"],

@@ -799,6 +799,11 @@ mod tests {
         let other = read("https://id.gs1.org/01/04012345666663/10/B/21/7");
         assert!(stated.digest != bare.digest && stated.digest != other.digest);
         assert_eq!(bare.digest, read("urn:epc:id:sgtin:4012345.066666.7").digest);
+        // So does a link that gives a date of expiry, or another one.
+        let expires = read("https://id.gs1.org/01/04012345666663/10/A/21/7?17=270131");
+        let later = read("https://id.gs1.org/01/04012345666663/10/A/21/7?17=280131");
+        assert_eq!(expires.keys("urn:x:1"), stated.keys("urn:x:1"));
+        assert!(expires.digest != stated.digest && expires.digest != later.digest);
     }
 
     #[test]

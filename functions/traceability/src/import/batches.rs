@@ -90,6 +90,9 @@ impl Sheet for Batches {
             } else if !seen.insert(key) {
                 wrong("lot_number", "Stands in the table twice.");
             }
+            if row.quantity <= Decimal::ZERO {
+                wrong("quantity", "Must be more than 0.");
+            }
             let batch = Batch {
                 lot_number: row.lot_number,
                 product_id: *product,

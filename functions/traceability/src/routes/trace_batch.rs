@@ -60,7 +60,10 @@ pub async fn handle(call: Call) -> Result<Reply, Problem> {
     let direction = query.direction.unwrap_or(Direction::Both);
     let depth = query.depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(DEPTH);
     let form = call.request().accepted(&[JSON, EPCIS, CSV, SVG])?;
-    let graph = graph(call.tenant(), &lot.key, direction, depth, query.as_of).await?;
+    let mut graph = graph(call.tenant(), &lot.key, direction, depth, query.as_of).await?;
+    if !graph.is_known() {
+        graph.seen_in(lot.seen_in(call.tenant(), query.as_of).await?);
+    }
     if !lot.is_recorded() && !graph.is_known() {
         return Err(Problem::NotFound);
     }

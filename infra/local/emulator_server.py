@@ -4,8 +4,7 @@ Each warm execution environment has two threads in the emulator's process: one t
 serves its Runtime API and looked ten times a second whether it should end, one that
 holds its request for the next event and looked as often whether there is one. There
 are hundreds of environments in a test run, and what answers requests waited behind
-all of them for the interpreter: for seconds on a machine that had enough else to do,
-until functions timed out. Such threads now sleep until somebody wants something.
+all of them for the interpreter. Such threads now sleep until somebody wants something.
 """
 
 import queue
